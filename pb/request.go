@@ -1,0 +1,151 @@
+package pb
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Request is what the five request messages have in common.
+type Request interface {
+	proto.Message
+	GetApiVersion() string
+	GetKind() string
+	GetMetadata() *Metadata
+	// Validate returns an *InvalidError, naming the field, for what the request
+	// alone shows to be wrong.
+	Validate() error
+}
+
+// InvalidError says what is wrong with a request: a 400.
+type InvalidError struct{ text string }
+
+func (e *InvalidError) Error() string { return e.text }
+
+func invalid(format string, args ...any) error {
+	return &InvalidError{fmt.Sprintf(format, args...)}
+}
+
+// DecodeRequest reads and validates a request: protobuf if isProtobuf, else JSON.
+func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
+	if isProtobuf {
+		if err := proto.Unmarshal(body, into); err != nil {
+			return invalid("invalid protobuf: %s", tidy(err))
+		}
+	} else if err := UnmarshalJSON(body, into); err != nil {
+		return err
+	}
+	return into.Validate()
+}
+
+// Encode gives a reply in the form its request came in.
+func Encode(m proto.Message, isProtobuf bool) ([]byte, error) {
+	if isProtobuf {
+		return proto.Marshal(m)
+	}
+	return MarshalJSON(m)
+}
+
+func validateEnvelope(r Request) error {
+	if r.GetKind() != Kind {
+		return invalid("invalid kind: it is %q and must be %q", r.GetKind(), Kind)
+	}
+	if v := r.GetApiVersion(); v != "" && v != APIVersion {
+		return invalid("invalid apiVersion: it is %q and must be %q", v, APIVersion)
+	}
+	return nil
+}
+
+// Duration reads a duration field such as "90s": Go's form, with a unit, not
+// negative. Empty is the default.
+func Duration(field, s string, byDefault time.Duration) (time.Duration, error) {
+	if s == "" {
+		return byDefault, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || s == "0" || s == "+0" || s == "-0" {
+		return 0, invalid("%s: %q is not a duration with a unit, such as \"90s\" or \"1h30m\"", field, s)
+	}
+	if d < 0 {
+		return 0, invalid("%s: %q is negative", field, s)
+	}
+	return d, nil
+}
+
+// Longest times that a reply may be held back.
+const (
+	MaxWait          = 30 * time.Second
+	DefaultAbortWait = 2 * time.Second
+)
+
+// Validate: see Request.
+func (r *QueryRequest) Validate() error {
+	if err := validateEnvelope(r); err != nil {
+		return err
+	}
+	q := r.GetSpec().GetQuery()
+	if q == nil {
+		return invalid("spec.query is missing")
+	}
+	if q.GetLimit() < 0 {
+		return invalid("spec.query.limit: %d is negative", q.GetLimit())
+	}
+	for i, s := range q.GetStates() {
+		if _, ok := State_name[int32(s)]; !ok {
+			return invalid("spec.query.states[%d]: no state has the number %d", i, s)
+		}
+	}
+	_, err := q.WaitTime()
+	return err
+}
+
+// WaitTime is how long to wait for a first match, 30 s at most.
+func (q *Query) WaitTime() (time.Duration, error) {
+	d, err := Duration("spec.query.wait", q.GetWait(), 0)
+	return min(d, MaxWait), err
+}
+
+// Validate: see Request.
+func (r *AbortRequest) Validate() error {
+	if err := validateEnvelope(r); err != nil {
+		return err
+	}
+	a := r.GetSpec().GetAbort()
+	if a == nil {
+		return invalid("spec.abort is missing")
+	}
+	if a.GetRun() == "" {
+		return invalid("spec.abort.run is missing")
+	}
+	_, err := a.WaitTime()
+	return err
+}
+
+// WaitTime is how long to wait for the end, 2 s by default and 30 s at most.
+func (a *Abort) WaitTime() (time.Duration, error) {
+	d, err := Duration("spec.abort.wait", a.GetWait(), DefaultAbortWait)
+	return min(d, MaxWait), err
+}
+
+// Validate: see Request.
+func (r *GlanceRequest) Validate() error {
+	if err := validateEnvelope(r); err != nil {
+		return err
+	}
+	if r.GetSpec().GetGlance() == nil {
+		return invalid("spec.glance is missing")
+	}
+	return nil
+}
+
+// Validate: see Request.
+func (r *MaintRequest) Validate() error {
+	if err := validateEnvelope(r); err != nil {
+		return err
+	}
+	if r.GetSpec().GetMaint() == nil {
+		return invalid("spec.maint is missing")
+	}
+	return nil
+}

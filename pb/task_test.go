@@ -1,0 +1,144 @@
+package pb
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestParams(t *testing.T) {
+	p := func(kv ...string) (ps []*Param) {
+		for i := 0; i < len(kv); i += 2 {
+			ps = append(ps, &Param{Name: kv[i], Value: kv[i+1]})
+		}
+		return ps
+	}
+	for _, c := range []struct {
+		name   string
+		params []*Param
+		want   []string
+		err    string
+	}{
+		{"literal", p("a", "$$x", "b", "${BASHPID}x", "c", "#x", "d", "pre$a", "e", "$a-suffix", "f", "${a}", "g", "$nope", "h", "$"),
+			[]string{"a=$$x", "b=${BASHPID}x", "c=#x", "d=pre$a", "e=$a-suffix", "f=${a}", "g=$nope", "h=$"}, ""},
+		{"reference", p("a", "1", "b", "$a"), []string{"a=1", "b=1"}, ""},
+		{"reference forward", p("b", "$a", "a", "1"), []string{"b=1", "a=1"}, ""},
+		{"chain", p("a", "$b", "b", "$c", "c", "3"), []string{"a=3", "b=3", "c=3"}, ""},
+		{"last wins in the environment, first in a reference", p("a", "1", "a", "2", "b", "$a"), []string{"a=2", "b=1"}, ""},
+		{"the last refers to the first", p("a", "1", "a", "$a"), []string{"a=1"}, ""},
+		{"cycle", p("a", "$b", "b", "$a"), nil, "$b → $a"},
+		{"itself", p("a", "$a"), nil, "a refers to itself"},
+		{"empty name", p("", "1"), nil, "params[0].name is empty"},
+		{"= in the name", p("a=b", "1"), nil, "params[0].name"},
+		{"NUL in the name", p("a\x00", "1"), nil, "NUL"},
+		{"NUL in the value", p("a", "1\x00"), nil, "NUL"},
+	} {
+		got, err := Environ(c.params)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: got error %v, want %q", c.name, err, c.err)
+			}
+			continue
+		}
+		if err != nil || !cmp.Equal(got, c.want) {
+			t.Errorf("%s: got %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// Whatever the params refer to, Environ ends, and every name is there once.
+func TestParamsAlwaysEnd(t *testing.T) {
+	names := rapid.SampledFrom([]string{"a", "b", "c", "d"})
+	rapid.Check(t, func(t *rapid.T) {
+		var params []*Param
+		for range rapid.IntRange(0, 8).Draw(t, "n") {
+			value := names.Draw(t, "value")
+			if rapid.Bool().Draw(t, "ref") {
+				value = "$" + value
+			}
+			params = append(params, &Param{Name: names.Draw(t, "name"), Value: value})
+		}
+		env, err := Environ(params)
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, e := range env {
+			name, value, _ := strings.Cut(e, "=")
+			if seen[name] {
+				t.Fatalf("%s is there twice: %q", name, env)
+			}
+			seen[name] = true
+			if known := seen[strings.TrimPrefix(value, "$")]; strings.HasPrefix(value, "$") && known {
+				t.Fatalf("%s was not resolved: %q", e, env)
+			}
+		}
+	})
+}
+
+func zip(t *testing.T, text string, closed bool) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if closed {
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func TestScript(t *testing.T) {
+	const good = "#!/bin/bash -e\necho hello\n"
+	broken := zip(t, good, true)
+	broken[len(broken)-6] ^= 1
+	for _, c := range []struct {
+		name string
+		file *File
+		err  string
+	}{
+		{"plain", &File{Content: []byte(good)}, ""},
+		{"env", &File{Content: []byte("#!/usr/bin/env bash\n")}, ""},
+		{"gzip", &File{Content: zip(t, good, true), Gzip: true}, ""},
+		{"gzip flushed, not closed", &File{Content: zip(t, good, false), Gzip: true}, ""},
+		{"not gzip", &File{Content: []byte(good), Gzip: true}, "gzip: invalid header"},
+		{"one byte", &File{Content: []byte("x"), Gzip: true}, "gzip: invalid header"},
+		{"checksum", &File{Content: broken, Gzip: true}, "invalid checksum"},
+		{"gzip without the flag", &File{Content: zip(t, good, true)}, "invalid type"},
+		{"sh", &File{Content: []byte("#!/bin/sh\n")}, "invalid type"},
+		{"space before", &File{Content: []byte(" #!/bin/bash\n")}, "invalid type"},
+		{"second line", &File{Content: []byte("\n#!/bin/bash\n")}, "invalid type"},
+		{"empty", &File{}, "invalid file"},
+	} {
+		data, err := c.file.Script()
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: got %v, want %q", c.name, err, c.err)
+			}
+			continue
+		}
+		if err != nil || !bytes.HasPrefix(data, []byte("#!/")) {
+			t.Errorf("%s: got %q, %v", c.name, data, err)
+		}
+	}
+	if got, want := Interpreter([]byte("#!/usr/bin/env bash -e -x\r\ntrue")), []string{"/usr/bin/env", "bash", "-e", "-x"}; !cmp.Equal(got, want) {
+		t.Errorf("interpreter: got %q, want %q", got, want)
+	}
+}
+
+func TestBombIsRefused(t *testing.T) {
+	bomb := zip(t, strings.Repeat("x", maxScriptBytes+1), true)
+	if _, err := (&File{Content: bomb, Gzip: true}).Script(); err == nil || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("got %v", err)
+	}
+}
