@@ -1,0 +1,199 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Files opens what may be looked at, for reading, and refuses the rest.
+//
+// A path is first resolved, beneath a root where there are roots, without
+// following a link in its last name and without /proc's magic links. Then the
+// decision is made on the file that is open: where the kernel says that it is,
+// which file it is (device and inode), and where it is in its own file system,
+// which a bind mount doesn't change. So a denied file stays denied through
+// links, "..", /proc/*/root, hard links and bind mounts.
+//
+// Never to be seen, whatever the configuration: password files (shadow), private
+// keys by the names and folders they have, what /proc tells of a process's
+// environment and memory, and the runner's own files.
+type Files struct {
+	roots        []string
+	deny         []pattern
+	own          []string
+	hideCommands bool
+	resolve      resolver
+}
+
+// ErrNotRegular is the cause when OpenFile finds something that is neither a
+// regular file nor a link nor a directory.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Open makes the Files of the policy. Own are the runner's own folders and
+// credentials, absolute, which are denied.
+func (p *Policy) Open(own ...string) *Files {
+	f := &Files{own: slices.Clone(own), hideCommands: p.HideCommandLines, resolve: newResolver()}
+	for _, root := range p.Files.Roots {
+		f.roots = append(f.roots, filepath.Clean(root))
+	}
+	// The innermost root first: what it allows needs no other.
+	slices.SortFunc(f.roots, func(a, b string) int { return len(b) - len(a) })
+	for _, d := range p.Files.Deny {
+		f.deny = append(f.deny, newPattern(d))
+	}
+	return f
+}
+
+// OpenDir opens a directory. What is none, by lstat, is syscall.ENOTDIR.
+func (f *Files) OpenDir(path string) (*os.File, error) { return f.open(path, true) }
+
+// OpenFile opens a regular file so that reading it never blocks. A link is
+// syscall.ELOOP, a directory syscall.EISDIR, a fifo or a device ErrNotRegular:
+// those are not even opened, because that alone may do something.
+func (f *Files) OpenFile(path string) (*os.File, error) { return f.open(path, false) }
+
+func (f *Files) open(path string, isDir bool) (*os.File, error) {
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not an absolute path")}
+	}
+	file, err := f.openUnderRoots(path, isDir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, cmp.Or(f.checkUnreadable(path), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	at, err := locate(file, path)
+	if err != nil {
+		err = &Refusal{"files.deny", fmt.Sprintf("cannot tell where %s is: %s", path, err)}
+	} else {
+		err = f.check(at, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// checkUnreadable: what the host didn't let the runner open is safe; but it is
+// the policy's no where there is one, whatever account the runner has.
+func (f *Files) checkUnreadable(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil
+	}
+	info, err := os.Lstat(real)
+	if err != nil {
+		return nil
+	}
+	return f.check(unopened(real, info), path)
+}
+
+func (f *Files) openUnderRoots(path string, isDir bool) (*os.File, error) {
+	if len(f.roots) == 0 {
+		return f.resolve.open("/", path, isDir)
+	}
+	refused := &Refusal{"files.roots", fmt.Sprintf("%s is not under %s", path, strings.Join(f.roots, ", "))}
+	var err error = refused
+	for _, root := range f.roots {
+		rel, ok := beneath(root, path)
+		if !ok {
+			continue
+		}
+		var file *os.File
+		if file, err = f.resolve.open(root, rel, isDir); err == nil {
+			return file, nil
+		}
+		if !isEscape(err) {
+			return nil, err
+		}
+		err = &Refusal{"files.roots", path + " leads out of " + root}
+	}
+	return nil, err
+}
+
+// beneath gives a path's part below a root, by spelling: as it is, so that
+// "link/.." means what it means to the kernel, or cleaned where only that shows
+// that it is below.
+func beneath(root, path string) (rel string, ok bool) {
+	for _, p := range []string{path, filepath.Clean(path)} {
+		if p == root {
+			return ".", true
+		}
+		below := strings.TrimSuffix(root, string(filepath.Separator)) + string(filepath.Separator)
+		if rest, ok := strings.CutPrefix(p, below); ok {
+			if rest = strings.TrimLeft(rest, string(filepath.Separator)); rest == "" {
+				rest = "."
+			}
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+// check decides on the open file.
+func (f *Files) check(at *location, path string) error {
+	for _, name := range at.names() {
+		if what := secret(name, at.isProc, f.hideCommands); what != "" {
+			return &Refusal{"files.deny", fmt.Sprintf("%s is %s", path, what)}
+		}
+		for _, p := range f.deny {
+			if p.matches(name) {
+				return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
+			}
+		}
+	}
+	for _, own := range f.own {
+		if at.isIn(own) {
+			return &Refusal{"files.deny", path + " belongs to the runner itself"}
+		}
+	}
+	for _, p := range f.deny {
+		if p.isLiteral() && at.isIn(p.text) {
+			return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
+		}
+	}
+	for _, s := range passwordFiles {
+		if at.isIn(s) {
+			return &Refusal{"files.deny", path + " is a password file"}
+		}
+	}
+	return nil
+}
+
+// isIn says whether the open file is the one at path or lies below it.
+func (at *location) isIn(path string) bool {
+	if within(at.real, path) {
+		return true
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return false // nothing is there now, so nothing of it can be open
+	}
+	if os.SameFile(info, at.info) {
+		return true
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil && within(at.real, real) {
+		return true
+	}
+	return info.IsDir() && at.isInOtherMount(path)
+}
+
+// within compares names by whole components.
+func within(name, folder string) bool {
+	folder = strings.TrimSuffix(filepath.Clean(folder), string(filepath.Separator))
+	rest, ok := strings.CutPrefix(name, folder)
+	return ok && (rest == "" || rest[0] == filepath.Separator)
+}
+
+// isEscape: the kernel's and os.Root's words for a path that leads out.
+func isEscape(err error) bool {
+	return errors.Is(err, syscall.EXDEV) || strings.Contains(err.Error(), "path escapes from parent")
+}

@@ -1,0 +1,4 @@
+package policy
+
+// A link is found by Lstat and by comparing; Windows has no such flag.
+const oNofollow = 0
