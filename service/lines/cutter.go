@@ -93,18 +93,18 @@ func NewCutter(cfg Config) *Cutter {
 
 // Write cuts and encodes what one read of one pipe returned, at the time of that read. It stops when a message is full:
 // it returns how many bytes it took, and when they are less than len(p), the caller takes a message with Next and writes
-// the rest. p is not kept.
+// the rest. What is dropped counts as taken. p is not kept.
 func (c *Cutter) Write(s Stream, p []byte, now time.Time) int {
 	c.at(now)
 	rest := p
-	for len(rest) > 0 && len(c.full) == 0 {
-		if c.dropping || c.over {
-			c.discard(s, rest)
-			return len(p)
-		}
+	for len(rest) > 0 && len(c.full) == 0 && !c.Dropping() {
 		rest = rest[c.step(s, rest):]
 	}
 	c.closeGroup()
+	if c.Dropping() && len(rest) > 0 {
+		c.discard(s, rest)
+		return len(p)
+	}
 	return len(p) - len(rest)
 }
 

@@ -158,7 +158,7 @@ func TestDropLeavesGap(t *testing.T) {
 	}
 	end := string(l.End(End{State: "COMPLETE"}, start))
 	wantEnd := `{"pos":7,` + stamp + `,"tag":"EOF","state":"COMPLETE","exitCode":0,"lines":4,"bytes":7,"sha256":"` +
-		l.Totals().SHA256 + `","dropped":{"lines":2,"bytes":5}}` + "\n"
+		l.Totals().SHA256 + `","dropped":2,"droppedBytes":5}` + "\n"
 	if diff := cmp.Diff(wantEnd, end); diff != "" {
 		t.Errorf("EOF (-want +got):\n%s", diff)
 	}

@@ -32,7 +32,7 @@ func TestDecode(t *testing.T) {
 		{"another order, and what a later version adds", `{ "message":"\u00e4\ud83d\ude00", "later":[1], "time":"2", "stream":"stdout", "pos":7 }`,
 			[]Record{{Pos: 7, TimeNanos: 2, Text: []byte("ä😀")}}},
 		{"gap", `{"pos":4,"time":"2","tag":"GAP","lines":3,"bytes":9}`, []Record{{Pos: 4, TimeNanos: 2, Gap: &Gap{3, 9}}}},
-		{"end", `{"pos":4,"time":"2","tag":"EOF","state":"COMPLETE","reason":"exit","exitCode":3,"lines":3,"bytes":9,"sha256":"00","dropped":{"lines":1,"bytes":2}}`,
+		{"end", `{"pos":4,"time":"2","tag":"EOF","state":"COMPLETE","reason":"exit","exitCode":3,"lines":3,"bytes":9,"sha256":"00","dropped":1,"droppedBytes":2}`,
 			[]Record{{Pos: 4, TimeNanos: 2, End: &End{State: "COMPLETE", Reason: "exit", ExitCode: 3, Lines: 3, Bytes: 9, SHA256: "00", Dropped: Gap{1, 2}}}}},
 		{"empty lines between", "\n\n" + `{"pos":1,"time":"2","message":"a"}` + "\n\n", []Record{{Pos: 1, TimeNanos: 2, Text: []byte("a")}}},
 		{"nothing", "", nil},

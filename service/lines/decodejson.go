@@ -24,7 +24,9 @@ type wire struct {
 	Lines    int64  `json:"lines"`
 	Bytes    int64  `json:"bytes"`
 	SHA256   string `json:"sha256"`
-	Dropped  Gap    `json:"dropped"`
+
+	Dropped      int64 `json:"dropped"`
+	DroppedBytes int64 `json:"droppedBytes"`
 }
 
 // full reads any record, and gives what quick has not given of it.
@@ -67,7 +69,7 @@ func (w *wire) records() ([]Record, error) {
 	switch w.Tag {
 	case "EOF":
 		r.End = &End{State: w.State, Reason: w.Reason, ExitCode: w.ExitCode, Signal: w.Signal, Error: w.Error,
-			Lines: w.Lines, Bytes: w.Bytes, SHA256: w.SHA256, Dropped: w.Dropped}
+			Lines: w.Lines, Bytes: w.Bytes, SHA256: w.SHA256, Dropped: Gap{w.Dropped, w.DroppedBytes}}
 		return []Record{r}, nil
 	case "GAP":
 		r.Gap = &Gap{Lines: w.Lines, Bytes: w.Bytes}

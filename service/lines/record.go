@@ -35,8 +35,8 @@ type Record struct {
 
 // A Gap counts output that was dropped.
 type Gap struct {
-	Lines int64 `json:"lines"`
-	Bytes int64 `json:"bytes"` // newlines included
+	Lines int64
+	Bytes int64 // newlines included
 }
 
 // End says how a run ended. Lines, Bytes, SHA256 and Dropped are the Cutter's to fill; they are over what is stored.
@@ -132,11 +132,10 @@ func appendEnd(dst []byte, e *End) []byte {
 	dst = appendCounts(dst, Gap{Lines: e.Lines, Bytes: e.Bytes})
 	dst = appendField(dst, "sha256", e.SHA256)
 	if e.Dropped != (Gap{}) {
-		dst = append(dst, `,"dropped":{"lines":`...)
+		dst = append(dst, `,"dropped":`...)
 		dst = strconv.AppendInt(dst, e.Dropped.Lines, 10)
-		dst = append(dst, `,"bytes":`...)
+		dst = append(dst, `,"droppedBytes":`...)
 		dst = strconv.AppendInt(dst, e.Dropped.Bytes, 10)
-		dst = append(dst, '}')
 	}
 	return dst
 }
