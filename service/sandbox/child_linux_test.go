@@ -1,0 +1,108 @@
+package sandbox_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// child is what the test binary does as a child.
+func child(act string) {
+	switch act {
+	case "memory":
+		page := make([]byte, 300<<20)
+		for i := 0; i < len(page); i += 4096 {
+			page[i] = 1
+		}
+	case "runner":
+		check(runnerThatDies(os.Args[1], os.Args[2], os.Args[3]))
+	case "subreaper":
+		check(subreaper())
+	default:
+		os.Exit(99)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// runnerThatDies starts a tree and waits to be killed.
+func runnerThatDies(way, prefix, n string) error {
+	h, err := sandbox.Open(sandbox.Config{NoCgroup: way != byCgroup, Prefix: prefix})
+	if err != nil {
+		return err
+	}
+	env := []string{"PATH=" + os.Getenv("PATH")}
+	script := fmt.Sprintf("sleep %s & setsid sleep %s >/dev/null 2>&1 & sleep %s", n, n, n)
+	p, err := h.Start(sandbox.Spec{ID: "orphan", Argv: []string{"sh", "-c", script}, Env: env})
+	if err != nil {
+		return err
+	}
+	_, err = p.Pump(nil, nil)
+	return err
+}
+
+// subreaper runs trees whose orphans become its children, beside children of its own that are waited for late.
+func subreaper() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	h, err := sandbox.Open(sandbox.Config{Prefix: fmt.Sprintf("rt-reap-%d-", os.Getpid())})
+	if err != nil {
+		return err
+	}
+	if !h.Facts().Reaps {
+		return fmt.Errorf("a subreaper does not know that it is one")
+	}
+	own := exec.Command("true") // in our session, waited for after the orphans are long gone
+	if err := own.Start(); err != nil {
+		return err
+	}
+	slow, err := h.Start(sandbox.Spec{ID: "slow", Argv: []string{"sh", "-c", "exit 4"}}) // a zombie that Pump comes to late
+	if err != nil {
+		return err
+	}
+	for i := range 20 {
+		p, err := h.Start(sandbox.Spec{ID: fmt.Sprint(i), Argv: []string{"sh", "-c", "(setsid sleep 0.05 &) ; sleep 100 & true"}})
+		if err != nil {
+			return err
+		}
+		if status, err := p.Pump(nil, nil); err != nil || status.ExitCode != 0 {
+			return fmt.Errorf("run %d: %+v, %v", i, status, err)
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for zombies() != 2 { // the two that are waited for below
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d zombies are left, want 2", zombies())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(2 * time.Second) // as long as orphans are given, and as long again
+	if err := own.Wait(); err != nil {
+		return fmt.Errorf("our own child was reaped by somebody else: %w", err)
+	}
+	if status, err := slow.Pump(nil, nil); err != nil || status.ExitCode != 4 {
+		return fmt.Errorf("a run's main process was reaped by somebody else: %+v, %v", status, err)
+	}
+	if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
+		return fmt.Errorf("children are left: %v", err)
+	}
+	return h.Close()
+}
+
+func zombies() int {
+	n, err := sandbox.CountZombies()
+	check(err)
+	return n
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sandbox
+
+// HideDescriptors does nothing here.
+func HideDescriptors() error { return nil }

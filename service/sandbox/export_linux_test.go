@@ -1,0 +1,51 @@
+package sandbox
+
+import (
+	"os"
+	"testing"
+)
+
+// SetPortable makes a host do as the unixes that are not Linux do.
+func SetPortable(h *Host) { h.portable = true }
+
+// Leaves lists the runs whose leaves are there.
+func Leaves(t *testing.T, h *Host) []string {
+	t.Helper()
+	if h.cgroups == nil {
+		return nil
+	}
+	ids, err := h.cgroups.left()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// HasCmdline lists the living processes with this argument.
+func HasCmdline(t *testing.T, arg string) (pids []int) {
+	t.Helper()
+	all, err := allProcs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		if one.dead() {
+			continue
+		}
+		if hasArg(one.pid, arg) {
+			pids = append(pids, one.pid)
+		}
+	}
+	return pids
+}
+
+// CountZombies counts this process's children that have ended and are not reaped.
+func CountZombies() (n int, err error) {
+	all, err := allProcs()
+	for _, one := range all {
+		if one.ppid == os.Getpid() && one.dead() {
+			n++
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+)
+
+// DefaultPrefix begins the names of leaf cgroups and the marker's value, if Config has none.
+const DefaultPrefix = "runnel-"
+
+// MarkerName is the environment variable that says which run a process belongs to. Its value is the prefix and the run's id.
+const MarkerName = "RUNNEL_MARK"
+
+// Config says how a Host holds processes. The zero value is useful.
+type Config struct {
+	// CgroupRoot is the cgroup v2 directory in which leaves are made; empty means the one this process is in.
+	CgroupRoot string
+	// NoCgroup leaves cgroups alone, even where there are some.
+	NoCgroup bool
+	// Prefix begins the name of every leaf and the value of every marker. It must be this runner's alone and the same after a restart, for Sweep kills what has
+	// it.
+	Prefix string
+	// Logger gets what is worth a line; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Spec is one process to start.
+type Spec struct {
+	// ID names the run: letters, digits, - _ and dots.
+	ID string
+	// Argv is the program and its arguments. A program without a slash is searched in the PATH of the task's own environment.
+	Argv []string
+	// Env is the environment, NAME=value. Of two with one name the last wins.
+	Env []string
+	// Params come after Env, and after the HOME, USER and LOGNAME that User sets.
+	Params []string
+	// Dir is the working directory; empty means this process's own.
+	Dir string
+	// Stdin is what can be read on standard input; empty means end of file at once.
+	Stdin []byte
+	// User is the account to run as, by name or number; empty means this process's own.
+	User string
+}
+
+// Facts is what this host can do.
+type Facts struct {
+	// Cgroup is the directory in which leaves are made, or empty; then NoCgroup says why.
+	Cgroup, NoCgroup string
+	// Kill says what a run's processes are found by: cgroup, scan or group.
+	Kill string
+	// Reaps says that orphans become this process's children, and that it reaps them.
+	Reaps bool
+}
+
+// Status is how a process ended.
+type Status struct {
+	// ExitCode is what the main process returned, or -1 if a signal ended it.
+	ExitCode int
+	// Signal is the one that ended the main process, or 0.
+	Signal syscall.Signal
+	// CPUUser and CPUSystem are those of the run's processes.
+	CPUUser, CPUSystem time.Duration
+	// PeakMemoryBytes is the memory that the run used at most; 0 means not known. Without a memory controller it is that of its biggest process, and known
+	// only if that was bigger than this process.
+	PeakMemoryBytes int64
+	// OOM says that the kernel killed something of the run because its memory was at the limit.
+	OOM bool
+}
+
+// SignalName is the signal's name, such as SIGKILL, or empty.
+func (s Status) SignalName() string {
+	if s.Signal == 0 {
+		return ""
+	}
+	return signalName(s.Signal)
+}
+
+// StartError says why a process could not be started: nothing of the task has run.
+type StartError struct {
+	// Op is what was tried, such as "find program nope".
+	Op string
+	// Err is the cause, in plain words.
+	Err error
+}
+
+func (e *StartError) Error() string { return fmt.Sprintf("cannot %s: %v", e.Op, e.Err) }
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+func startErrorf(op, format string, args ...any) *StartError {
+	return &StartError{Op: op, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,158 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spawn forks. What it opens on the way is closed again if any step fails.
+func (h *Host) spawn(cmd *command) (_ *Process, err error) {
+	if h.portable {
+		return h.spawnPortable(cmd)
+	}
+	if err := h.claim(cmd.id); err != nil {
+		return nil, startErrorf("start", "%w", err)
+	}
+	p := &Process{host: h, id: cmd.id, mark: cmd.mark, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
+	writers := [2]int{-1, -1}
+	leafFD := -1
+	defer func() {
+		closeFDs(writers[0], writers[1], leafFD)
+		if err != nil {
+			p.undoStart()
+		}
+	}()
+	for i := range p.pipes {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return nil, explain(cmd, err)
+		}
+		p.pipes[i], writers[i] = ends[0], ends[1]
+		if err := unix.SetNonblock(ends[0], true); err != nil {
+			return nil, explain(cmd, err)
+		}
+		if cmd.who.cred != nil { // so that the task can open /dev/stdout
+			_ = unix.Fchown(ends[1], cmd.who.uid, cmd.who.gid)
+		}
+	}
+	if p.tree.watch, err = newWatch(); err != nil {
+		return nil, explain(cmd, err)
+	}
+	if leafFD, err = p.openLeaf(); err != nil {
+		return nil, startErrorf(fmt.Sprintf("run %q", cmd.argv[0]), "%w", err)
+	}
+	if err := p.fork(cmd, writers, leafFD); err != nil {
+		return nil, explain(cmd, err)
+	}
+	if err := p.tree.watch.add(p.pipes[0], p.pipes[1], p.tree.pidfd); err != nil {
+		p.killTree()
+		p.end()
+		p.reap()
+		return nil, explain(cmd, err)
+	}
+	return p, nil
+}
+
+// fork starts the main process, in the leaf if there is one. Whether a process may be born in a leaf is not known before it has been tried: rights and the kernel
+// decide. So as long as none has been, a refusal is tried again without, and if that works there are no cgroups here.
+func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
+	h := p.host
+	var pidfd int
+	sys := &syscall.SysProcAttr{Setsid: true, Credential: cmd.who.cred, PidFD: &pidfd}
+	attr := &syscall.ProcAttr{Dir: cmd.dir, Env: cmd.env, Sys: sys,
+		Files: []uintptr{cmd.stdin.Fd(), uintptr(writers[0]), uintptr(writers[1])}}
+	if leafFD >= 0 {
+		sys.UseCgroupFD, sys.CgroupFD = true, leafFD
+	}
+	h.forking.RLock()
+	defer h.forking.RUnlock()
+	p.tree.startTicks = ticksSinceBoot()
+	p.started = time.Now()
+	pid, err := forkExec(cmd, attr)
+	if err != nil && sys.UseCgroupFD && !h.cgroupsWork.Load() {
+		sys.UseCgroupFD = false
+		var again error
+		if pid, again = forkExec(cmd, attr); again != nil {
+			return again
+		}
+		h.log.Warn("cgroups cannot be used: the kernel refused to start a process in a leaf", "cgroup", h.cgroups.root, "error", err)
+		h.cgroupsBroke.Store(true)
+		unix.Rmdir(p.tree.leaf)
+		p.tree.leaf = ""
+		err = nil
+	}
+	runtime.KeepAlive(cmd.stdin)
+	if err != nil {
+		return err
+	}
+	if sys.UseCgroupFD {
+		h.cgroupsWork.Store(true)
+	}
+	p.pid, p.tree.pidfd = pid, pidfd
+	h.enter(p)
+	return nil
+}
+
+// openLeaf makes and opens the run's leaf, if there are cgroups.
+func (p *Process) openLeaf() (fd int, err error) {
+	h := p.host
+	if h.cgroups == nil || h.cgroupsBroke.Load() {
+		return -1, nil
+	}
+	leaf, err := h.cgroups.make(p.id)
+	if err != nil {
+		return -1, err
+	}
+	p.tree.leaf = leaf
+	fd, err = unix.Open(leaf, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open cgroup %s: %w", leaf, err)
+	}
+	return fd, nil
+}
+
+// undoStart gives back everything that a started process holds but the process.
+func (p *Process) undoStart() {
+	closeFDs(p.pipes[0], p.pipes[1], p.tree.pidfd)
+	p.pipes, p.tree.pidfd = [2]int{-1, -1}, -1
+	if p.tree.watch != nil {
+		p.tree.watch.close()
+	}
+	if p.tree.leaf != "" {
+		if err := endCgroup(p.tree.leaf); err != nil {
+			p.host.log.Warn("a cgroup is left behind", "run", p.id, "error", err)
+		}
+	}
+	p.host.leave(p.id)
+}
+
+func closeFDs(fds ...int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// inputFile holds a task's standard input in memory, so that nobody has to feed it.
+func inputFile(content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "stdin")
+	if _, err := file.Write(content); err != nil {
+		file.Close()
+		return nil, err
+	}
+	if _, err := file.Seek(0, 0); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}

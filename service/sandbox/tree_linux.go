@@ -1,0 +1,92 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func (p *Process) signalTree(sig unix.Signal) {
+	var err error
+	switch {
+	case p.host.portable:
+		err = unix.Kill(-p.pid, sig)
+	case p.tree.leaf != "":
+		signalCgroup(p.tree.leaf, sig)
+	default:
+		err = signalFound(p.members, sig)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		p.host.log.Warn("cannot signal a run's processes", "run", p.id, "error", err)
+	}
+}
+
+func (p *Process) killTree() {
+	var err error
+	switch {
+	case p.host.portable:
+		err = unix.Kill(-p.pid, unix.SIGKILL)
+	case p.tree.leaf != "":
+		err = killCgroup(p.tree.leaf)
+	default:
+		err = killFound(p.members)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
+		p.host.log.Warn("cannot kill a run's processes", "run", p.id, "error", err)
+	}
+}
+
+// end kills what the main process left behind and waits until it is gone.
+func (p *Process) end() {
+	var err error
+	if p.tree.leaf != "" {
+		err = endCgroup(p.tree.leaf)
+	} else {
+		err = killFound(p.members)
+	}
+	if err != nil {
+		p.host.log.Warn("processes of a run are left behind", "run", p.id, "error", err)
+	}
+}
+
+// endHolders kills those that the scan could not know but by the pipes they hold.
+func (p *Process) endHolders() {
+	links := p.pipeLinks()
+	err := killFound(func() ([]proc, error) { return p.found(links) })
+	if err != nil {
+		p.host.log.Warn("processes that hold a run's pipes are left behind", "run", p.id, "error", err)
+	}
+}
+
+// reap takes the main process's status and gives everything back. It is the last thing done to a run.
+func (p *Process) reap() (Status, error) {
+	p.retire()
+	status, err := p.wait()
+	p.tree.leaf = "" // gone since end
+	p.undoStart()
+	return status, err
+}
+
+// wait takes the status of the main process, which has ended, or is about to: it has been killed.
+func (p *Process) wait() (Status, error) {
+	var ws unix.WaitStatus
+	var usage unix.Rusage
+	pause := 100 * time.Microsecond
+	for deadline := time.Now().Add(gone); ; {
+		pid, err := unix.Wait4(p.pid, &ws, unix.WNOHANG, &usage)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil: // somebody in this program reaps children that are not theirs, or SIGCHLD is ignored
+			return Status{ExitCode: -1}, fmt.Errorf("cannot tell how run %s ended: %w", p.id, err)
+		case pid == p.pid:
+			return statusOf(ws, usage), nil
+		case time.Now().After(deadline):
+			return Status{ExitCode: -1}, fmt.Errorf("cannot tell how run %s ended: process %d was killed and does not end", p.id, p.pid)
+		}
+		time.Sleep(pause)
+		pause = min(pause*2, 10*time.Millisecond)
+	}
+}

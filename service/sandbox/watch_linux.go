@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch waits for two pipes and a pidfd at once without a thread: they are in an epoll set, and that set's own descriptor is in the Go runtime's.
+type watch struct {
+	fd     int // owned by file
+	file   *os.File
+	raw    syscall.RawConn
+	events [3]unix.EpollEvent
+}
+
+// What an event is of: the two pipes are their stream's number.
+const eventEnded = 2
+
+func newWatch() (*watch, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // or os.NewFile would not give it to the runtime
+		unix.Close(fd)
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "run")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &watch{fd: fd, file: file, raw: raw}, nil
+}
+
+// add takes descriptors in; the event of each has its place in the list in Fd.
+func (w *watch) add(fds ...int) error {
+	for i, fd := range fds {
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove takes one out. Closing it would not do: a fork that has not reached its exec has a copy.
+func (w *watch) remove(fd int) { _ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+
+// wait returns at least one event, or none if nothing happened for the given time; 0 means wait for as long as it takes.
+func (w *watch) wait(patience time.Duration) ([]unix.EpollEvent, error) {
+	n, err := w.ready()
+	if n != 0 || err != nil {
+		return w.events[:n], err
+	}
+	if patience > 0 {
+		if err := w.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			return nil, err
+		}
+		defer w.file.SetReadDeadline(time.Time{})
+	}
+	var readyErr error
+	err = w.raw.Read(func(uintptr) bool {
+		n, readyErr = w.ready()
+		return n != 0 || readyErr != nil
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, nil
+	}
+	if err == nil {
+		err = readyErr
+	}
+	return w.events[:n], err
+}
+
+func (w *watch) ready() (n int, err error) {
+	for {
+		n, err = unix.EpollWait(w.fd, w.events[:], 0)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func (w *watch) close() { w.file.Close() }
