@@ -8,9 +8,10 @@ import (
 // SetPortable makes a host do as the unixes that are not Linux do.
 func SetPortable(h *Host) { h.portable = true }
 
-// Leaves lists the runs whose leaves are there.
+// Leaves lists the runs whose leaves are there, when those that are being removed are gone.
 func Leaves(t *testing.T, h *Host) []string {
 	t.Helper()
+	h.removals.Wait()
 	if h.cgroups == nil {
 		return nil
 	}

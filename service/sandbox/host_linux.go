@@ -15,7 +15,8 @@ type hostOS struct {
 	portable     bool        // tests: do as the other unixes do
 	reaper       *reaper
 	taker        taker
-	forking      sync.RWMutex // read-held from a fork until the process is in live
+	removals     sync.WaitGroup // of empty leaves
+	forking      sync.RWMutex   // read-held from a fork until the process is in live
 }
 
 // tree is how Linux holds a run's processes.
@@ -60,6 +61,7 @@ func (h *Host) openOS(cfg Config) error {
 }
 
 func (h *Host) closeOS() {
+	h.removals.Wait()
 	if h.reaper != nil {
 		h.reaper.stop()
 	}

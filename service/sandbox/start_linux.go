@@ -124,9 +124,7 @@ func (p *Process) undoStart() {
 		p.tree.watch.close()
 	}
 	if p.tree.leaf != "" {
-		if err := endCgroup(p.tree.leaf); err != nil {
-			p.host.log.Warn("a cgroup is left behind", "run", p.id, "error", err)
-		}
+		p.host.removeLeaf(p.id, p.tree.leaf)
 	}
 	p.host.leave(p.id)
 }

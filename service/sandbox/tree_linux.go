@@ -38,16 +38,25 @@ func (p *Process) killTree() {
 	}
 }
 
-// end kills what the main process left behind and waits until it is gone.
+// end kills what the main process left behind and waits until it is gone. A leaf that is empty already, as most are, stays so, and is removed beside what follows.
 func (p *Process) end() {
 	var err error
-	if p.tree.leaf != "" {
-		err = endCgroup(p.tree.leaf)
-	} else {
+	switch leaf := p.tree.leaf; {
+	case leaf == "":
 		err = killFound(p.members)
+	case emptyCgroup(leaf):
+		p.host.removals.Go(func() { p.host.removeLeaf(p.id, leaf) })
+	default:
+		p.host.removeLeaf(p.id, leaf)
 	}
 	if err != nil {
 		p.host.log.Warn("processes of a run are left behind", "run", p.id, "error", err)
+	}
+}
+
+func (h *Host) removeLeaf(id, leaf string) {
+	if err := endCgroup(leaf); err != nil {
+		h.log.Warn("processes of a run are left behind", "run", id, "error", err)
 	}
 }
 

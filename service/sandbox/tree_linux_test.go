@@ -253,3 +253,24 @@ func TestReaper(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// A cgroup that a run makes inside its own goes with it.
+func TestCgroupInsideTheLeaf(t *testing.T) {
+	h := newHost(t, byCgroup)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	n := sleeper()
+	script := `leaf="$ROOT/$RUNNEL_MARK"; mkdir "$leaf/inner" && sh -c 'echo $$ >"$0/inner/cgroup.procs"; sleep ` + n + ` >/dev/null 2>&1 & sleep 0.05' "$leaf"; exit 5`
+	status, out := run(t, h, sandbox.Spec{Argv: sh(script), Params: []string{"ROOT=" + h.Facts().Cgroup}})
+	if status.ExitCode != 5 || out[1].Len() > 0 {
+		t.Errorf("got %+v, %q", status, &out[1])
+	}
+	if left := sandbox.HasCmdline(t, n); len(left) > 0 {
+		t.Errorf("left alive: %v", left)
+		killAll(left)
+	}
+	if left := sandbox.Leaves(t, h); len(left) > 0 {
+		t.Errorf("leaves left: %v", left)
+	}
+}
