@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/nats-io/jsm.go/natscontext"
+	"github.com/spf13/cobra"
+)
+
+// connectFlags are the connection flags of the `nats` command: same names, same
+// environment, same meaning.
+type connectFlags struct {
+	server, user, password, token string
+	creds, nkey, jwt, seed        string
+	cert, key, ca                 string
+	tlsFirst                      bool
+	timeout                       time.Duration
+	context                       string
+	noContext                     bool
+	jsAPIPrefix, jsDomain         string
+	inboxPrefix, connectionName   string
+	socksProxy                    string
+	certStore                     certStoreFlags
+}
+
+// certStoreFlags are the flags for the certificate store of Windows.
+type certStoreFlags struct {
+	kind, match, matchBy string
+	caMatch              []string
+}
+
+// defaultTimeout is how long the `nats` command waits for an answer, too.
+const defaultTimeout = 5 * time.Second
+
+// add gives the flags to the root command and so to all.
+func (c *connectFlags) add(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	str := func(p *string, name, env, usage string) {
+		flags.StringVar(p, name, "", usage)
+		groupFlags(flags, flagsConnect, name)
+		if env != "" {
+			bindEnv(flags, name, env)
+		}
+	}
+	flags.StringVarP(&c.server, "server", "s", "", "NATS server `URL`s, separated by commas")
+	bindEnv(flags, "server", "NATS_URL")
+	str(&c.context, "context", "NATS_CONTEXT", "`NAME` of the nats context to use")
+	flags.BoolVar(&c.noContext, "no-context", false, "leave the selected nats context alone")
+	str(&c.user, "user", "NATS_USER", "user `NAME`; without a password, a token")
+	str(&c.password, "password", "NATS_PASSWORD", "`PASSWORD` of the user")
+	str(&c.token, "token", "NATS_TOKEN", "`TOKEN` in the place of a user")
+	str(&c.creds, "creds", "NATS_CREDS", "credentials `FILE`")
+	str(&c.nkey, "nkey", "NATS_NKEY", "nkey seed `FILE`")
+	str(&c.jwt, "jwt", "NATS_JWT", "user `JWT`")
+	str(&c.seed, "seed", "NATS_SEED", "user `SEED`")
+	str(&c.cert, "tlscert", "NATS_CERT", "certificate `FILE`")
+	str(&c.key, "tlskey", "NATS_KEY", "private key `FILE`")
+	str(&c.ca, "tlsca", "NATS_CA", "certificate authorities `FILE`")
+	flags.BoolVar(&c.tlsFirst, "tlsfirst", false, "do the TLS handshake before the server's greeting")
+	if runtime.GOOS == "windows" {
+		str(&c.certStore.kind, "certstore", "", "use the Windows certificate store of `WHOM`: user or machine")
+		str(&c.certStore.match, "certstore-match", "", "the certificate to use: a `QUERY`")
+		flags.StringVar(&c.certStore.matchBy, "certstore-match-by", "subject", "what `FIELD` the query is about: subject or issuer")
+		flags.StringArrayVar(&c.certStore.caMatch, "certstore-ca-match", nil, "the authority to use from the store: a `QUERY`")
+		groupFlags(flags, flagsConnect, "certstore-match-by", "certstore-ca-match")
+	}
+	flags.DurationVar(&c.timeout, "timeout", defaultTimeout, "how long to wait for answers")
+	bindEnv(flags, "timeout", "NATS_TIMEOUT")
+	str(&c.socksProxy, "socks-proxy", "NATS_SOCKS_PROXY", "SOCKS5 proxy `URL`")
+	str(&c.jsAPIPrefix, "js-api-prefix", "", "subject `PREFIX` of the JetStream API")
+	str(&c.jsDomain, "js-domain", "", "JetStream `DOMAIN`")
+	str(&c.inboxPrefix, "inbox-prefix", "", "subject `PREFIX` of inboxes")
+	str(&c.connectionName, "connection-name", "", "`NAME` of the connection")
+	groupFlags(flags, flagsConnect, "server", "no-context", "tlsfirst", "timeout")
+	completeContexts(root)
+}
+
+// completeContexts makes shells complete the names of contexts.
+func completeContexts(root *cobra.Command) {
+	names := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return natscontext.KnownContexts(), cobra.ShellCompDirectiveNoFileComp
+	}
+	if err := root.RegisterFlagCompletionFunc("context", names); err != nil {
+		panic(err) // a slip of ours, seen by any test
+	}
+}
+
+// explicit says whether the flags or the environment name a server: by its
+// address, by a context, or by saying how to get into one at the usual address.
+func (c *connectFlags) explicit() bool {
+	return c.server != "" || c.context != "" || c.credentials() || c.cert != "" || c.ca != ""
+}
+
+func (c *connectFlags) credentials() bool {
+	for _, s := range []string{c.user, c.token, c.creds, c.nkey, c.jwt, c.seed} {
+		if s != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve makes one context of the named one and the flags, which prevail.
+// With an empty name there are only the flags.
+func (c *connectFlags) resolve(name string) (*natscontext.Context, error) {
+	opts := c.options()
+	if name == "" {
+		return natscontext.New("", false, opts...)
+	}
+	base, err := natscontext.New(name, true)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use nats context %q: %w", name, err)
+	}
+	if c.credentials() {
+		// Credentials come from one place. Mixed, one kind would quietly win.
+		opts = append(withoutCredentials(base), opts...)
+		return natscontext.New("", false, opts...)
+	}
+	merged, err := natscontext.New(name, true, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use nats context %q: %w", name, err)
+	}
+	if err := merged.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot use nats context %q: %w", name, err)
+	}
+	return merged, nil
+}
+
+func (c *connectFlags) options() []natscontext.Option {
+	user, token := c.user, c.token
+	if user != "" && c.password == "" && token == "" {
+		user, token = "", user // as the nats command has it
+	}
+	opts := []natscontext.Option{
+		natscontext.WithServerURL(c.server),
+		natscontext.WithUser(user),
+		natscontext.WithPassword(c.password),
+		natscontext.WithToken(token),
+		natscontext.WithCreds(c.creds),
+		natscontext.WithNKey(c.nkey),
+		natscontext.WithUserJWT(c.jwt),
+		natscontext.WithUserSeed(c.seed),
+		natscontext.WithCertificate(c.cert),
+		natscontext.WithKey(c.key),
+		natscontext.WithCA(c.ca),
+		natscontext.WithSocksProxy(c.socksProxy),
+		natscontext.WithJSAPIPrefix(c.jsAPIPrefix),
+		natscontext.WithJSDomain(c.jsDomain),
+		natscontext.WithInboxPrefix(c.inboxPrefix),
+		natscontext.WithWindowsCertStore(c.certStore.kind),
+		natscontext.WithWindowsCertStoreMatch(c.certStore.match),
+		natscontext.WithWindowsCertStoreMatchBy(c.certStore.matchBy),
+		natscontext.WithWindowsCaCertsMatch(c.certStore.caMatch...),
+	}
+	if c.tlsFirst {
+		opts = append(opts, natscontext.WithTLSHandshakeFirst())
+	}
+	return opts
+}
+
+// withoutCredentials is a context's settings except who it lets in as.
+func withoutCredentials(base *natscontext.Context) []natscontext.Option {
+	opts := []natscontext.Option{
+		natscontext.WithServerURL(base.ServerURL()),
+		natscontext.WithCertificate(base.Certificate()),
+		natscontext.WithKey(base.Key()),
+		natscontext.WithCA(base.CA()),
+		natscontext.WithSocksProxy(base.SocksProxy()),
+		natscontext.WithJSAPIPrefix(base.JSAPIPrefix()),
+		natscontext.WithJSDomain(base.JSDomain()),
+		natscontext.WithInboxPrefix(base.InboxPrefix()),
+		natscontext.WithWindowsCertStore(base.WindowsCertStore()),
+		natscontext.WithWindowsCertStoreMatch(base.WindowsCertStoreMatch()),
+		natscontext.WithWindowsCertStoreMatchBy(base.WindowsCertStoreMatchBy()),
+		natscontext.WithWindowsCaCertsMatch(base.WindowsCaCertsMatch()...),
+	}
+	if base.TLSHandshakeFirst() {
+		opts = append(opts, natscontext.WithTLSHandshakeFirst())
+	}
+	return opts
+}

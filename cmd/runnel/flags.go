@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Annotations of a flag.
+const (
+	envAnnotation   = "runnel_env"
+	groupAnnotation = "runnel_group"
+)
+
+// bindEnv makes the environment variable set the flag when the command line
+// does not.
+func bindEnv(flags *pflag.FlagSet, name, variable string) {
+	annotate(flags, name, envAnnotation, variable)
+}
+
+// bindEnvAll binds every local flag of a command to RUNNEL_<NAME>. It is for
+// servers: the environment of a run is its runner's, and a `runnel run` in
+// there should not be steered by it.
+func bindEnvAll(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" {
+			bindEnv(flags, f.Name, envName(f.Name))
+		}
+	})
+}
+
+func envName(flag string) string {
+	return "RUNNEL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// envOf is the variable that sets the flag; empty if none does.
+func envOf(f *pflag.Flag) string {
+	if v := f.Annotations[envAnnotation]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// applyEnv sets what the command line left unset. An empty variable counts as
+// one that isn't there.
+func applyEnv(flags *pflag.FlagSet) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		variable := envOf(f)
+		if f.Changed || variable == "" || failed != nil {
+			return
+		}
+		value := os.Getenv(variable)
+		if value == "" {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			failed = fmt.Errorf("cannot use %s=%q: %w", variable, value, plainFlagError(err))
+		}
+	})
+	return failed
+}
+
+// plainFlagError strips what pflag says of the flag and the value, and what
+// strconv says of itself, for an error that names both.
+func plainFlagError(err error) error {
+	if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) {
+		err = e.Unwrap()
+	}
+	if e := (*strconv.NumError)(nil); errors.As(err, &e) {
+		if strings.HasPrefix(e.Func, "ParseB") {
+			return errors.New("it is true or false")
+		}
+		return errors.New("it is a whole number")
+	}
+	return err
+}
+
+func annotate(flags *pflag.FlagSet, name, key, value string) {
+	if err := flags.SetAnnotation(name, key, []string{value}); err != nil {
+		panic("no flag of that name: " + name) // a slip of ours, seen by any test
+	}
+}

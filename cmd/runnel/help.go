@@ -1,0 +1,137 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagGroup is a heading that flags stand under in the help of a command.
+type flagGroup string
+
+const (
+	flagsWhat    flagGroup = "What"
+	flagsWhere   flagGroup = "Where"
+	flagsHow     flagGroup = "How"
+	flagsOutput  flagGroup = "Output"
+	flagsOther   flagGroup = "Flags"
+	flagsGlobal  flagGroup = "General"
+	flagsConnect flagGroup = "Connection, as in the nats command"
+)
+
+// Reading order; a flag without a group is in flagsOther.
+var flagGroups = []flagGroup{flagsWhat, flagsWhere, flagsHow, flagsOutput, flagsOther, flagsGlobal, flagsConnect}
+
+// offline marks commands that no server is needed for: their help is without
+// the connection flags.
+const offline = "runnel_offline"
+
+const helpWidth = 80
+
+func groupFlags(flags *pflag.FlagSet, group flagGroup, names ...string) {
+	for _, name := range names {
+		annotate(flags, name, groupAnnotation, string(group))
+	}
+}
+
+// styleHelp gives a command and its subcommands our help: a sentence,
+// examples, commands and flags under headings.
+func styleHelp(root *cobra.Command) {
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd.OutOrStdout(), cmd) })
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		writeUsage(cmd.OutOrStderr(), cmd)
+		return nil
+	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if e, ok := err.(*pflag.InvalidValueError); ok {
+			err = fmt.Errorf("cannot use --%s %q: %w", e.GetFlag().Name, e.GetValue(), plainFlagError(err))
+		}
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
+}
+
+func writeHelp(w io.Writer, cmd *cobra.Command) {
+	fmt.Fprintf(w, "%s.\n", strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short), "."))
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\n%s\n", cmd.Example)
+	}
+	fmt.Fprintln(w)
+	writeUsage(w, cmd)
+}
+
+func writeUsage(w io.Writer, cmd *cobra.Command) {
+	fmt.Fprintln(w, "Usage:", cmd.UseLine())
+	writeCommands(w, cmd)
+	cmd.InitDefaultHelpFlag()
+	for _, group := range flagGroups {
+		if group == flagsConnect && cmd.Annotations[offline] != "" {
+			continue
+		}
+		if flags := flagsOf(cmd, group); flags.HasAvailableFlags() {
+			fmt.Fprintf(w, "\n%s\n%s", group, flags.FlagUsagesWrapped(helpWidth))
+		}
+	}
+}
+
+func writeCommands(w io.Writer, cmd *cobra.Command) {
+	for _, group := range cmd.Groups() {
+		var lines []string
+		for _, sub := range cmd.Commands() {
+			if sub.GroupID == group.ID && sub.IsAvailableCommand() {
+				lines = append(lines, fmt.Sprintf("  %-12s %s\n", sub.Name(), sub.Short))
+			}
+		}
+		if len(lines) > 0 {
+			fmt.Fprintf(w, "\n%s\n%s", group.Title, strings.Join(lines, ""))
+		}
+	}
+	if len(cmd.Groups()) > 0 || !cmd.HasAvailableSubCommands() {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			fmt.Fprintf(w, "  %-12s %s\n", sub.Name(), sub.Short)
+		}
+	}
+}
+
+// flagsOf is the set of a command's flags, inherited ones too, that stand
+// under a heading. The variable that sets a flag is added to its text.
+func flagsOf(cmd *cobra.Command, group flagGroup) *pflag.FlagSet {
+	set := pflag.NewFlagSet(string(group), pflag.ContinueOnError)
+	set.SortFlags = false
+	var names []string
+	add := func(f *pflag.Flag) {
+		if slices.Contains(names, f.Name) || groupOf(f) != group {
+			return
+		}
+		names = append(names, f.Name)
+		shown := *f
+		if shown.DefValue == "[]" {
+			shown.DefValue = "" // an empty list says nothing
+		}
+		if variable := envOf(f); variable != "" {
+			shown.Usage += " [" + variable + "]"
+		}
+		set.AddFlag(&shown)
+	}
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return set
+}
+
+func groupOf(f *pflag.Flag) flagGroup {
+	if g := f.Annotations[groupAnnotation]; len(g) > 0 {
+		return flagGroup(g[0])
+	}
+	if f.Name == "help" {
+		return flagsGlobal
+	}
+	return flagsOther
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/nats-io/jsm.go/natscontext"
+
+	"github.com/runnel-io/runnel/embedded"
+)
+
+// localServer is what a `runnel serve` with a NATS server of its own leaves for
+// the commands of the same user: where the server is and what lets them in. It
+// is a file of mode 0600 in the user's data directory, one a server, and it
+// counts for as long as the server holds its lock, so that nobody has to clear
+// up after a crash.
+type localServer struct {
+	Name     string    `json:"name"`
+	URL      string    `json:"url"`
+	SeedFile string    `json:"seedFile"`
+	Lock     string    `json:"lock"`
+	Prefix   string    `json:"prefix,omitempty"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+}
+
+// userDataDir is where Runnel keeps a user's data, unless told otherwise:
+// $XDG_DATA_HOME/runnel, by default ~/.local/share/runnel.
+func userDataDir() (string, error) {
+	base := os.Getenv("XDG_DATA_HOME")
+	if base == "" && runtime.GOOS == "windows" {
+		base = os.Getenv("LOCALAPPDATA")
+	}
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("cannot find the user's data directory: %w", err)
+		}
+		base = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(base, "runnel"), nil
+}
+
+// localDir is where the files of local servers are.
+func localDir() (string, error) {
+	dir, err := userDataDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "local"), nil
+}
+
+// leave writes the file, whole or not at all.
+func (l *localServer) leave() error {
+	dir, err := localDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, l.Name+".json"), append(text, '\n'))
+}
+
+// takeAway removes the file, unless a later server of that name has written its
+// own.
+func (l *localServer) takeAway() error {
+	dir, err := localDir()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, l.Name+".json")
+	found, err := readLocal(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && found.PID != l.PID {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// findLocal is the local server that is running, nil if there is none; of
+// several, the one that was started last.
+func findLocal() (*localServer, error) {
+	dir, err := localDir()
+	if err != nil {
+		return nil, nil // a user without a home has no server there
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var latest *localServer
+	for _, path := range paths {
+		found, err := readLocal(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has just ended
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read what runnel serve left in %s: %w", path, err)
+		}
+		if alive, err := embedded.Locked(found.Lock); err != nil || !alive {
+			continue // not ours to use, or a crash left it
+		}
+		if latest == nil || found.Started.After(latest.Started) {
+			latest = found
+		}
+	}
+	return latest, nil
+}
+
+func readLocal(path string) (*localServer, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &localServer{}
+	return l, json.Unmarshal(text, l)
+}
+
+// natsContextName is the name of the context for the `nats` command.
+func natsContextName(runner string) string { return "runnel-" + runner }
+
+// natsContextMark tells our contexts from those that somebody made by hand.
+const natsContextMark = "written by runnel serve"
+
+// writeNATSContext writes a context for the `nats` command. It is never
+// selected: what `nats` does without --context is its user's business.
+func (l *localServer) writeNATSContext() (name string, err error) {
+	name = natsContextName(l.Name)
+	if natscontext.IsKnown(name) {
+		old, err := natscontext.New(name, true)
+		if err == nil && old.Description() != natsContextMark {
+			return "", fmt.Errorf("there is a nats context %s of another making", name)
+		}
+	}
+	settings, err := natscontext.New(name, false,
+		natscontext.WithServerURL(l.URL), natscontext.WithNKey(l.SeedFile), natscontext.WithDescription(natsContextMark))
+	if err != nil {
+		return "", err
+	}
+	return name, settings.Save(name)
+}
+
+// writeFile replaces a file by one of mode 0600, whole or not at all.
+func writeFile(path string, text []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(text)
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), path)
+}

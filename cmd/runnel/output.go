@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
+)
+
+// plainWidth is how wide things are where there is no terminal to ask.
+const plainWidth = 80
+
+// look is how to write to one stream.
+type look struct {
+	terminal bool
+	colour   bool
+	width    int // columns
+}
+
+// lookOf finds out what stands behind a writer. Colour is for terminals, and
+// not for those of people who set NO_COLOR (no-color.org) or TERM=dumb.
+func lookOf(w io.Writer) look {
+	l := look{width: plainWidth}
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return l
+	}
+	l.terminal = true
+	l.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+		l.width = width
+	}
+	return l
+}
+
+// colour is an SGR code.
+type colour int
+
+const (
+	red    colour = 31
+	green  colour = 32
+	yellow colour = 33
+	faint  colour = 2
+)
+
+// paint colours a text where there is colour. The text has to say it all by
+// itself.
+func (l look) paint(c colour, text string) string {
+	if !l.colour {
+		return text
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", c, text)
+}
+
+// shortDuration is a duration as people say it, in one unit: 0.8s, 12s, 5m, 3h, 2d.
+func shortDuration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + shortDuration(-d)
+	case d < 950*time.Microsecond:
+		return "0s"
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%dms", d.Round(time.Millisecond).Milliseconds())
+	case d < 9950*time.Millisecond:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// age is how long ago t was: whole seconds, for clocks differ.
+func age(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := max(now.Sub(t), 0)
+	if d < time.Minute {
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	}
+	return shortDuration(d)
+}
+
+// ago is age in words, for a sentence or a column of its own.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return age(now, t) + " ago"
+}
+
+// size is a number of bytes as people say it: 1.2 MB.
+func size(bytes int64) string {
+	if bytes < 0 {
+		return "-"
+	}
+	return humanize.Bytes(uint64(bytes))
+}
+
+// plural is "1 runner", "2 runners".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// app is what all commands share: the streams, the global flags and, once the
+// flags are read, the logger.
+type app struct {
+	stdio
+	look     look // of standard output
+	errLook  look // of standard error
+	log      *slog.Logger
+	logLevel string
+	prefix   string
+	conn     connectFlags
+}
+
+func newApp(std stdio) *app {
+	return &app{stdio: std, look: lookOf(std.out), errLook: lookOf(std.err), log: slog.New(slog.DiscardHandler)}
+}
+
+// The groups that `runnel help` shows.
+const (
+	groupRun   = "run"
+	groupFleet = "fleet"
+	groupServe = "serve"
+	groupOther = "other"
+)
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "runnel",
+		Short: "Run commands, look at hosts and keep clocks right across a fleet, over NATS",
+		Example: `  runnel run -- echo hello        with no server: all inside this command
+  runnel serve                    a runner on this machine, with NATS built in
+  runnel run --all -- uptime      on every runner, from another terminal`,
+		Args:              knownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:     true, // main reports them
+		SilenceUsage:      true,
+		TraverseChildren:  true, // `runnel --timeout 2s run --timeout 1h` is two things
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Runs"},
+		&cobra.Group{ID: groupFleet, Title: "The fleet"},
+		&cobra.Group{ID: groupServe, Title: "Servers"},
+		&cobra.Group{ID: groupOther, Title: "Other"},
+	)
+	a.addGlobalFlags(root)
+	root.AddCommand(
+		newServeCommand(a),
+		newVersionCommand(a),
+	)
+	addCompletion(root, a)
+	addMan(root)
+	styleHelp(root)
+	return root
+}
+
+// knownCommand refuses what is no command, and says which one was meant.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q (see runnel --help)", args[0])
+}
+
+func (a *app) addGlobalFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	a.conn.add(root)
+	flags.StringVar(&a.logLevel, "log-level", "", "what to log on standard error: `LEVEL` is debug, info, warn or error")
+	flags.StringVar(&a.prefix, "prefix", "", "the fleet's subject `PREFIX` (default \""+subjects.DefaultPrefix+"\")")
+	groupFlags(flags, flagsGlobal, "log-level", "prefix")
+	bindEnv(flags, "log-level", "RUNNEL_LOG_LEVEL")
+	bindEnv(flags, "prefix", "RUNNEL_PREFIX")
+}
+
+// prepare runs before every command, but not before its help.
+func (a *app) prepare(cmd *cobra.Command) error {
+	if err := applyEnv(cmd.Flags()); err != nil {
+		return err
+	}
+	return a.setLogger(slog.LevelWarn)
+}
+
+// setLogger makes the logger, of the level asked for or else the default one.
+func (a *app) setLogger(level slog.Level) error {
+	if a.logLevel != "" {
+		if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
+			return fmt.Errorf("cannot use log level %q: it is debug, info, warn or error", a.logLevel)
+		}
+	}
+	a.log = slog.New(a.logHandler(level))
+	return nil
+}
+
+// logHandler is for people on a terminal, and for programs elsewhere.
+func (a *app) logHandler(level slog.Level) slog.Handler {
+	if a.errLook.terminal {
+		return tint.NewHandler(a.err, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.errLook.colour})
+	}
+	return slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})
+}
+
+// say writes a line about what goes on to standard error.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.err, "runnel: "+format+"\n", args...)
+}
+
+// space is the fleet that the flags name, or else the one of the server that
+// was found.
+func (a *app) space(t *target) (subjects.Space, error) {
+	prefix := a.prefix
+	if prefix == "" && t != nil {
+		prefix = t.prefix
+	}
+	return subjects.New(prefix)
+}
+
+// find finds the server for a command that does nothing without one.
+func (a *app) find() (*target, error) { return a.conn.find(finding{log: a.log}) }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker for releases: -X main.version=1.2.3.
+var version = "0.1.0-dev"
+
+// build is what is known of this binary.
+type build struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+}
+
+func thisBuild() build {
+	b := build{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	for _, setting := range info.Settings {
+		switch setting.Key {
+		case "vcs.revision":
+			b.Commit = setting.Value
+		case "vcs.modified":
+			b.Modified = setting.Value == "true"
+		}
+	}
+	return b
+}
+
+func (b build) String() string {
+	commit := ""
+	if b.Commit != "" {
+		commit = ", commit " + b.Commit[:min(len(b.Commit), 12)]
+		if b.Modified {
+			commit += " with changes"
+		}
+	}
+	return fmt.Sprintf("runnel %s (%s, %s/%s%s)", b.Version, b.Go, b.OS, b.Arch, commit)
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:         "version",
+		GroupID:     groupOther,
+		Short:       "Say which version this is",
+		Example:     "  runnel version\n  runnel version --json",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{offline: "true"},
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return json.NewEncoder(a.out).Encode(thisBuild())
+			}
+			_, err := fmt.Fprintln(a.out, thisBuild())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as one JSON object")
+	groupFlags(cmd.Flags(), flagsOutput, "json")
+	return cmd
+}
