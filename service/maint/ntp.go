@@ -1,0 +1,236 @@
+package maint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/beevik/ntp"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+const (
+	// answerTime is how long one question waits; later answers find the socket
+	// closed.
+	answerTime = 700 * time.Millisecond
+	// latecomers is how long the rest may take once half of the servers have
+	// given an answer that counts.
+	latecomers = 300 * time.Millisecond
+	// retryLost asks again at once when an answer is missing; retryPolite keeps
+	// the two seconds that ntpd's default limit wants between questions.
+	retryLost   = answerTime
+	retryPolite = 2 * time.Second
+	// maxDistance is the root distance above which a server is no source of time
+	// (MAXDIST of RFC 5905).
+	maxDistance = time.Second
+	// minDispersion is what two right clocks may differ by, and how far the clock
+	// may move by itself during a question (MINDISP of RFC 5905, rounded up).
+	minDispersion = 5 * time.Millisecond
+)
+
+// reading is one trusted look at a server's clock.
+type reading struct {
+	server      string
+	offset      time.Duration // positive: this host is behind
+	uncertainty time.Duration // root distance: offset is wrong by this at most
+	stratum     uint8
+	at          time.Time // local time of the answer's arrival
+}
+
+// describe puts the reading into a reply.
+func (r reading) describe(clock *pb.ClockReply) {
+	clock.Offset, clock.Uncertainty = millis(r.offset), millis(r.uncertainty)
+	clock.Server, clock.Stratum = r.server, int32(r.stratum)
+}
+
+// ask asks all servers at once and believes the best. A server from which
+// nothing is heard is asked once more, again after the question.
+func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) {
+	servers := k.cfg.Servers
+	if len(servers) == 0 {
+		return reading{}, fmt.Errorf("%w: none is configured", ErrNoServer)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		reading
+		err error
+	}
+	answers := make(chan answer, len(servers))
+	for _, server := range servers {
+		go func() {
+			r, err := k.askServer(ctx, server, again)
+			answers <- answer{r, err}
+		}()
+	}
+	var trusted []reading
+	var failed []error
+	for range servers {
+		a := <-answers
+		if a.err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", a.server, a.err))
+			continue
+		}
+		trusted = append(trusted, a.reading)
+		if len(trusted) == (len(servers)+1)/2 {
+			defer time.AfterFunc(latecomers, cancel).Stop()
+		}
+	}
+	if len(trusted) == 0 {
+		return reading{}, fmt.Errorf("%w: %w", ErrNoServer, joined(failed))
+	}
+	return best(trusted), nil
+}
+
+// askServer asks one server, and once more if it stayed silent or asked to be
+// left alone for a moment.
+func (k *Keeper) askServer(ctx context.Context, server string, again time.Duration) (reading, error) {
+	start := time.Now()
+	r, err := k.question(ctx, server)
+	var silent net.Error
+	if err == nil || !errors.Is(err, errRate) && !(errors.As(err, &silent) && silent.Timeout()) {
+		return r, err
+	}
+	retry := time.NewTimer(time.Until(start.Add(again)))
+	defer retry.Stop()
+	select {
+	case <-retry.C:
+	case <-ctx.Done():
+		return r, err
+	}
+	if r, next := k.question(ctx, server); next == nil || ctx.Err() == nil {
+		return r, next
+	}
+	return r, err
+}
+
+// question is one question and its answer, if that can be trusted.
+func (k *Keeper) question(ctx context.Context, server string) (reading, error) {
+	r := reading{server: server}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	stopClosing := func() bool { return true }
+	defer func() { stopClosing() }()
+	before := time.Now()
+	response, err := ntp.QueryWithOptions(server, ntp.QueryOptions{
+		Timeout:       answerTime,
+		GetSystemTime: k.now,
+		// A dialer of our own, because the names are looked up there: the default
+		// one would wait for a dead name server as long as that likes.
+		Dialer: func(_, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+			if err == nil {
+				stopClosing = context.AfterFunc(ctx, func() { conn.Close() })
+			}
+			return conn, err
+		},
+	})
+	after := time.Now()
+	if err != nil {
+		return r, silence(ctx, err)
+	}
+	moved := after.Round(0).Sub(before.Round(0)) - after.Sub(before) // wall less monotonic
+	if moved.Abs() > minDispersion {
+		return r, errors.New("this host's clock was set while the server was asked")
+	}
+	if err := doubt(response); err != nil {
+		return r, err
+	}
+	t := response.Timestamps
+	// Halved before they are added: the sum of two centuries overflows.
+	r.offset = t.ServerRecv.Sub(t.ClientXmit)/2 + t.ServerXmit.Sub(t.ClientRecv)/2
+	r.uncertainty, r.stratum, r.at = response.RootDistance, response.Stratum, t.ClientRecv
+	return r, nil
+}
+
+// errRate: the server answers, but not so often.
+var errRate = errors.New("kiss of death: RATE")
+
+// doubt says why an answer can't be trusted. Validate alone would let a server
+// that calls itself version 5 get away with "not in sync", and a server that
+// claims to have held the question for longer than it was gone with any offset.
+func doubt(r *ntp.Response) error {
+	if r.Version != 3 && r.Version != 4 {
+		return fmt.Errorf("answers in NTP version %d, which was not asked", r.Version)
+	}
+	if r.Stratum == 0 && r.KissCode == "RATE" {
+		return errRate
+	}
+	if r.Stratum == 0 && r.KissCode != "" {
+		return fmt.Errorf("kiss of death: %s", r.KissCode)
+	}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	if r.RootDistance > maxDistance {
+		return fmt.Errorf("its time is uncertain by %v", r.RootDistance.Round(time.Millisecond))
+	}
+	t := r.Timestamps
+	if held, gone := t.ServerXmit.Sub(t.ServerRecv), t.ClientRecv.Sub(t.ClientXmit); held > gone+minDispersion {
+		return fmt.Errorf("says that it took %v over an answer that came after %v", held, gone)
+	}
+	return nil
+}
+
+// best is the answer with the smallest root distance, of those that the
+// majority bears out if there is a majority.
+func best(readings []reading) reading {
+	var borneOut []reading
+	for _, r := range readings {
+		votes := 0
+		for _, other := range readings {
+			apart := (r.offset/2 - other.offset/2).Abs()
+			if apart <= (r.uncertainty+other.uncertainty+minDispersion)/2 {
+				votes++
+			}
+		}
+		if 2*votes > len(readings) {
+			borneOut = append(borneOut, r)
+		}
+	}
+	if len(borneOut) == 0 {
+		borneOut = readings
+	}
+	b := borneOut[0]
+	for _, r := range borneOut[1:] {
+		if r.uncertainty < b.uncertainty {
+			b = r
+		}
+	}
+	return b
+}
+
+// silence turns "use of closed network connection", which is our own way to
+// stop waiting, into what happened.
+func silence(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return noAnswer{}
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return noAnswer{}
+	}
+	return err
+}
+
+// noAnswer is a net.Error that says what a timeout means here.
+type noAnswer struct{}
+
+func (noAnswer) Error() string   { return "no answer" }
+func (noAnswer) Timeout() bool   { return true }
+func (noAnswer) Temporary() bool { return true }
+
+// joined is errors.Join on one line.
+func joined(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	err := errs[0]
+	for _, next := range errs[1:] {
+		err = fmt.Errorf("%w; %w", err, next)
+	}
+	return err
+}
