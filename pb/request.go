@@ -149,3 +149,6 @@ func (r *MaintRequest) Validate() error {
 	}
 	return nil
 }
+
+// Message is any message of this package.
+type Message = proto.Message
