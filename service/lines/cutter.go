@@ -168,6 +168,17 @@ func (c *Cutter) Next(dst []byte) ([]byte, bool) {
 	return body, true
 }
 
+// Peek returns the message body that Next would take, or nil. It is valid until the Cutter is next used.
+func (c *Cutter) Peek() []byte {
+	if len(c.full) > 0 {
+		return c.full[0]
+	}
+	if len(c.buf) > 0 {
+		return c.buf
+	}
+	return nil
+}
+
 // Pending returns how many encoded bytes wait for Next.
 func (c *Cutter) Pending() int {
 	n := len(c.buf)

@@ -1,0 +1,73 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// pullMaxBytes is what the server sends ahead. With less than a few messages of the largest size it stalls, with much
+	// more the server's limit of what a client may have pending comes in sight.
+	pullMaxBytes = 4 << 20
+	// consumerLife is how long the server keeps a consumer that we could not delete.
+	consumerLife = time.Minute
+)
+
+// consumer reads one run's messages in the order of the stream. It is the client's ordered consumer, but that it heeds a
+// context when the server is gone; that no message is missing is seen by Runner-Seq.
+type consumer struct {
+	log      *stored
+	consumer jetstream.Consumer
+	messages jetstream.MessagesContext
+}
+
+// openConsumer begins at the sequence from of the stream.
+func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, error) {
+	c, err := log.js.CreateConsumer(ctx, log.stream, jetstream.ConsumerConfig{
+		FilterSubject:     log.subject,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       max(from, 1),
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: consumerLife,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", log.subject, err)
+	}
+	messages, err := c.Messages(jetstream.PullMaxBytes(pullMaxBytes))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", log.subject, err), deleteConsumer(log, c))
+	}
+	return &consumer{log: log, consumer: c, messages: messages}, nil
+}
+
+// next waits for a message until ctx ends.
+func (c *consumer) next(ctx context.Context) (message, error) {
+	msg, err := c.messages.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return message{}, err
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return message{}, err
+	}
+	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Headers()), body: msg.Data()}, nil
+}
+
+// close leaves nothing on the server.
+func (c *consumer) close() {
+	c.messages.Stop()
+	// The server deletes it by itself after a while where this fails.
+	_ = deleteConsumer(c.log, c.consumer)
+}
+
+func deleteConsumer(log *stored, c jetstream.Consumer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	return log.js.DeleteConsumer(ctx, log.stream, c.CachedInfo().Name)
+}

@@ -1,0 +1,242 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// FollowOptions say what Follow reads. Subject is required.
+type FollowOptions struct {
+	Stream  string // found by the subject if empty; both come from the run's record
+	Subject string
+
+	FromPos int64          // first line that is wanted; ≤ 1: all
+	Since   time.Time      // only records read at this time or later, by the runner's clock
+	Streams []lines.Stream // only their text; empty: both
+	Live    bool           // wait for the end; else return after what is stored now
+
+	// Fresh is a subscription (synchronous, on the subject or on runner.log.*.<run>) that was opened before the run was asked
+	// for: then nothing has to be set up to follow it. Follow unsubscribes it.
+	Fresh *nats.Subscription
+
+	// Final tells whether the run's record is final: a run that was lost has no EOF record. It is asked only after some time
+	// without output. An error counts as no.
+	Final func(context.Context) (bool, error)
+}
+
+// FollowResult tells what a log was like.
+type FollowResult struct {
+	End *lines.End // how the run ended; nil: there is no EOF record (yet)
+
+	// Complete: from where it began, every message up to the EOF record was there.
+	Complete bool
+	// Verified: it began with line 1, and numbers, counts and hash are what the EOF record says.
+	Verified bool
+	// Truncated: the beginning of what was asked for has been removed by the stream's limits.
+	Truncated bool
+	// Missing counts messages that should have been between others.
+	Missing uint64
+	// Problem says in words why a log that has ended is not complete or not verified; nil if it is, or if only a part was
+	// asked for.
+	Problem error
+}
+
+var (
+	errNoEnd     = errors.New("the run is over, but its log has no EOF record")
+	errTruncated = errors.New("the beginning of the log has been removed")
+	errDiffers   = errors.New("output was shown that is not in the log: the runner died before it was stored")
+)
+
+// Follow gives every record of a run's log to each, in order and once, one a line, the EOF record included. With Live it
+// returns when the run has ended, else when it has given all that is stored. It holds out while the server is away. An error
+// of each ends it and is returned.
+func Follow(ctx context.Context, js jetstream.JetStream, options FollowOptions, each func(lines.Record) error) (FollowResult, error) {
+	f := newFollower(&stored{js, options.Stream, options.Subject}, options, each)
+	return f.run(ctx)
+}
+
+// follower reads one log. One goroutine uses it.
+type follower struct {
+	options FollowOptions
+	log     *stored
+	each    func(lines.Record) error
+	until   uint64 // sequence in the stream after which to stop; 0: none
+
+	next     uint64 // Runner-Seq of the next message; 0: whichever comes
+	after    uint64 // sequence in the stream of the last message that was read there
+	whole    bool   // it began with line 1
+	sum      *lines.Sum
+	streams  [2]bool
+	result   FollowResult
+	consumer *consumer // nil while the fresh subscription is read
+}
+
+func newFollower(log *stored, options FollowOptions, each func(lines.Record) error) *follower {
+	f := &follower{options: options, log: log, each: each, sum: new(lines.Sum)}
+	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.Since.IsZero()
+	if f.whole {
+		f.next = 1
+	}
+	f.streams = [2]bool{len(options.Streams) == 0, len(options.Streams) == 0}
+	for _, s := range options.Streams {
+		f.streams[s&1] = true
+	}
+	return f
+}
+
+// errBehind turns from the fresh subscription, or from a consumer that is no more, to a new consumer.
+var errBehind = errors.New("messages are missing")
+
+// errDone ends the reading.
+var errDone = errors.New("done")
+
+func (f *follower) run(ctx context.Context) (FollowResult, error) {
+	defer f.closeConsumer()
+	err := errBehind
+	if f.options.Fresh != nil {
+		err = f.read(ctx, f.fresh)
+		f.options.Fresh.Unsubscribe()
+	}
+	for errors.Is(err, errBehind) {
+		if err = f.openConsumer(ctx); err == nil {
+			err = f.read(ctx, f.consumer.next)
+		}
+	}
+	if !errors.Is(err, errDone) {
+		return f.result, err
+	}
+	f.conclude()
+	return f.result, nil
+}
+
+// read takes messages from a source until there is a reason to stop.
+func (f *follower) read(ctx context.Context, next func(context.Context) (message, error)) error {
+	reconnects := f.log.js.Conn().Stats().Reconnects
+	watch := newIdle(ctx)
+	defer watch.stop()
+	for {
+		m, err := next(watch.ctx)
+		if err == nil {
+			watch.busy()
+			if err := f.take(m); err != nil {
+				return err
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if f.log.js.Conn().IsClosed() {
+			return fmt.Errorf("cannot follow %s: %w", f.options.Subject, nats.ErrConnectionClosed)
+		}
+		if errors.Is(err, nats.ErrSlowConsumer) { // what was lost is seen by its number
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || f.log.js.Conn().Stats().Reconnects != reconnects {
+			return errBehind
+		}
+		if !watch.over() {
+			continue
+		}
+		if err := f.look(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// fresh is next for the subscription that was opened before the run.
+func (f *follower) fresh(ctx context.Context) (message, error) {
+	msg, err := f.options.Fresh.NextMsgWithContext(ctx)
+	if err != nil {
+		return message{}, err
+	}
+	return message{runnerSeq: runnerSeq(msg.Header), body: msg.Data}, nil
+}
+
+// take gives the records of a message to each, unless it had them.
+func (f *follower) take(m message) error {
+	if m.seq != 0 {
+		f.after = m.seq
+	}
+	switch {
+	case m.runnerSeq == 0: // not the runner's
+		return f.stopAt(m)
+	case f.next == 0:
+		f.next = m.runnerSeq
+	case m.runnerSeq < f.next:
+		// Published again, or the plain subscription showed it first. Only the runner that closes a log for one
+		// that died can have put something else in this place.
+		if end := m.end(); end != nil {
+			f.result.End, f.result.Problem = end, errDiffers
+			return errDone
+		}
+		return f.stopAt(m)
+	case m.runnerSeq > f.next && f.consumer == nil:
+		return errBehind
+	case m.runnerSeq > f.next && f.next == 1:
+		f.result.Truncated = true
+		f.whole = false
+	case m.runnerSeq > f.next:
+		f.result.Missing += m.runnerSeq - f.next
+		f.whole = false
+	}
+	f.next = m.runnerSeq + 1
+	if err := lines.Decode(m.body, f.record); err != nil {
+		return err
+	}
+	return f.stopAt(m)
+}
+
+func (f *follower) stopAt(m message) error {
+	if f.until != 0 && m.seq >= f.until {
+		return errDone
+	}
+	return nil
+}
+
+// record checks a record and gives it on, if it is wanted.
+func (f *follower) record(r lines.Record) error {
+	if f.sum.NextPos() == 1 && !f.whole {
+		f.sum.Begin(r.Pos)
+	}
+	f.sum.Add(r)
+	if r.End != nil {
+		f.result.End = r.End
+		if err := f.each(r); err != nil {
+			return err
+		}
+		return errDone
+	}
+	if r.Pos < f.options.FromPos || !f.options.Since.IsZero() && r.TimeNanos < f.options.Since.UnixNano() ||
+		r.Gap == nil && !f.streams[r.Stream] {
+		return nil
+	}
+	return f.each(r)
+}
+
+// conclude says what the log was like.
+func (f *follower) conclude() {
+	r := &f.result
+	switch {
+	case r.Problem != nil:
+	case r.Missing > 0:
+		r.Problem = fmt.Errorf("%d messages of the log are missing", r.Missing)
+	case r.Truncated:
+		r.Problem = errTruncated
+	case r.End == nil:
+	case !f.whole:
+		r.Complete = true
+	default:
+		r.Complete = true
+		r.Problem = f.sum.Verify(r.End)
+		r.Verified = r.Problem == nil
+		r.Complete = r.Verified
+	}
+}

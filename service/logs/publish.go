@@ -1,0 +1,129 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/subjects"
+)
+
+const (
+	// slowAfter is how long a message waits for its ack until the stream counts as slow.
+	slowAfter = time.Second
+	// firstAckTimeout doubles with each attempt, up to maxAckTimeout. Publishing again early does no harm but traffic.
+	firstAckTimeout = 500 * time.Millisecond
+	maxAckTimeout   = 8 * time.Second
+	requestTimeout  = 2 * time.Second
+	// retryWait is how long to wait where the server answers at once that it can't.
+	retryWait    = 20 * time.Millisecond
+	maxRetryWait = 250 * time.Millisecond
+
+	// wrongLastInProcess is "wrong last sequence" for a subject that has a message on its way to the replicas.
+	wrongLastInProcess = 10164
+)
+
+// ErrFenced says that somebody else has written to the run's log: the run was closed, and its output goes nowhere.
+var ErrFenced = errors.New("the log was closed by somebody else")
+
+// publisher puts the messages of one run into the stream, one after the other, each exactly once. One goroutine at a time
+// uses it.
+type publisher struct {
+	js      jetstream.JetStream
+	subject string
+	stream  string // "" until it is known
+	logger  *slog.Logger
+
+	runnerSeq uint64 // of the last message that is stored
+	seq       uint64 // of the same in the stream; 0: the run has none
+}
+
+// publish returns when the message is stored, or ctx ends, or somebody else has written, or the connection is closed for good.
+// slow is called when that takes longer than it should, perhaps more than once.
+func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow func()) error {
+	began := time.Now()
+	timeout, wait := firstAckTimeout, retryWait
+	for {
+		err := p.try(ctx, n, body, timeout)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrFenced), errors.Is(err, nats.ErrConnectionClosed):
+			return fmt.Errorf("cannot store message %d of %s: %w", n, p.subject, err)
+		case ctx.Err() != nil:
+			return fmt.Errorf("cannot store message %d of %s: %w", n, p.subject, context.Cause(ctx))
+		}
+		if time.Since(began) >= slowAfter {
+			p.logger.Warn("log message is not stored yet", "subject", p.subject, "message", n, "error", err)
+			slow()
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			timeout = min(2*timeout, maxAckTimeout)
+			continue
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, maxRetryWait)
+	}
+}
+
+// try publishes once.
+func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time.Duration) error {
+	msg := &nats.Msg{Subject: p.subject, Data: body, Header: nats.Header{
+		subjects.HeaderSeq:                    {strconv.FormatUint(n, 10)},
+		subjects.HeaderExpectedLastSubjectSeq: {strconv.FormatUint(p.seq, 10)},
+	}}
+	attempt, cancel := context.WithTimeout(ctx, timeout)
+	ack, err := p.js.PublishMsg(attempt, msg, jetstream.WithRetryAttempts(0))
+	cancel()
+	if err == nil {
+		p.stored(n, ack.Sequence)
+		p.stream = ack.Stream
+		return nil
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == wrongLastInProcess) {
+		return p.look(ctx, n, body, err)
+	}
+	return err
+}
+
+func (p *publisher) stored(n, seq uint64) { p.runnerSeq, p.seq = n, seq }
+
+// look finds out why the condition of message n doesn't hold. It returns nil when the message had been stored already, and
+// refused where publishing it again is right.
+func (p *publisher) look(ctx context.Context, n uint64, body []byte, refused error) error {
+	log, err := openStored(ctx, p.js, p.stream, p.subject)
+	if err != nil {
+		return err
+	}
+	p.stream = log.stream
+	last, err := log.last(ctx)
+	switch {
+	case errors.Is(err, errNotFound):
+		p.seq = 0 // what there was has been removed by the stream's limits
+		return refused
+	case err != nil:
+		return err
+	case last.runnerSeq == n && bytes.Equal(last.body, body):
+		p.stored(n, last.seq)
+		return nil
+	case last.runnerSeq >= n || last.runnerSeq == 0:
+		return ErrFenced
+	}
+	if last.runnerSeq != p.runnerSeq {
+		p.logger.Error("the stream has lost log messages that it had acknowledged", "subject", p.subject,
+			"acknowledged", p.runnerSeq, "last", last.runnerSeq)
+	}
+	p.runnerSeq, p.seq = last.runnerSeq, last.seq
+	return refused
+}

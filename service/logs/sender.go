@@ -1,0 +1,110 @@
+package logs
+
+import (
+	"errors"
+	"fmt"
+)
+
+// This file is the way of messages out of a Writer. All its functions but send and becameSlow are called with w.mu held.
+
+// wake starts a sender if there is something for it. It stops by itself.
+func (w *Writer) wake() {
+	if w.sending || w.err != nil || w.spool.empty() && w.cutter.Peek() == nil {
+		return
+	}
+	w.sending = true
+	go w.send()
+}
+
+// send sends all there is, one message after the other. w.mu is free while it waits for an ack.
+func (w *Writer) send() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && w.take() {
+		m := w.inflight
+		w.moved.Broadcast()
+		w.mu.Unlock()
+		err := w.pub.publish(w.ctx, m.number, m.body, w.becameSlow)
+		w.mu.Lock()
+		w.settle(err)
+	}
+	w.sending = false
+	w.moved.Broadcast()
+}
+
+// take makes the oldest message that waits the one in flight.
+func (w *Writer) take() bool {
+	if !w.spool.empty() {
+		number, body, err := w.spool.next(w.spare)
+		if err == nil {
+			w.inflight, w.spare = outgoing{number, body, true}, nil
+			return true
+		}
+		// What follows has its numbers, so readers see that some are missing.
+		w.note(fmt.Errorf("log messages are lost: the spool is damaged: %w", err))
+		w.note(w.spool.reset())
+	}
+	w.cutter.Drop(false)
+	body, ok := w.cutter.Next(w.spare)
+	if !ok {
+		return false
+	}
+	w.number++
+	w.inflight, w.spare = outgoing{number: w.number, body: body}, nil
+	return true
+}
+
+// settle is told how the message in flight has fared.
+func (w *Writer) settle(err error) {
+	if err != nil {
+		if w.err == nil {
+			w.err = err
+		}
+		if errors.Is(err, ErrFenced) && w.cfg.OnFenced != nil {
+			go w.cfg.OnFenced(err)
+		}
+		return
+	}
+	m := w.inflight
+	w.inflight, w.spare = outgoing{}, m.body
+	w.slow, w.scratch = false, nil
+	if m.spooled {
+		w.note(w.spool.skip(len(m.body)))
+	}
+}
+
+// becameSlow is called when the message in flight has not been acknowledged for a second.
+func (w *Writer) becameSlow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow = true
+	w.stash()
+	w.moved.Broadcast()
+}
+
+// stash moves what waits in memory to the spool, beginning with the message in flight, whose fate is not known. It reports
+// whether all of it has found room.
+func (w *Writer) stash() bool {
+	if w.inflight.number != 0 && !w.inflight.spooled {
+		if !w.keep(w.inflight.number, w.inflight.body) {
+			return false
+		}
+		w.inflight.spooled = true
+	}
+	for body := w.cutter.Peek(); body != nil; body = w.cutter.Peek() {
+		if !w.keep(w.number+1, body) {
+			return false
+		}
+		w.number++
+		w.scratch, _ = w.cutter.Next(w.scratch)
+	}
+	return true
+}
+
+func (w *Writer) keep(number uint64, body []byte) bool {
+	err := w.spool.append(number, body)
+	if err != nil && !errors.Is(err, errSpoolFull) {
+		w.note(err)
+	}
+	return err == nil
+}

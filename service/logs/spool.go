@@ -1,0 +1,162 @@
+package logs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// spool is a file of messages that wait for the stream, in order. It is written and read at once: what is read is
+// forgotten when all of it is. A frame is
+//
+//	length of the body  4 bytes, little endian
+//	CRC-32C             4 bytes, of all that follows
+//	number in the run   8 bytes
+//	body
+//
+// so that a file whose last write was cut short ends before it.
+type spool struct {
+	path     string
+	maxBytes int64
+	file     *os.File // nil until there is something
+	read     int64    // where the next frame to be read begins
+	written  int64    // where the last whole frame ends
+	buf      []byte   // head of the frame that is being written
+}
+
+const frameHead = 16
+
+var (
+	errSpoolFull = errors.New("the spool is full")
+	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// openSpool opens what a runner has left, for reading. It returns fs.ErrNotExist where it left nothing.
+func openSpool(path string) (*spool, error) {
+	if path == "" {
+		return nil, fs.ErrNotExist
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open spool: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("cannot open spool: %w", err)
+	}
+	return &spool{path: path, file: file, written: info.Size()}, nil
+}
+
+func (s *spool) empty() bool { return s.read == s.written }
+
+// append adds a message. It returns errSpoolFull when there is no room, and then the file is as it was.
+func (s *spool) append(n uint64, body []byte) error {
+	if s.path == "" || s.written+frameHead+int64(len(body)) > s.maxBytes {
+		return errSpoolFull
+	}
+	if s.file == nil {
+		file, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return fmt.Errorf("cannot create spool: %w", err)
+		}
+		s.file = file
+	}
+	s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], uint32(len(body)))
+	s.buf = binary.LittleEndian.AppendUint32(s.buf, 0)
+	s.buf = binary.LittleEndian.AppendUint64(s.buf, n)
+	binary.LittleEndian.PutUint32(s.buf[4:], frameSum(s.buf, body))
+	if _, err := s.file.WriteAt(s.buf, s.written); err != nil {
+		return fmt.Errorf("cannot write spool: %w", err)
+	}
+	if _, err := s.file.WriteAt(body, s.written+frameHead); err != nil {
+		return fmt.Errorf("cannot write spool: %w", err)
+	}
+	s.written += frameHead + int64(len(body))
+	return nil
+}
+
+func frameSum(head, body []byte) uint32 {
+	return crc32.Update(crc32.Checksum(head[8:], castagnoli), castagnoli, body)
+}
+
+// next reads a message into buf and stays where it is. It returns io.EOF at the end, and where what follows was never written
+// whole.
+func (s *spool) next(buf []byte) (n uint64, body []byte, err error) {
+	var head [frameHead]byte
+	if _, err := s.file.ReadAt(head[:], s.read); err != nil {
+		return 0, buf, tornTail(err)
+	}
+	size := int64(binary.LittleEndian.Uint32(head[:]))
+	if s.read+frameHead+size > s.written {
+		return 0, buf, io.EOF
+	}
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
+	if _, err := s.file.ReadAt(buf, s.read+frameHead); err != nil {
+		return 0, buf, tornTail(err)
+	}
+	if frameSum(head[:], buf) != binary.LittleEndian.Uint32(head[4:]) {
+		return 0, buf, io.EOF
+	}
+	return binary.LittleEndian.Uint64(head[8:]), buf, nil
+}
+
+func tornTail(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return io.EOF
+	}
+	return fmt.Errorf("cannot read spool: %w", err)
+}
+
+// skip goes past a message of that many bytes. When that was the last one, the file is empty again.
+func (s *spool) skip(size int) error {
+	s.read += frameHead + int64(size)
+	if !s.empty() {
+		return nil
+	}
+	return s.reset()
+}
+
+// reset forgets all there is.
+func (s *spool) reset() error {
+	s.read, s.written = 0, 0
+	if err := s.file.Truncate(0); err != nil {
+		return fmt.Errorf("cannot empty spool: %w", err)
+	}
+	return nil
+}
+
+// close leaves the file for a later Resume if it holds something.
+func (s *spool) close() error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	s.file = nil
+	if s.empty() {
+		return s.remove()
+	}
+	return err
+}
+
+// remove closes and deletes the file.
+func (s *spool) remove() error {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+	if s.path == "" {
+		return nil
+	}
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

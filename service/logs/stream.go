@@ -1,0 +1,98 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// DefaultMaxAge is how long output is kept.
+const DefaultMaxAge = 7 * 24 * time.Hour
+
+// storeShare is the part of the account's storage that logs take where MaxBytes isn't given.
+const storeShare = 10
+
+// StreamConfig says how the log stream is to be. A zero field is the default for a new stream, and leaves an existing one
+// as it is: what an operator has changed is not undone.
+type StreamConfig struct {
+	Replicas int           // default 1
+	MaxAge   time.Duration // default 7 days
+	MaxBytes int64         // default: a tenth of the account's storage, if that is limited
+	Memory   bool          // keep a new stream in memory
+}
+
+// EnsureStream makes the stream of a fleet's logs, or updates it. Many may do so at once.
+func EnsureStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) error {
+	name := space.LogStream()
+	stream, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		var want jetstream.StreamConfig
+		if want, err = newStream(ctx, js, space, cfg); err == nil {
+			stream, err = js.CreateStream(ctx, want)
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by somebody with another configuration, just now
+			stream, err = js.Stream(ctx, name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make stream %s: %w", name, err)
+	}
+
+	have := stream.CachedInfo().Config
+	want := have
+	if cfg.Replicas > 0 {
+		want.Replicas = cfg.Replicas
+	}
+	if cfg.MaxAge > 0 {
+		want.MaxAge = cfg.MaxAge
+	}
+	if cfg.MaxBytes > 0 {
+		want.MaxBytes = cfg.MaxBytes
+	}
+	if want.Replicas == have.Replicas && want.MaxAge == have.MaxAge && want.MaxBytes == have.MaxBytes {
+		return nil
+	}
+	if _, err := js.UpdateStream(ctx, want); err != nil {
+		return fmt.Errorf("cannot update stream %s: %w", name, err)
+	}
+	return nil
+}
+
+func newStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) (jetstream.StreamConfig, error) {
+	want := jetstream.StreamConfig{
+		Name:        space.LogStream(),
+		Description: "Output of runs, a subject each; see Runnel's docs/wire",
+		Subjects:    []string{space.LogAll()},
+		Discard:     jetstream.DiscardOld,
+		Replicas:    max(cfg.Replicas, 1),
+		MaxAge:      cfg.MaxAge,
+		MaxBytes:    cfg.MaxBytes,
+	}
+	if cfg.Memory {
+		want.Storage = jetstream.MemoryStorage
+	}
+	if want.MaxAge <= 0 {
+		want.MaxAge = DefaultMaxAge
+	}
+	if want.MaxBytes > 0 {
+		return want, nil
+	}
+	account, err := js.AccountInfo(ctx)
+	if err != nil {
+		return want, err
+	}
+	limit := account.Limits.MaxStore
+	if cfg.Memory {
+		limit = account.Limits.MaxMemory
+	}
+	want.MaxBytes = -1
+	if limit > 0 {
+		want.MaxBytes = limit / storeShare
+	}
+	return want, nil
+}

@@ -1,0 +1,268 @@
+package logs
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// proxy stands between the writer and the server; it can hold back or lose what the server says.
+type proxy struct {
+	listener net.Listener
+	server   string
+	mu       sync.Mutex
+	pass     *sync.Cond
+	holding  bool
+	conns    []net.Conn
+	wg       sync.WaitGroup
+}
+
+func newProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, server: strings.TrimPrefix(server, "nats://")}
+	p.pass = sync.NewCond(&p.mu)
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		p.hold(false)
+		listener.Close()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		upstream, err := net.Dial("tcp", p.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, client, upstream)
+		p.mu.Unlock()
+		p.wg.Go(func() { io.Copy(upstream, client); upstream.Close() })
+		p.wg.Go(func() { p.answers(client, upstream); client.Close() })
+	}
+}
+
+func (p *proxy) answers(client, upstream net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := upstream.Read(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		for p.holding {
+			p.pass.Wait()
+		}
+		p.mu.Unlock()
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// hold keeps what the server says until it is turned off.
+func (p *proxy) hold(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holding = on
+	p.pass.Broadcast()
+}
+
+// cut ends all connections; what was held back is lost.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+	p.holding = false
+	p.pass.Broadcast()
+}
+
+func TestAckComesLateOrNever(t *testing.T) {
+	for _, how := range []string{"late", "never"} {
+		t.Run(how, func(t *testing.T) {
+			h := newHost(t)
+			p := newProxy(t, h.srv.URL())
+			_, js := h.connect("nats://" + p.listener.Addr().String())
+			w := Open(h.config(js))
+			var want strings.Builder
+			log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
+			for i := range 4 {
+				text := numbered(i*10, i*10+10)
+				want.WriteString(text)
+				p.hold(true)
+				write(t, w, text)
+				eventually(t, "it is stored", func() bool {
+					m, err := log.last(h.ctx())
+					return err == nil && m.runnerSeq == uint64(i+1)
+				})
+				if how == "never" {
+					p.cut()
+				} else {
+					time.Sleep(700 * time.Millisecond) // it is published again by now
+					p.hold(false)
+				}
+				h.settled(w)
+			}
+			h.close(w)
+			follow(t, h.ctx(), h.js, h.options()).whole(t, want.String())
+			if last, err := log.last(h.ctx()); err != nil || last.seq != 5 {
+				t.Errorf("the stream has %d messages (%v), want 5", last.seq, err)
+			}
+			h.noSpool()
+		})
+	}
+}
+
+// cluster is three servers in this process.
+type cluster struct {
+	servers []*server.Server
+	urls    string
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	const size = 3
+	var routes []string
+	var listeners []net.Listener
+	for range size {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		routes = append(routes, "nats://"+l.Addr().String())
+	}
+	c := new(cluster)
+	var urls []string
+	dir := t.TempDir()
+	for i := range size {
+		options := &server.Options{
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint(i)),
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: listeners[i].Addr().(*net.TCPAddr).Port},
+			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
+		}
+		listeners[i].Close()
+		s, err := server.NewServer(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		go s.Start()
+		c.servers = append(c.servers, s)
+	}
+	for _, s := range c.servers {
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("the cluster does not start")
+		}
+		urls = append(urls, s.ClientURL())
+	}
+	c.urls = strings.Join(urls, ",")
+	eventually(t, "the cluster has a leader", func() bool {
+		for _, s := range c.servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == size {
+				return true
+			}
+		}
+		return false
+	})
+	return c
+}
+
+// The stream's leader steps down again and again while a run writes.
+func TestLeaderChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	const (
+		period  = 300 * time.Millisecond
+		writing = 8 * time.Second
+	)
+	c := newCluster(t)
+	nc, js := dial(t, c.urls)
+	h := &host{t: t, dir: t.TempDir(), nc: nc, js: js}
+	eventually(t, "the stream is made", func() bool {
+		return EnsureStream(h.ctx(), js, space, StreamConfig{Replicas: 3}) == nil
+	})
+	options := h.options()
+	options.Live = true
+	sub, err := nc.SubscribeSync(space.LogAny(runID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	freshOptions := options
+	freshOptions.Fresh = sub
+	fresh := inBackground(t, h.ctx(), js, freshOptions)
+	_, otherJS := dial(t, c.urls)
+	consumer := inBackground(t, h.ctx(), otherJS, options)
+
+	stop := make(chan struct{})
+	var stepping sync.WaitGroup
+	changes := 0
+	admin, _ := dial(t, c.urls)
+	stepping.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(period):
+			}
+			_, err := admin.Request("$JS.API.STREAM.LEADER.STEPDOWN."+space.LogStream(), nil, time.Second)
+			if err == nil {
+				changes++
+			} else if err != nats.ErrTimeout && err != nats.ErrNoResponders {
+				t.Error(err)
+			}
+		}
+	})
+
+	w := Open(h.config(js))
+	var want strings.Builder
+	n := 0
+	for began := time.Now(); time.Since(began) < writing; n++ {
+		text := numbered(n, n+1)
+		want.WriteString(text)
+		if err := w.Write(lines.Stdout, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if n%20 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	close(stop)
+	stepping.Wait()
+	totals := h.close(w)
+	t.Logf("%d lines in %d messages, %d leader changes", totals.Lines, w.number+1, changes)
+	if changes < 10 {
+		t.Errorf("%d leader changes, want more", changes)
+	}
+	for name, o := range map[string]*output{"fresh": fresh(), "consumer": consumer(), "past": follow(t, h.ctx(), js, h.options())} {
+		t.Run(name, func(t *testing.T) { o.whole(t, want.String()) })
+	}
+	h.noSpool()
+}

@@ -1,0 +1,232 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// What a Writer does when the spool is full, too.
+const (
+	OverflowBlock = "block" // the process waits
+	OverflowDrop  = "drop"  // its output is dropped, and a GAP record says so
+)
+
+const (
+	// DefaultMaxBytes is how much text of a run is stored at most.
+	DefaultMaxBytes = 1 << 30
+	// DefaultSpoolMaxBytes bounds the spool file of a run.
+	DefaultSpoolMaxBytes = 256 << 20
+)
+
+// errClosed is returned to who writes after the end.
+var errClosed = errors.New("the log is closed")
+
+// Config says where a run's output goes. JS and Subject are required.
+type Config struct {
+	JS            jetstream.JetStream // its connection has nats.ReconnectBufSize(-1)
+	Subject       string
+	Stream        string // found by the subject if empty
+	SpoolPath     string // a file of this run alone; empty: no spool
+	SpoolMaxBytes int64  // 0: 256 MiB
+	Lines         lines.Config
+	Overflow      string // OverflowBlock (the default) or OverflowDrop
+	MaxBytes      int64  // of text stored at most, what is above is dropped; 0: 1 GiB; below 0: no limit
+	Logger        *slog.Logger
+	OnFenced      func(error) // called once, from a goroutine of its own, when the log was closed by somebody else
+}
+
+// withDefaults fills in what is not given.
+func (cfg Config) withDefaults() Config {
+	if cfg.SpoolMaxBytes == 0 {
+		cfg.SpoolMaxBytes = DefaultSpoolMaxBytes
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = DefaultMaxBytes
+	}
+	cfg.Lines.MaxBytes = max(cfg.MaxBytes, 0)
+	if cfg.Lines.MaxMessage == 0 {
+		cfg.Lines.MaxMessage = lines.DefaultMaxMessage
+		if payload := cfg.JS.Conn().MaxPayload(); payload > 0 {
+			cfg.Lines.MaxMessage = int(min(payload/2, lines.DefaultMaxMessage))
+		}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// A Writer stores the output of one run. Write and Quiet are for one goroutine, the others for any. It has a goroutine
+// of its own only while there is something to send.
+type Writer struct {
+	cfg    Config
+	pub    publisher // the sender's while there is one, then Close's
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	moved    *sync.Cond // something of the following has changed
+	cutter   *lines.Cutter
+	spool    spool
+	number   uint64   // Runner-Seq of the last message made
+	inflight outgoing // number 0: none
+	spare    []byte   // memory for the next message
+	scratch  []byte   // memory that goes through the spool
+	sending  bool     // there is a sender
+	slow     bool     // no ack has come for a second
+	err      error    // why nothing is taken any more
+	closed   bool     // Abandon is through
+}
+
+// outgoing is a message on its way.
+type outgoing struct {
+	number  uint64
+	body    []byte
+	spooled bool // it is the first in the spool
+}
+
+// Open returns a Writer for the output of a new run. It does nothing yet.
+func Open(cfg Config) *Writer {
+	cfg = cfg.withDefaults()
+	w := &Writer{
+		cfg:    cfg,
+		pub:    publisher{js: cfg.JS, subject: cfg.Subject, stream: cfg.Stream, logger: cfg.Logger},
+		cutter: lines.NewCutter(cfg.Lines),
+		spool:  spool{path: cfg.SpoolPath, maxBytes: cfg.SpoolMaxBytes},
+	}
+	w.ctx, w.cancel = context.WithCancelCause(context.Background())
+	w.moved = sync.NewCond(&w.mu)
+	return w
+}
+
+// Write takes what one read of one pipe returned. It returns when that is encoded, which is as soon as there is room: the
+// process waits when output comes faster than the stream takes it, and when stream and spool are no more. p is not kept.
+// An error says that the output goes nowhere.
+func (w *Writer) Write(s lines.Stream, p []byte) error {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		if w.err != nil {
+			return w.err
+		}
+		p = p[w.cutter.Write(s, p, now):]
+		w.wake()
+		room := false
+		if w.slow {
+			room = w.stash()
+			if !room && w.cfg.Overflow == OverflowDrop {
+				w.cutter.Drop(true)
+				room = true
+			}
+		}
+		if len(p) == 0 {
+			return nil
+		}
+		if !room {
+			w.moved.Wait()
+		}
+	}
+}
+
+// Quiet is for when nothing was read for a while (200 ms): it sends unfinished lines, so that people see a prompt.
+func (w *Writer) Quiet() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	w.cutter.FlushOpen(time.Now())
+	w.wake()
+	if w.slow {
+		w.stash()
+	}
+	if !w.sending { // a flood is over
+		w.spare = nil
+		w.cutter.Release()
+	}
+}
+
+// Close stores the rest and the EOF record, in this order, and returns when they are stored: then the log is complete. Where
+// ctx ends first, or the log was closed by somebody else, it returns an error; what is not stored is in the spool then, for
+// Resume.
+func (w *Writer) Close(ctx context.Context, end lines.End) (lines.Totals, error) {
+	w.mu.Lock()
+	now := time.Now()
+	if w.err == nil {
+		w.cutter.Finish(now)
+		w.wake()
+		if w.slow {
+			w.stash()
+		}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.moved.Broadcast()
+	})
+	for w.sending && ctx.Err() == nil {
+		w.moved.Wait()
+	}
+	stop()
+	totals, err := w.cutter.Totals(), w.err
+	body := w.cutter.End(end, now)
+	number := w.number + 1
+	w.mu.Unlock()
+
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = w.pub.publish(ctx, number, body, func() {})
+	}
+	if err != nil {
+		w.Abandon(err)
+		return totals, fmt.Errorf("cannot complete the log: %w", err)
+	}
+	w.Abandon(errClosed)
+	return totals, nil
+}
+
+// Abandon stops the Writer where it stands. What is not stored goes to the spool, for Resume, unless somebody else has closed
+// the log. It is safe to call at any time, also after Close.
+func (w *Writer) Abandon(cause error) {
+	w.cancel(cause)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = cause
+	}
+	w.moved.Broadcast()
+	for w.sending {
+		w.moved.Wait()
+	}
+	if w.closed {
+		return
+	}
+	w.closed = true
+	if errors.Is(w.err, ErrFenced) || errors.Is(cause, ErrFenced) {
+		w.note(w.spool.remove())
+		return
+	}
+	w.cutter.Finish(time.Now())
+	if !w.stash() {
+		w.cfg.Logger.Error("output is lost: it doesn't fit the spool", "subject", w.cfg.Subject)
+	}
+	w.note(w.spool.close())
+}
+
+// note logs an error that nothing can be done about.
+func (w *Writer) note(err error) {
+	if err != nil {
+		w.cfg.Logger.Error(err.Error(), "subject", w.cfg.Subject)
+	}
+}

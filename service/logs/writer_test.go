@@ -1,0 +1,454 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+func TestOutputComesBack(t *testing.T) {
+	h := newHost(t)
+	random := make([]byte, 4<<20)
+	r := rand.NewChaCha8([32]byte{2})
+	r.Read(random)
+	for name, text := range map[string]string{
+		"empty":           "",
+		"one":             "hello\n",
+		"million":         strings.Repeat(strings.Repeat("x", 99)+"\n", 1_000_000),
+		"random":          string(random),
+		"one-line":        strings.Repeat("x", 20<<20),
+		"without-newline": "a\nb",
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := h.config(h.js)
+			cfg.Subject = space.Log("web1", name)
+			options := h.options()
+			options.Subject, options.Live = cfg.Subject, true
+
+			fresh, err := h.nc.SubscribeSync(space.LogAny(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			freshOptions := options
+			freshOptions.Fresh = fresh
+			live := inBackground(t, h.ctx(), h.js, freshOptions)
+			consumer := inBackground(t, h.ctx(), h.js, options)
+
+			w := Open(cfg)
+			for p := []byte(text); len(p) > 0; {
+				n := min(len(p), 256<<10)
+				if err := w.Write(lines.Stdout, p[:n]); err != nil {
+					t.Fatal(err)
+				}
+				p = p[n:]
+			}
+			totals := h.close(w)
+			if totals.Bytes != int64(len(text)) {
+				// An unfinished last line has no newline, so these are the same.
+				t.Errorf("totals tell of %d bytes, want %d", totals.Bytes, len(text))
+			}
+			past := follow(t, h.ctx(), h.js, options)
+			for reader, o := range map[string]*output{"live": live(), "consumer": consumer(), "past": past} {
+				got := o.text[0].String()
+				if !strings.HasSuffix(text, "\n") {
+					got = strings.TrimSuffix(got, "\n")
+				}
+				if got != text || !o.result.Verified || o.ends != 1 {
+					t.Errorf("%s: %d bytes, want %d; %+v", reader, len(got), len(text), o.result)
+				}
+				if o.result.End.SHA256 != totals.SHA256 || o.result.End.Lines != totals.Lines {
+					t.Errorf("%s: EOF %+v, totals %+v", reader, o.result.End, totals)
+				}
+			}
+			h.noConsumers()
+			h.noSpool()
+		})
+	}
+}
+
+func TestTwoStreamsKeepTheirOrder(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	var want [2]strings.Builder
+	for i := range 4000 {
+		for s := range 2 {
+			line := fmt.Sprintf("line %d of %d\n", i, s)
+			want[s].WriteString(line)
+			if err := w.Write(lines.Stream(s), []byte(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.close(w)
+	o := follow(t, h.ctx(), h.js, h.options())
+	o.whole(t, want[0].String())
+	if got := o.text[lines.Stderr].String(); got != want[1].String() {
+		t.Errorf("stderr: %s", difference(got, want[1].String()))
+	}
+	options := h.options()
+	options.Streams = []lines.Stream{lines.Stderr}
+	o = follow(t, h.ctx(), h.js, options)
+	if o.text[0].Len() != 0 || o.text[1].String() != want[1].String() || !o.result.Verified {
+		t.Errorf("stderr alone: %d and %d bytes, %+v", o.text[0].Len(), o.text[1].Len(), o.result)
+	}
+}
+
+// What a user sees without any of our code: plain records, in order, Runner-Seq on each message.
+func TestPlainClientReads(t *testing.T) {
+	h := newHost(t)
+	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := Open(h.config(h.js))
+	write(t, w, "prompt: ")
+	w.Quiet()
+	h.close(w)
+	for i, want := range []string{`"tag":"BOL","message":"prompt: "}` + "\n", `"lines":1,"bytes":8,`} {
+		msg, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(msg.Data), want) || msg.Header.Get("Runner-Seq") != fmt.Sprint(i+1) {
+			t.Errorf("message %d: %s %s, want %s", i+1, msg.Header, msg.Data, want)
+		}
+	}
+}
+
+func TestServerRestartedInTheMiddle(t *testing.T) {
+	h := newHost(t)
+	options := h.options()
+	options.Live = true
+	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	freshOptions := options
+	freshOptions.Fresh = sub
+	fresh := inBackground(t, h.ctx(), h.js, freshOptions)
+	consumer := inBackground(t, h.ctx(), h.js, options)
+
+	w := Open(h.config(h.js))
+	var want strings.Builder
+	for i := range 300 {
+		if i == 100 {
+			h.stop()
+		}
+		if i == 150 {
+			h.start()
+		}
+		text := numbered(i*100, i*100+100)
+		want.WriteString(text)
+		write(t, w, text)
+	}
+	h.close(w)
+	fresh().whole(t, want.String())
+	consumer().whole(t, want.String())
+	follow(t, h.ctx(), h.js, h.options()).whole(t, want.String())
+	h.noSpool()
+}
+
+func TestServerGoneUsesSpool(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	text := numbered(0, 1000)
+	write(t, w, text)
+	h.stop()
+	// More than two messages: this returns only because the spool takes them.
+	more := strings.Repeat(strings.Repeat("y", 99)+"\n", 30_000)
+	write(t, w, more)
+	if info, err := os.Stat(filepath.Join(h.dir, "spool")); err != nil || info.Size() < 2<<20 || info.Mode().Perm() != 0o600 {
+		t.Errorf("spool: %v, %v; want a file of megabytes, mode 0600", info, err)
+	}
+	h.start()
+	write(t, w, "the end\n")
+	h.close(w)
+	follow(t, h.ctx(), h.js, h.options()).whole(t, text+more+"the end\n")
+	h.noSpool()
+}
+
+func TestFullSpool(t *testing.T) {
+	for _, overflow := range []string{OverflowBlock, OverflowDrop} {
+		t.Run(overflow, func(t *testing.T) {
+			h := newHost(t)
+			cfg := h.config(h.js)
+			cfg.SpoolMaxBytes = 2 << 20
+			cfg.Overflow = overflow
+			w := Open(cfg)
+			write(t, w, "begin\n")
+			h.stop()
+			text := strings.Repeat(strings.Repeat("y", 99)+"\n", 100_000)
+			wrote := make(chan error, 1)
+			go func() { wrote <- w.Write(lines.Stdout, []byte(text)) }()
+			if overflow == OverflowDrop {
+				if err := <-wrote; err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				select {
+				case err := <-wrote:
+					t.Errorf("Write returned (%v) though there is no room", err)
+				case <-time.After(2 * time.Second):
+				}
+			}
+			h.start()
+			if overflow == OverflowBlock {
+				if err := <-wrote; err != nil {
+					t.Fatal(err)
+				}
+				write(t, w, "end\n")
+				h.close(w)
+				follow(t, h.ctx(), h.js, h.options()).whole(t, "begin\n"+text+"end\n")
+				return
+			}
+			eventually(t, "the spool is sent", func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return !w.sending
+			})
+			write(t, w, "end\n")
+			totals := h.close(w)
+			o := follow(t, h.ctx(), h.js, h.options())
+			got := o.text[0].String()
+			if !o.result.Verified || o.gaps != 1 || !strings.HasPrefix(got, "begin\nyyy") || !strings.HasSuffix(got, "y\nend\n") {
+				t.Errorf("%+v, %d gaps, %.20q…", o.result, o.gaps, got)
+			}
+			if d := totals.Dropped; d.Bytes == 0 || d.Bytes+totals.Bytes != int64(len(text)+len("begin\nend\n")) || d != o.result.End.Dropped {
+				t.Errorf("totals %+v, EOF %+v; want all bytes stored or dropped", totals, o.result.End)
+			}
+		})
+	}
+}
+
+func TestMaxBytesCutsOutput(t *testing.T) {
+	h := newHost(t)
+	cfg := h.config(h.js)
+	cfg.MaxBytes = 100
+	w := Open(cfg)
+	write(t, w, numbered(0, 1000))
+	totals := h.close(w)
+	o := follow(t, h.ctx(), h.js, h.options())
+	if !o.result.Verified || o.gaps != 1 || totals.Bytes > 100 || totals.Lines+totals.Dropped.Lines != 1000 {
+		t.Errorf("totals %+v, result %+v, %d gaps", totals, o.result, o.gaps)
+	}
+}
+
+func TestFencedWriterStops(t *testing.T) {
+	h := newHost(t)
+	fenced := make(chan error, 10)
+	cfg := h.config(h.js)
+	cfg.OnFenced = func(err error) { fenced <- err }
+	w := Open(cfg)
+	write(t, w, "a\n")
+	eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+
+	totals, err := CloseLost(h.ctx(), h.js, cfg.Subject, lines.End{State: "FAILED", Reason: "lost"})
+	if err != nil || totals.Lines != 1 {
+		t.Fatalf("CloseLost: %+v, %v", totals, err)
+	}
+	write(t, w, "b\n")
+	if err := <-fenced; !errors.Is(err, ErrFenced) {
+		t.Errorf("OnFenced got %v", err)
+	}
+	eventually(t, "Write fails", func() bool { return errors.Is(w.Write(lines.Stdout, []byte("c\n")), ErrFenced) })
+	if _, err := w.Close(h.ctx(), done); !errors.Is(err, ErrFenced) {
+		t.Errorf("Close: %v, want %v", err, ErrFenced)
+	}
+	o := follow(t, h.ctx(), h.js, h.options())
+	o.whole(t, "a\n")
+	if o.result.End.Reason != "lost" {
+		t.Errorf("EOF %+v, want reason lost", o.result.End)
+	}
+	if len(fenced) != 0 {
+		t.Error("OnFenced was called twice")
+	}
+	again, err := CloseLost(h.ctx(), h.js, cfg.Subject, lines.End{State: "FAILED", Reason: "other"})
+	if err != nil || again != totals {
+		t.Errorf("CloseLost again: %+v, %v; want what the first returned", again, err)
+	}
+	h.noSpool()
+	h.noConsumers()
+}
+
+// A log that exists is nobody else's to write, though its writer is gone.
+func TestSecondWriterIsFenced(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	write(t, w, "a\n")
+	h.close(w)
+	second := Open(h.config(h.js))
+	write(t, second, "b\n")
+	if _, err := second.Close(h.ctx(), done); !errors.Is(err, ErrFenced) {
+		t.Errorf("Close: %v, want %v", err, ErrFenced)
+	}
+	follow(t, h.ctx(), h.js, h.options()).whole(t, "a\n")
+}
+
+func TestResumeAfterAbandon(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	text := numbered(0, 100)
+	write(t, w, text)
+	eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+	h.stop()
+	write(t, w, "b\nc")
+	w.Abandon(errors.New("going down"))
+	if err := w.Write(lines.Stdout, nil); err == nil {
+		t.Error("Write after Abandon: no error")
+	}
+	h.start()
+	totals, err := Resume(h.ctx(), h.config(h.js), lines.End{State: "FAILED", Reason: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := follow(t, h.ctx(), h.js, h.options())
+	o.whole(t, text+"b\nc")
+	if totals.Lines != 102 || totals.SHA256 != o.result.End.SHA256 {
+		t.Errorf("totals %+v, EOF %+v", totals, o.result.End)
+	}
+	h.noSpool()
+	again, err := Resume(h.ctx(), h.config(h.js), done)
+	if err != nil || again != totals {
+		t.Errorf("Resume again: %+v, %v; want %+v", again, err, totals)
+	}
+	h.noConsumers()
+}
+
+func TestResumeOfARunWithoutOutput(t *testing.T) {
+	h := newHost(t)
+	if _, err := Resume(h.ctx(), h.config(h.js), done); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, h.ctx(), h.js, h.options()).whole(t, "")
+}
+
+func TestCloseGivesUpWithItsContext(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	h.stop()
+	write(t, w, "a\nb")
+	ctx, cancel := context.WithTimeout(h.ctx(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := w.Close(ctx, done); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v, want %v", err, context.DeadlineExceeded)
+	}
+	h.start()
+	if _, err := Resume(h.ctx(), h.config(h.js), done); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, h.ctx(), h.js, h.options()).whole(t, "a\nb")
+}
+
+const childVar = "RUNNEL_LOGS_CHILD"
+
+// child is a runner that writes until it is killed.
+func child() {
+	args := strings.Split(os.Getenv(childVar), " ")
+	key, err := nats.NkeyOptionFromSeed(args[1])
+	if err != nil {
+		panic(err)
+	}
+	nc, err := nats.Connect(args[0], key, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1))
+	if err != nil {
+		panic(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		panic(err)
+	}
+	w := Open(Config{JS: js, Subject: space.Log("web1", runID), SpoolPath: args[2]})
+	for i := 0; ; i += 1000 {
+		if err := w.Write(lines.Stdout, []byte(numbered(i, i+1000))); err != nil {
+			panic(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// The runner is killed while the server is gone: all that it had put into the spool is in the log in the end.
+func TestResumeAfterKill(t *testing.T) {
+	h := newHost(t)
+	spoolPath := filepath.Join(h.dir, "spool")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVar+"="+strings.Join([]string{h.srv.URL(), h.srv.SeedFile(), spoolPath}, " "))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	size := func() int64 {
+		info, err := os.Stat(spoolPath)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
+	eventually(t, "something is stored", func() bool { _, err := log.last(h.ctx()); return err == nil })
+	h.stop()
+	eventually(t, "the spool is used", func() bool { return size() > 200_000 })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+
+	// As if it had been killed in the middle of a write.
+	left, err := openSpool(spoolPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last, body []byte
+	for {
+		var n uint64
+		n, body, err = left.next(body)
+		if err != nil {
+			break
+		}
+		if n == 0 {
+			t.Fatal("a message without a number")
+		}
+		last = append(last[:0], body...)
+		left.read += frameHead + int64(len(body))
+	}
+	left.file.Close()
+	if err := os.Truncate(spoolPath, left.read); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(spoolPath, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(bytes.Repeat([]byte{7}, 30)); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+
+	h.start()
+	totals, err := Resume(h.ctx(), h.config(h.js), lines.End{State: "FAILED", Reason: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := follow(t, h.ctx(), h.js, h.options())
+	o.whole(t, numbered(0, int(totals.Lines)))
+	var lastPos int64
+	if err := lines.Decode(last, func(r lines.Record) error { lastPos = r.Pos; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if totals.Lines != lastPos {
+		t.Errorf("%d lines in the log, want %d: what the spool has", totals.Lines, lastPos)
+	}
+	h.noSpool()
+}
