@@ -1,0 +1,157 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// StateStopped is what the last card of a runner says that was stopped: it is
+// offline at once.
+const StateStopped = "stopped"
+
+// Seen is a runner's card and how long ago the server stored it.
+type Seen struct {
+	Card *pb.Card
+	// LastSeen is by the server's clock.
+	LastSeen time.Time
+	// Age is the time from then to the server's now.
+	Age time.Duration
+	// Online: younger than Config.OnlineFor, and not stopped.
+	Online bool
+	// Forgotten is set by WatchCards only: the card is gone, and of Card only
+	// the name is known.
+	Forgotten bool
+}
+
+// PutCard writes a runner's card. A runner does so before it accepts its first
+// task, as a run whose runner has no card counts as lost.
+func (s *Store) PutCard(ctx context.Context, card *pb.Card) error {
+	body, err := pb.MarshalJSON(card)
+	if err == nil {
+		_, err = s.fleet.kv.Put(ctx, card.GetName(), body)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write card of runner %s: %w", card.GetName(), err)
+	}
+	return nil
+}
+
+// Card reads one runner's card. Error: ErrUnknownRunner.
+func (s *Store) Card(ctx context.Context, name string) (Seen, error) {
+	if subjects.Token(name) != nil {
+		return Seen{}, fmt.Errorf("%w %s", ErrUnknownRunner, name)
+	}
+	e, err := s.fleet.getLeader(ctx, name)
+	if errors.Is(err, errNoEntry) {
+		return Seen{}, fmt.Errorf("%w %s", ErrUnknownRunner, name)
+	}
+	if err != nil {
+		return Seen{}, fmt.Errorf("cannot read card of runner %s: %w", name, err)
+	}
+	now, err := s.ServerTime(ctx)
+	if err != nil {
+		return Seen{}, err
+	}
+	return s.seen(e, now)
+}
+
+// Cards reads the cards of all known runners, by name.
+func (s *Store) Cards(ctx context.Context) ([]Seen, error) {
+	entries := make(map[string]entry)
+	if err := s.fleet.scan(ctx, 0, func(e entry) { entries[e.key] = e }); err != nil {
+		return nil, err
+	}
+	now, err := s.ServerTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cards := make([]Seen, 0, len(entries))
+	for _, e := range entries {
+		if e.body == nil {
+			continue
+		}
+		seen, err := s.seen(e, now)
+		if err != nil {
+			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.key, "error", err)
+			continue
+		}
+		cards = append(cards, seen)
+	}
+	slices.SortFunc(cards, func(a, b Seen) int { return strings.Compare(a.Card.GetName(), b.Card.GetName()) })
+	return cards, nil
+}
+
+// WatchCards calls each with every card as it is now and whenever it is written
+// or forgotten, until ctx ends, which is no error, or each returns one. That a
+// runner goes offline is no event: nobody writes it.
+func (s *Store) WatchCards(ctx context.Context, each func(Seen) error) error {
+	now, err := s.ServerTime(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now() // its monotonic part counts the server's time on
+	var eachErr error
+	err = s.fleet.watch(ctx, nil, 0, func(e *entry) bool {
+		if e == nil {
+			return true
+		}
+		if e.body == nil {
+			eachErr = each(Seen{Card: &pb.Card{Name: e.key}, LastSeen: e.stored, Forgotten: true})
+			return eachErr == nil
+		}
+		seen, err := s.seen(*e, now.Add(time.Since(began)))
+		if err != nil {
+			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.key, "error", err)
+			return true
+		}
+		eachErr = each(seen)
+		return eachErr == nil
+	})
+	return cmp.Or(eachErr, err)
+}
+
+// Forget removes the card of a runner that is not online. Errors: ErrLive,
+// ErrUnknownRunner.
+func (s *Store) Forget(ctx context.Context, name string) error {
+	seen, err := s.Card(ctx, name)
+	if err != nil {
+		return err
+	}
+	if seen.Online {
+		return fmt.Errorf("cannot forget runner %s: %w: it was seen %s ago", name, ErrLive, seen.Age.Round(time.Millisecond))
+	}
+	e, err := s.fleet.getLeader(ctx, name)
+	if err == nil {
+		err = s.fleet.purge(ctx, name, e.rev)
+	}
+	if err != nil && !errors.Is(err, errNoEntry) {
+		return fmt.Errorf("cannot forget runner %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Store) seen(e entry, now time.Time) (Seen, error) {
+	card := &pb.Card{}
+	if err := pb.UnmarshalRecord(e.body, card); err != nil {
+		return Seen{}, err
+	}
+	age := max(now.Sub(e.stored), 0)
+	return Seen{Card: card, LastSeen: e.stored, Age: age, Online: age < s.cfg.OnlineFor && card.GetState() != StateStopped}, nil
+}
+
+// ServerTime is the time at the server that stores the fleet.
+func (s *Store) ServerTime(ctx context.Context) (time.Time, error) {
+	info, err := s.fleet.stream.Info(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot read the time of the server: %w", err)
+	}
+	return info.TimeStamp, nil
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	// replyRoom is what a reply needs besides its records, bytes.
+	replyRoom = 8 << 10
+)
+
+// place is where a record stands in a list: newest first, by time, then by id.
+// It doesn't change after the record is final.
+type place struct {
+	time int64 // Unix, ns
+	id   string
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.time, q.time), strings.Compare(p.id, q.id))
+}
+
+// placeTime is the time that orders lists: when the run was created, but never
+// later than its record was stored, whatever its runner's clock said. So what
+// was stored before some moment stands behind it in every list.
+func placeTime(created int64, e entry) int64 {
+	stored := e.stored.UnixNano()
+	if created == 0 {
+		return stored
+	}
+	return min(created, stored)
+}
+
+// cursor is the last place of a page, and the revision that was found there as
+// a hint where to begin to read for the next.
+type cursor struct {
+	place
+	rev uint64
+}
+
+// String is the next of a reply. Its form is nobody's business.
+func (c cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", c.time, c.rev, c.id))
+}
+
+func parseCursor(s string) (*cursor, error) {
+	if s == "" {
+		return nil, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	fields := strings.Split(string(raw), " ")
+	if err != nil || len(fields) != 3 || subjects.Token(fields[2]) != nil {
+		return nil, ErrBadNext
+	}
+	t, err1 := strconv.ParseInt(fields[0], 10, 64)
+	rev, err2 := strconv.ParseUint(fields[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return nil, ErrBadNext
+	}
+	return &cursor{place{t, fields[2]}, rev}, nil
+}
+
+// filter is what a query asks of a record.
+type filter struct {
+	states []pb.State // empty: any
+	tags   map[string]string
+}
+
+func (f filter) matches(p peeked) bool {
+	return p.tagged && (len(f.states) == 0 || slices.Contains(f.states, p.state))
+}
+
+// canMatch says whether a record can match, now or later: its tags never change.
+func (f filter) canMatch(p peeked) bool {
+	return p.tagged && (len(f.states) == 0 ||
+		slices.ContainsFunc(f.states, func(s pb.State) bool { return canReach(p.state, s) }))
+}
+
+// page collects the newest matching records after a cursor, and one more to
+// know whether there are more. Memory is bounded by the limit.
+type page struct {
+	filter
+	limit int
+	after *cursor
+	rows  []row // oldest first
+	has   map[string]struct{}
+}
+
+type row struct {
+	place
+	rev  uint64
+	body []byte
+}
+
+func newPage(f filter, limit int64, after *cursor) *page {
+	n := defaultLimit
+	if limit > 0 {
+		n = int(min(limit, maxLimit))
+	}
+	return &page{filter: f, limit: n, after: after, has: make(map[string]struct{})}
+}
+
+// add looks at one revision of a record; the later revision comes later.
+func (p *page) add(e entry) {
+	if e.body == nil {
+		p.drop(e.key)
+		return
+	}
+	seen, err := peek(e.body, p.tags)
+	if err != nil || string(seen.id) != e.key {
+		return // not written by us
+	}
+	p.drop(e.key)
+	if !p.matches(seen) {
+		return
+	}
+	at := place{placeTime(seen.created, e), e.key}
+	if p.after != nil && at.compare(p.after.place) >= 0 {
+		return
+	}
+	if p.full() && at.compare(p.rows[0].place) < 0 {
+		return
+	}
+	p.insert(row{at, e.rev, e.body})
+	if len(p.rows) > p.limit+1 {
+		delete(p.has, p.rows[0].id)
+		p.rows = p.rows[1:]
+	}
+}
+
+func (p *page) insert(r row) {
+	// Nearly always the newest of all: a scan reads in the order of changes.
+	i := len(p.rows)
+	for i > 0 && p.rows[i-1].compare(r.place) > 0 {
+		i--
+	}
+	p.rows = slices.Insert(p.rows, i, r)
+	p.has[r.id] = struct{}{}
+}
+
+// drop takes out an earlier revision of a record.
+func (p *page) drop(id string) {
+	if _, ok := p.has[id]; ok {
+		delete(p.has, id)
+		p.rows = slices.DeleteFunc(p.rows, func(r row) bool { return r.id == id })
+	}
+}
+
+// full: the page has all it can have and knows that there are more.
+func (p *page) full() bool { return len(p.rows) > p.limit }
+
+// reply decodes the page, newest first, up to a size in bytes.
+func (p *page) reply(maxBytes int) (*pb.QueryReply, error) {
+	reply := &pb.QueryReply{}
+	size := 0
+	var last row
+	for _, r := range slices.Backward(p.rows) {
+		size += len(r.body) + 1
+		if len(reply.Runs) == p.limit || len(reply.Runs) > 0 && size > maxBytes {
+			reply.Next = cursor{last.place, last.rev}.String()
+			break
+		}
+		run, err := decode(r.body)
+		if err != nil {
+			return nil, err
+		}
+		reply.Runs = append(reply.Runs, run)
+		last = r
+	}
+	return reply, nil
+}

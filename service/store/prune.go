@@ -1,0 +1,45 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Prune removes the final runs that ended first, their output before their
+// record, until Config.KeepCount are left, and returns their ids. When there is
+// nothing to do it costs one request. Any number of runners may prune at once.
+func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
+	if s.cfg.KeepCount == 0 {
+		return nil, nil
+	}
+	info, err := s.runs.stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot prune runs: %w", err)
+	}
+	if info.State.Msgs <= uint64(s.cfg.KeepCount) {
+		return nil, nil
+	}
+	// A record's last change is its end, so the scan's order is that of the ends.
+	var final []string
+	if err := s.runs.scan(ctx, 0, func(e entry) {
+		if e.body == nil {
+			return
+		}
+		if p, err := peek(e.body, nil); err == nil && Final(p.state) {
+			final = append(final, e.key)
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("cannot prune runs: %w", err)
+	}
+	for len(final) > s.cfg.KeepCount {
+		switch err := s.Remove(ctx, final[0]); {
+		case err == nil:
+			removed = append(removed, final[0])
+		case !errors.Is(err, ErrUnknownRun) && !errors.Is(err, ErrConflict):
+			return removed, err
+		}
+		final = final[1:]
+	}
+	return removed, nil
+}

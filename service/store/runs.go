@@ -1,0 +1,235 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// maxRecord bounds a record's JSON, bytes.
+const maxRecord = 16 << 10
+
+// Create claims run.Id by writing the first record: it succeeds once for as
+// long as the record is kept, however many runners try. It returns the record's
+// revision. Errors: ErrExists, ErrTooLarge, ErrIllegalMove.
+func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
+	if !canBegin(run.GetState()) {
+		return 0, fmt.Errorf("cannot create run %s: %w: it can't begin as %s", run.GetId(), ErrIllegalMove, run.GetState())
+	}
+	if err := subjects.Token(run.GetId()); err != nil {
+		return 0, fmt.Errorf("cannot create run: id %w", err)
+	}
+	w, err := s.writeOf(run)
+	if err != nil {
+		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), err)
+	}
+	w.create = true
+	rev, err := s.runs.put(ctx, w)
+	var conflict *conflictError
+	if errors.As(err, &conflict) {
+		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrExists)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), err)
+	}
+	s.remember(run, rev)
+	return rev, nil
+}
+
+// Update replaces the record at revision rev and returns the new revision. It
+// tries until ctx ends, through reconnects and changes of leader. Errors:
+// ErrFinal, ErrConflict, ErrIllegalMove, ErrUnknownRun, ErrTooLarge.
+func (s *Store) Update(ctx context.Context, run *pb.Run, rev uint64) (uint64, error) {
+	next, err := s.update(ctx, run, rev)
+	if err != nil {
+		s.forget(run.GetId())
+		if errors.Is(err, ErrUnknownRun) {
+			return 0, err
+		}
+		return 0, fmt.Errorf("cannot update run %s: %w", run.GetId(), err)
+	}
+	s.remember(run, next)
+	return next, nil
+}
+
+func (s *Store) update(ctx context.Context, run *pb.Run, rev uint64) (uint64, error) {
+	from, err := s.stateAt(ctx, run.GetId(), rev)
+	if err != nil {
+		return 0, err
+	}
+	if !CanMove(from, run.GetState()) {
+		return 0, fmt.Errorf("%w: from %s to %s", ErrIllegalMove, from, run.GetState())
+	}
+	w, err := s.writeOf(run)
+	if err != nil {
+		return 0, err
+	}
+	w.expect = rev
+	next, err := s.runs.put(ctx, w)
+	var conflict *conflictError
+	if errors.As(err, &conflict) {
+		if conflict.gone {
+			return 0, unknown(run.GetId())
+		}
+		return 0, refusal(conflict.now)
+	}
+	return next, err
+}
+
+// Get reads a record and its revision. Error: ErrUnknownRun.
+func (s *Store) Get(ctx context.Context, id string) (*pb.Run, uint64, error) {
+	e, err := s.getRun(ctx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	run, err := decode(e.body)
+	return run, e.rev, err
+}
+
+// Remove purges a final run's output and then its record. Errors: ErrLive,
+// ErrUnknownRun.
+func (s *Store) Remove(ctx context.Context, id string) error {
+	run, rev, err := s.getLatest(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !Final(run.GetState()) {
+		return fmt.Errorf("cannot remove run %s: %w: it is %s", id, ErrLive, run.GetState())
+	}
+	if s.cfg.PurgeLog != nil {
+		if err := s.cfg.PurgeLog(ctx, run); err != nil {
+			return fmt.Errorf("cannot remove output of run %s: %w", id, err)
+		}
+	}
+	if err := s.runs.purge(ctx, id, rev); err != nil {
+		return fmt.Errorf("cannot remove run %s: %w", id, err)
+	}
+	return nil
+}
+
+// getLatest is Get that no replica can answer with what was before.
+func (s *Store) getLatest(ctx context.Context, id string) (*pb.Run, uint64, error) {
+	if subjects.Token(id) != nil {
+		return nil, 0, unknown(id)
+	}
+	e, err := s.runs.getLeader(ctx, id)
+	if errors.Is(err, errNoEntry) {
+		return nil, 0, unknown(id)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot read run %s: %w", id, err)
+	}
+	run, err := decode(e.body)
+	return run, e.rev, err
+}
+
+func (s *Store) getRun(ctx context.Context, id string) (entry, error) {
+	if subjects.Token(id) != nil {
+		return entry{}, unknown(id)
+	}
+	e, err := s.runs.get(ctx, id)
+	if errors.Is(err, errNoEntry) {
+		return entry{}, unknown(id)
+	}
+	if err != nil {
+		return entry{}, fmt.Errorf("cannot read run %s: %w", id, err)
+	}
+	return e, nil
+}
+
+// stateAt is the state of a record at a revision that is still its last.
+func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, error) {
+	s.mu.Lock()
+	m, ok := s.marks[id]
+	s.mu.Unlock()
+	if ok && m.rev == rev {
+		return m.state, nil
+	}
+	if subjects.Token(id) != nil {
+		return 0, unknown(id)
+	}
+	e, err := s.runs.getLeader(ctx, id)
+	switch {
+	case errors.Is(err, errNoEntry):
+		return 0, unknown(id)
+	case err != nil:
+		return 0, err
+	case e.rev != rev:
+		return 0, refusal(e)
+	}
+	p, err := peek(e.body, nil)
+	if err == nil && Final(p.state) {
+		err = ErrFinal
+	}
+	return p.state, err
+}
+
+// refusal says why a record can't be written over.
+func refusal(now entry) error {
+	if p, err := peek(now.body, nil); err == nil && Final(p.state) {
+		return ErrFinal
+	}
+	return ErrConflict
+}
+
+func (s *Store) remember(run *pb.Run, rev uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if Final(run.GetState()) {
+		delete(s.marks, run.GetId())
+		return
+	}
+	s.marks[run.GetId()] = mark{rev, run.GetState()}
+}
+
+func (s *Store) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.marks, id)
+}
+
+// writeOf makes the write of a record: a final one is kept for the retention only.
+func (s *Store) writeOf(run *pb.Run) (write, error) {
+	body, err := encode(run)
+	w := write{key: run.GetId(), body: body}
+	if Final(run.GetState()) {
+		w.ttl = s.cfg.Retention
+	}
+	return w, err
+}
+
+// encode gives a record's JSON. If that would be too large, the text of the
+// error is cut; nothing else may be.
+func encode(run *pb.Run) ([]byte, error) {
+	body, err := pb.MarshalJSON(run)
+	if err != nil || len(body) <= maxRecord {
+		return body, err
+	}
+	short := proto.Clone(run).(*pb.Run)
+	for keep := len(run.GetError()) / 2; ; keep /= 2 {
+		// Halves, because a byte of text can take up to six of JSON.
+		short.Error = strings.ToValidUTF8(run.GetError()[:keep], "") + "…"
+		if body, err = pb.MarshalJSON(short); err != nil || len(body) <= maxRecord {
+			return body, err
+		}
+		if keep == 0 {
+			return nil, ErrTooLarge
+		}
+	}
+}
+
+func decode(body []byte) (*pb.Run, error) {
+	run := &pb.Run{}
+	if err := pb.UnmarshalRecord(body, run); err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+func unknown(id string) error { return fmt.Errorf("%w %s", ErrUnknownRun, id) }

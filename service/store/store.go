@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// Defaults of Config.
+const (
+	DefaultRetention = 7 * 24 * time.Hour
+	DefaultOnlineFor = 30 * time.Second
+	DefaultLostAfter = time.Minute
+	defaultMaxWaits  = 64
+	defaultMaxScans  = 4
+)
+
+// Config of a Store. The zero value is what a single server wants.
+type Config struct {
+	// Replicas of both buckets. 0 means one for a new bucket and leaves an
+	// existing one alone; an existing bucket is never given fewer.
+	Replicas int
+	// Retention is how long the record of a final run is kept: DefaultRetention
+	// if 0, one second at least.
+	Retention time.Duration
+	// KeepCount is how many final runs Prune leaves; 0 means all.
+	KeepCount int
+	// PurgeLog removes a run's output; Remove and Prune call it before they
+	// remove the record. Nil leaves the output to the log stream's own limits.
+	PurgeLog func(context.Context, *pb.Run) error
+	// OnlineFor is how young the card of an online runner is: DefaultOnlineFor if 0.
+	OnlineFor time.Duration
+	// LostAfter is how old a runner's card must be for its runs to be lost:
+	// DefaultLostAfter if 0.
+	LostAfter time.Duration
+	// Logger says what is odd but no error; nil is silent.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Retention == 0 {
+		c.Retention = DefaultRetention
+	}
+	if c.OnlineFor == 0 {
+		c.OnlineFor = DefaultOnlineFor
+	}
+	if c.LostAfter == 0 {
+		c.LostAfter = DefaultLostAfter
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.Retention < time.Second:
+		return c, fmt.Errorf("retention of %s is too short: one second at least", c.Retention)
+	case c.KeepCount < 0:
+		return c, fmt.Errorf("cannot keep %d runs", c.KeepCount)
+	case c.Replicas < 0:
+		return c, fmt.Errorf("cannot have %d replicas", c.Replicas)
+	}
+	return c, nil
+}
+
+// Store is a fleet's records. It is safe for concurrent use, starts no
+// goroutine that outlives a call, and needs no Close.
+type Store struct {
+	cfg   Config
+	runs  *bucket
+	fleet *bucket
+	waits chan struct{} // a place for each query that waits
+	scans chan struct{} // a place for each list that scans
+
+	mu    sync.Mutex
+	marks map[string]mark // of the live records that this Store wrote last
+}
+
+// mark is the state a record has at a revision: it saves Update a read.
+type mark struct {
+	rev   uint64
+	state pb.State
+}
+
+// Open opens the buckets of a fleet and creates what is missing. Any number of
+// runners may do so at once. A bucket that exists with other settings is used
+// as it is, after what can be changed was changed.
+func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg:   cfg,
+		waits: make(chan struct{}, defaultMaxWaits),
+		scans: make(chan struct{}, defaultMaxScans),
+		marks: make(map[string]mark),
+	}
+	if s.runs, err = openBucket(ctx, js, cfg, jetstream.KeyValueConfig{
+		Bucket: space.RunsBucket(), Description: "Runnel: runs of fleet " + space.Prefix(),
+	}); err != nil {
+		return nil, err
+	}
+	if s.fleet, err = openBucket(ctx, js, cfg, jetstream.KeyValueConfig{
+		Bucket: space.FleetBucket(), Description: "Runnel: runners of fleet " + space.Prefix(),
+	}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openTries is how often a bucket is tried: on a cluster, two that create one
+// at once may both be told to come back.
+const openTries = 5
+
+func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, want jetstream.KeyValueConfig) (*bucket, error) {
+	want.History = 1
+	want.LimitMarkerTTL = markerTTL
+	want.Replicas = max(cfg.Replicas, 1)
+	var err error
+	for try := range openTries {
+		if try > 0 && !pause(ctx, retryWait(try)) {
+			break
+		}
+		var kv jetstream.KeyValue
+		if kv, err = createOrAdopt(ctx, js, cfg, want); err == nil {
+			var b *bucket
+			if b, err = newBucket(ctx, js, kv); err == nil {
+				return b, nil
+			}
+		}
+		if !isTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("cannot open bucket %s: %w", want.Bucket, err)
+}
+
+func createOrAdopt(ctx context.Context, js jetstream.JetStream, cfg Config, want jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, err := js.CreateKeyValue(ctx, want)
+	if err == nil || !errors.Is(err, jetstream.ErrBucketExists) {
+		return kv, err
+	}
+	stream, err := js.Stream(ctx, "KV_"+want.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	have := stream.CachedInfo().Config
+	update := have
+	update.AllowDirect, update.AllowMsgTTL = true, true
+	if update.SubjectDeleteMarkerTTL == 0 {
+		update.SubjectDeleteMarkerTTL = markerTTL
+	}
+	// Only ever more replicas: a runner that was started without the option
+	// must not take them away again.
+	update.Replicas = max(have.Replicas, cfg.Replicas)
+	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL ||
+		update.SubjectDeleteMarkerTTL != have.SubjectDeleteMarkerTTL || update.Replicas != have.Replicas {
+		if _, err := js.UpdateStream(ctx, update); err != nil {
+			if !have.AllowMsgTTL || isTransient(err) {
+				return nil, err
+			}
+			cfg.Logger.Warn("cannot change the settings of a bucket; using it as it is", "bucket", want.Bucket, "error", err)
+		}
+	}
+	return js.KeyValue(ctx, want.Bucket)
+}
