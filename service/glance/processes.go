@@ -1,0 +1,208 @@
+package glance
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// Orders of the list of processes.
+const (
+	byPID    = "pid"
+	byCPU    = "cpu"
+	byMemory = "memory"
+)
+
+// maxCmdline bounds one command line: they can have megabytes.
+const maxCmdline = 4 << 10
+
+// procStat is what one look at a process or a thread gives.
+type procStat struct {
+	pid     int64
+	name    string
+	threads int64
+	seconds float64 // of CPU
+	ticks   int64   // the same, to sort by
+	memory  int64   // resident, bytes
+}
+
+func (s *procStat) key(order string) int64 {
+	switch order {
+	case byCPU:
+		return s.ticks
+	case byMemory:
+		return s.memory
+	}
+	return 0
+}
+
+// compareAt orders by key, the largest first, then by pid.
+func compareAt(aKey, aPID, bKey, bPID int64) int {
+	return cmp.Or(cmp.Compare(bKey, aKey), cmp.Compare(aPID, bPID))
+}
+
+// firstPlace is where the page that q asks for begins.
+func firstPlace(q *pb.SysQuery) (place, error) {
+	order := cmp.Or(q.GetSort(), byPID)
+	if order != byPID && order != byCPU && order != byMemory {
+		return place{}, fmt.Errorf("invalid sort: sys.sort is %q and must be \"cpu\", \"memory\" or \"pid\"", shown(order))
+	}
+	if q.GetTop() < 0 {
+		return place{}, fmt.Errorf("invalid top: sys.top is %d and must not be negative", q.GetTop())
+	}
+	if q.GetNext() == "" {
+		return place{sort: order, left: q.GetTop(), pid: -1}, nil
+	}
+	at, err := placeAfter(q.GetNext())
+	if err == nil && q.GetSort() != "" && q.GetSort() != at.sort {
+		err = fmt.Errorf("invalid next: sys.next is of a list by %s, and sys.sort is %q", at.sort, q.GetSort())
+	}
+	return at, err
+}
+
+// processes fills in the page that begins at a place. Processes that end
+// meanwhile are left out. By pid, pages together have every process that lives
+// throughout; by cpu or memory, one whose place changes may be on none.
+func (g *Glancer) processes(ctx context.Context, at place, room int, reply *pb.SysReply, f *facts) error {
+	r, err := openProcesses(g.proc)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	pids, err := r.pids(ctx)
+	if err != nil {
+		return err
+	}
+	reply.Stats.ProcessCount = int64(len(pids))
+	next, err := r.inOrder(ctx, pids, at)
+	if err != nil {
+		return err
+	}
+	left := at.left
+	for used := 0; ; {
+		s, ok := next()
+		if !ok {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := g.process(r, &s)
+		size := processSize(p)
+		if used+size > room {
+			if len(reply.Stats.Processes) > 0 {
+				reply.Next = at.next()
+				return nil
+			}
+			f.miss(fmt.Sprintf("threads of process %d", s.pid), trim(p, room))
+		}
+		used += size
+		reply.Stats.Processes = append(reply.Stats.Processes, p)
+		at.key, at.pid = s.key(at.sort), s.pid
+		if left == 1 {
+			return nil
+		}
+		if left > 0 {
+			left--
+			at.left = left
+		}
+	}
+}
+
+// inOrder gives the processes after a place one by one.
+func (r *procReader) inOrder(ctx context.Context, pids []int64, at place) (next func() (procStat, bool), err error) {
+	if at.sort == byPID {
+		slices.Sort(pids)
+		from, found := slices.BinarySearch(pids, at.pid)
+		if found {
+			from++
+		}
+		pids = pids[from:]
+		return func() (s procStat, ok bool) {
+			for len(pids) > 0 && !ok {
+				s, ok = r.stat(pids[0])
+				pids = pids[1:]
+			}
+			return s, ok
+		}, nil
+	}
+	all := make([]procStat, 0, len(pids))
+	for i, pid := range pids {
+		if i%256 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		s, ok := r.stat(pid)
+		if ok && (at.pid < 0 || compareAt(at.key, at.pid, s.key(at.sort), s.pid) < 0) {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b procStat) int { return compareAt(a.key(at.sort), a.pid, b.key(at.sort), b.pid) })
+	return func() (s procStat, ok bool) {
+		if len(all) == 0 {
+			return s, false
+		}
+		s, all = all[0], all[1:]
+		return s, true
+	}, nil
+}
+
+// process puts together a process and its threads. A thread has no command line
+// of its own.
+func (g *Glancer) process(r *procReader, s *procStat) *pb.Process {
+	cmdline := r.cmdline(s.pid)
+	name := fullName(s.name, cmdline)
+	if g.cfg.HideCommandLines {
+		cmdline = ""
+	}
+	p := &pb.Process{Process: thread(s)}
+	p.Process.Name, p.Process.Cmdline = valid(name), words(cmdline)
+	if s.threads > 1 {
+		p.Threads = r.threads(s)
+	}
+	return p
+}
+
+func thread(s *procStat) *pb.Thread {
+	return &pb.Thread{Name: valid(s.name), Memory: s.memory, Time: s.seconds, Pid: s.pid}
+}
+
+// fullName makes up for the kernel's cut of names at 15 bytes, where the
+// command line begins with the rest.
+func fullName(name, cmdline string) string {
+	const cut = 15
+	if len(name) < cut {
+		return name
+	}
+	program, _, _ := strings.Cut(cmdline, "\x00")
+	if base := filepath.Base(program); strings.HasPrefix(base, name) {
+		return base
+	}
+	return name
+}
+
+// words is a command line for people: its arguments with blanks between.
+func words(cmdline string) string {
+	cmdline = strings.TrimRight(cmdline, "\x00 ")
+	if len(cmdline) > maxCmdline {
+		cmdline = cmdline[:maxCmdline] + "…"
+	}
+	return valid(strings.ReplaceAll(cmdline, "\x00", " "))
+}
+
+// trim leaves out threads of a process that alone doesn't fit a reply.
+func trim(p *pb.Process, room int) error {
+	all := len(p.Threads)
+	for len(p.Threads) > 0 && processSize(p) > room {
+		p.Threads = p.Threads[:len(p.Threads)*9/10]
+	}
+	if len(p.Threads) == all {
+		return nil
+	}
+	return errors.New(fmt.Sprint(all-len(p.Threads), " of ", all, " do not fit the reply"))
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package glance_test
+
+const raceEnabled = true
