@@ -1,0 +1,73 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// abort ends a run that is here, and forwards to its owner one that is not.
+func (s *Service) abort(r *Request) {
+	var req pb.AbortRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	abort := req.GetSpec().GetAbort()
+	wait, err := abort.WaitTime()
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	found, err := s.runner.Abort(r.Context, abort.GetRun(), wait)
+	if errors.Is(err, run.ErrNotHere) && r.Scope.IsAny() {
+		found, err = s.abortElsewhere(r.Context, found, &req)
+	}
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Respond(&pb.AbortReply{Run: found, Service: s.status()})
+}
+
+// abortElsewhere asks the owner; an owner that is gone has lost the run.
+func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.AbortRequest) (*pb.Run, error) {
+	wait, err := req.GetSpec().GetAbort().WaitTime()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait+2*time.Second)
+	defer cancel()
+	body, err := pb.MarshalJSON(req)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.At(owned.GetRunner())), body)
+	switch {
+	case err == nil && msg.Header.Get(micro.ErrorCodeHeader) == "":
+		var reply pb.AbortReply
+		if err := pb.UnmarshalRecord(msg.Data, &reply); err != nil {
+			return nil, err
+		}
+		return reply.GetRun(), nil
+	case err == nil:
+		return nil, fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader))
+	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
+		return nil, fmt.Errorf("cannot abort run %s on %s: %w", owned.GetId(), owned.GetRunner(), err)
+	}
+	s.markLost(s.ctx, []*pb.Run{owned})
+	current, _, err := s.store.Get(s.ctx, owned.GetId())
+	if err == nil && !store.Final(current.GetState()) {
+		return nil, &coded{codeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter)}
+	}
+	return current, err
+}

@@ -1,0 +1,191 @@
+package service
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/host"
+	"github.com/shirou/gopsutil/v3/load"
+	"github.com/shirou/gopsutil/v3/mem"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// States of a runner, as its card has them.
+const (
+	StateInitialising = "initialising"
+	StateReady        = "ready"
+	StateDraining     = "draining"
+	StateUnhealthy    = "unhealthy"
+)
+
+// minBeat keeps a runner whose places change all the time from writing a card each time.
+const minBeat = time.Second
+
+// openCard writes the first card before the first request is heard, because a
+// run whose runner has no card counts as lost, and keeps it fresh.
+func (s *Service) openCard(ctx context.Context) error {
+	s.facts = s.gatherFacts()
+	if err := s.store.PutCard(ctx, s.card()); err != nil {
+		return err
+	}
+	s.beats.Go(s.keepCard)
+	s.onClose(func() {
+		s.cancel(errStopping)
+		s.beats.Wait()
+		s.sayGoodbye()
+	})
+	return nil
+}
+
+func (s *Service) gatherFacts() *pb.Card {
+	c := &pb.Card{
+		Name: s.cfg.Name, Instance: s.instance, Pools: s.cfg.Pools,
+		Cpus: int64(runtime.NumCPU()), Os: runtime.GOOS, Arch: runtime.GOARCH,
+		Version: Version, Started: timestamppb.Now(), Interval: int64(s.cfg.CardInterval / time.Second),
+	}
+	c.Host, _ = os.Hostname()
+	if m, err := mem.VirtualMemory(); err == nil {
+		c.Memory = int64(m.Total)
+	}
+	if name, _, version, err := host.PlatformInformation(); err == nil {
+		c.OsName = name + " " + version
+	}
+	facts := s.host.Facts()
+	c.Isolation = []string{policy.IsolationNone}
+	if facts.NoCgroup != "" {
+		c.Missing = append(c.Missing, "no cgroup: "+facts.NoCgroup)
+	}
+	return c
+}
+
+// card is the runner as it is now.
+func (s *Service) card() *pb.Card {
+	c := proto.CloneOf(s.facts)
+	c.Labels = s.settings.Load().labels
+	l := s.runner.Load()
+	c.Slots, c.Backlog, c.Running, c.Pending = int64(l.Slots), int64(l.Backlog), int64(l.Running), int64(l.Pending)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.ClockOffset = s.clockOffset
+	switch {
+	case l.Draining:
+		c.State = StateDraining
+	case !s.initialized:
+		c.State = StateInitialising
+	case s.unhealthy != "":
+		c.State, c.Error = StateUnhealthy, s.unhealthy
+	default:
+		c.State = StateReady
+	}
+	return c
+}
+
+// changed asks for a new card soon. It never blocks.
+func (s *Service) changed() {
+	select {
+	case s.beat <- struct{}{}:
+	default:
+	}
+}
+
+// keepCard is the runner's heartbeat.
+func (s *Service) keepCard() {
+	last := time.Now()
+	timer := time.NewTimer(s.cfg.CardInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-s.beat:
+			timer.Reset(max(0, min(minBeat, s.cfg.CardInterval)-time.Since(last)))
+			continue
+		case <-s.ctx.Done():
+			return
+		}
+		s.writeCard()
+		// Who was stopped or cut off for so long may have lost its runs.
+		if time.Since(last) > s.cfg.OfflineAfter {
+			s.log.Warn("this runner was away; asking whether its runs are still its own", "away", time.Since(last).Round(time.Second))
+			s.runner.Recheck(s.ctx)
+		}
+		last = time.Now()
+		timer.Reset(s.cfg.CardInterval)
+	}
+}
+
+func (s *Service) writeCard() {
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CardInterval)
+	defer cancel()
+	s.measureClock(ctx)
+	c := s.card()
+	if avg, err := load.AvgWithContext(ctx); err == nil {
+		c.Load = avg.Load1
+	}
+	err := s.store.PutCard(ctx, c)
+	if err != nil && s.ctx.Err() == nil {
+		s.log.Warn("cannot write the card", "error", err)
+	}
+}
+
+// measureClock compares this clock with the NATS server's, half the way there
+// taken off.
+func (s *Service) measureClock(ctx context.Context) {
+	sent := time.Now()
+	theirs, err := s.store.ServerTime(ctx)
+	if err != nil {
+		return
+	}
+	travel := time.Since(sent)
+	offset := float64(theirs.Sub(sent.Add(travel/2))) / float64(time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clockOffset = &offset
+}
+
+// sayGoodbye leaves a card that says so: a runner that was stopped is offline
+// at once, not when its card is old.
+func (s *Service) sayGoodbye() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c := s.card()
+	c.State = store.StateStopped
+	if s.pub.IsConnected() {
+		if err := s.store.PutCard(ctx, c); err != nil {
+			s.log.Warn("cannot write the last card", "error", err)
+		}
+	}
+}
+
+// selectors keeps the compiled form of the last ones: a fleet is asked with the
+// same one again and again.
+type selectors struct {
+	mu   sync.Mutex
+	last map[string]*store.Where
+}
+
+const maxSelectors = 64
+
+func (c *selectors) compile(text string) (*store.Where, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w, ok := c.last[text]; ok {
+		return w, nil
+	}
+	w, err := store.CompileWhere(text)
+	if err != nil {
+		return nil, err
+	}
+	if c.last == nil || len(c.last) >= maxSelectors {
+		c.last = map[string]*store.Where{}
+	}
+	c.last[text] = w
+	return w, nil
+}

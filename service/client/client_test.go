@@ -1,0 +1,150 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func connect(t *testing.T, server *embedded.Server) *nats.Conn {
+	t.Helper()
+	nc, err := server.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// newFleet starts a server and runners of these names, and returns a client.
+func newFleet(t *testing.T, configs ...service.Config) *client.Client {
+	t.Helper()
+	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	for _, cfg := range configs {
+		cfg.DataDir, cfg.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
+		s, err := service.Start(t.Context(), connect(t, server), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+	}
+	c, err := client.New(connect(t, server), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func shell(text string) *pb.TaskRequest {
+	return &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{text}}}}
+}
+
+func TestRunGivesEveryLineAndTheEnd(t *testing.T) {
+	c := newFleet(t, service.Config{Name: "web1"})
+	var out, err strings.Builder
+	result, runErr := c.Run(t.Context(), client.Target{}, shell("echo one; echo two >&2; printf three; exit 7"), nil, func(r lines.Record) error {
+		switch {
+		case r.End != nil:
+		case r.Stream == lines.Stderr:
+			fmt.Fprintf(&err, "%s", r.Text)
+		default:
+			fmt.Fprintf(&out, "%s|%v ", r.Text, r.Open)
+		}
+		return nil
+	})
+	if runErr != nil {
+		t.Fatal(runErr)
+	}
+	if out.String() != "one|false three|true " || err.String() != "two" {
+		t.Errorf("got out %q, err %q", out.String(), err.String())
+	}
+	if result.End.ExitCode != 7 || !result.Verified {
+		t.Errorf("got %+v, verified %v", result.End, result.Verified)
+	}
+}
+
+func TestFanOutNamesEverybody(t *testing.T) {
+	c := newFleet(t,
+		service.Config{Name: "a", Labels: map[string]string{"env": "prod"}},
+		service.Config{Name: "b", Labels: map[string]string{"env": "prod"}},
+		service.Config{Name: "c", Labels: map[string]string{"env": "test"}})
+	got, err := c.GlanceAll(t.Context(), client.Target{Where: `labels.env == "prod"`}, &pb.Glance{}, client.FanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.OK, []string{"a", "b"}) || !slices.Equal(got.Skipped, []string{"c"}) || !got.Complete() || len(got.Unexpected) > 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	c := newFleet(t)
+	if _, err := c.Start(t.Context(), client.Target{}, shell("true")); !errors.Is(err, client.ErrNoRunners) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Start(t.Context(), client.Target{On: "web9"}, shell("true")); !errors.Is(err, client.ErrOffline) || !strings.Contains(err.Error(), "web9") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAbortAndWait(t *testing.T) {
+	c := newFleet(t, service.Config{Name: "web1"})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	run, err := c.Start(ctx, client.Target{}, shell("sleep 1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aborted, err := c.Abort(ctx, run.GetId(), 10*time.Second)
+	if err != nil || aborted.GetState() != pb.State_ABORTED {
+		t.Fatalf("got %v, %v", aborted, err)
+	}
+	final, err := c.Wait(ctx, run.GetId())
+	if err != nil || final.GetState() != pb.State_ABORTED || !final.GetLogComplete() {
+		t.Errorf("got %v, %v", final, err)
+	}
+}
+
+func TestRunAllFollowsEveryRun(t *testing.T) {
+	c := newFleet(t, service.Config{Name: "a"}, service.Config{Name: "b"}, service.Config{Name: "c"})
+	got := map[string]string{}
+	result, err := c.RunAll(t.Context(), client.Target{}, shell(`echo one; sleep 0.1; echo two; exit 5`), client.FanOptions{}, client.RunEvents{
+		Record: func(runner string, r lines.Record) {
+			if r.End == nil {
+				got[runner] += string(r.Text) + " "
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(result.OK, []string{"a", "b", "c"}) {
+		t.Fatalf("got %+v", result.FanResult)
+	}
+	for _, name := range result.OK {
+		o := result.Outcomes[name]
+		if got[name] != "one two " || o.Err != nil || o.Log.End.ExitCode != 5 || !o.Log.Verified || o.Run.GetId() != result.Group+"-"+name {
+			t.Errorf("%s: got %q, %+v", name, got[name], o)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// FollowOptions say what of a run's output is wanted. The zero value is all
+// there is now.
+type FollowOptions struct {
+	// Live waits for what is still to come, until the run's end.
+	Live bool
+	// FromPos begins at a line, from 1.
+	FromPos int64
+	// Since begins at a time.
+	Since time.Time
+	// Streams narrows to standard output or standard error.
+	Streams []lines.Stream
+}
+
+// Follow reads a run's output: each is called for every record in order, each
+// once. It ends by itself and its result tells whether anything was missing.
+func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, each func(lines.Record) error) (logs.FollowResult, error) {
+	return c.follow(ctx, run, opts, nil, each)
+}
+
+func (c *Client) follow(ctx context.Context, run *pb.Run, opts FollowOptions, fresh *nats.Subscription, each func(lines.Record) error) (logs.FollowResult, error) {
+	return logs.Follow(ctx, c.js, logs.FollowOptions{
+		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
+		FromPos: opts.FromPos, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: fresh,
+		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
+	}, each)
+}
+
+// isOver says whether a run has ended. It asks the fleet, because whoever is
+// asked finds out that a run's runner is gone; with nobody there, it reads the
+// record.
+func (c *Client) isOver(ctx context.Context, id string) (bool, error) {
+	var run *pb.Run
+	reply, err := c.Query(ctx, &pb.Query{Runs: []string{id}})
+	if err == nil && len(reply.GetRuns()) == 1 {
+		run = reply.GetRuns()[0]
+	} else {
+		run, err = c.Status(ctx, id)
+	}
+	if errors.Is(err, store.ErrUnknownRun) {
+		return true, nil
+	}
+	return err == nil && store.Final(run.GetState()), err
+}

@@ -1,0 +1,95 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// Query asks the fleet for runs; see pb.Query.
+func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) {
+	wait, err := q.WaitTime()
+	if err != nil {
+		return nil, err
+	}
+	var reply pb.QueryReply
+	req := &pb.QueryRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.QuerySpec{Query: q}}
+	err = c.callFor(ctx, wait+c.timeout, subjects.Query, subjects.Any, req, &reply)
+	return &reply, err
+}
+
+// Status is a run as it is now.
+func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
+	s, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, _, err := s.Get(ctx, id)
+	return run, err
+}
+
+// Wait returns the run's record when it is in one of these states, final ones
+// if none is named, or in a final state from which it can't get there. It waits
+// for as long as ctx does.
+func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.Run, error) {
+	if len(states) == 0 {
+		states = finalStates()
+	}
+	q := &pb.Query{Runs: []string{id}, States: states, Wait: pb.MaxWait.String()}
+	for {
+		reply, err := c.Query(ctx, q)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil && Code(err) != busyCode:
+			return nil, err
+		case err != nil:
+			if err := pause(ctx, busyPause); err != nil {
+				return nil, err
+			}
+		case len(reply.GetRuns()) > 0:
+			return reply.GetRuns()[0], nil
+		}
+	}
+}
+
+const (
+	busyCode  = 429
+	busyPause = 250 * time.Millisecond
+)
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func finalStates() []pb.State {
+	var final []pb.State
+	for n := range pb.State_name {
+		if s := pb.State(n); store.Final(s) {
+			final = append(final, s)
+		}
+	}
+	return final
+}
+
+// Abort ends a run: it returns the final record or, when that takes longer than
+// wait, the record with Aborting set. A run that has ended stays as it was.
+func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.Run, error) {
+	var reply pb.AbortReply
+	req := &pb.AbortRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.AbortSpec{Abort: &pb.Abort{Run: id, Wait: wait.String()}}}
+	if wait <= 0 {
+		req.Spec.Abort.Wait = "1ns"
+	}
+	err := c.callFor(ctx, wait+c.timeout, subjects.Abort, subjects.Any, req, &reply)
+	return reply.GetRun(), err
+}

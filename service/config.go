@@ -1,0 +1,136 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// Version of Runnel. It is also the micro service's.
+const Version = "0.1.0"
+
+// DefaultPool is the pool of a runner that names none.
+const DefaultPool = "default"
+
+// Defaults of Config.
+const (
+	DefaultCardInterval = 10 * time.Second
+	DefaultLostAfter    = time.Minute
+)
+
+// Config of a runner. The zero value is a runner named after its host, in the
+// default pool, with 64 slots and its data in a temporary directory.
+type Config struct {
+	// Name of the runner: a token. Default: the host's name, made one.
+	Name string
+	// Prefix of all subjects. Default: "runner".
+	Prefix string
+	// Pools the runner is in. Default: "default".
+	Pools []string
+	// Labels for selectors.
+	Labels map[string]string
+	// Slots is how many runs there are at a time. Default: 64.
+	Slots int
+	// Backlog is how many more may wait. Default: 256; below 0: none.
+	Backlog int
+	// DataDir holds the instance id and the spools. Default: a directory of its
+	// own that is removed by Close.
+	DataDir string
+	// Replicas of the streams and buckets. Default: 1 for new ones; those that
+	// exist are left as they are.
+	Replicas int
+	// LogMaxAge and LogMaxBytes bound the stream of all logs. Defaults for a new
+	// one: 7 days, a tenth of the account's storage.
+	LogMaxAge   time.Duration
+	LogMaxBytes int64
+	// Retention is how long final records are kept. Default: 7 days.
+	Retention time.Duration
+	// KeepCount is how many final records are kept at most. Default: no limit.
+	KeepCount int
+	// SpoolMaxBytes bounds the spool of one run. Default: 256 MiB.
+	SpoolMaxBytes int64
+	// Policy says what may be asked. Default: everything but looking at secrets.
+	Policy *policy.Policy
+	// NTPServers for maint, as host or host:port.
+	NTPServers []string
+	// Secrets are paths that glance never shows, such as the runner's own
+	// credentials. DataDir is always among them.
+	Secrets []string
+	// NoCgroup leaves cgroups alone, even where there are some.
+	NoCgroup bool
+	// CgroupRoot is the cgroup v2 directory to use. Default: this process's own.
+	CgroupRoot string
+	// CardInterval is how often the runner's card is written. Default: 10 s.
+	CardInterval time.Duration
+	// OfflineAfter is how old a card may be. Default: 30 s.
+	OfflineAfter time.Duration
+	// LostAfter is how long a runner may be offline before its runs are lost.
+	// Default: 1 minute.
+	LostAfter time.Duration
+	// Endpoints are further rows for the table.
+	Endpoints []Endpoint
+	// Logger. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns a copy that is complete, or says what contradicts itself.
+func (c Config) withDefaults() (Config, error) {
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("cannot read the host's name: %w: give the runner a name", err)
+		}
+		c.Name = subjects.Legalise(host)
+	}
+	if err := subjects.Token(c.Name); err != nil {
+		return c, fmt.Errorf("cannot use name: %w", err)
+	}
+	c.Pools = slices.Clone(c.Pools)
+	if len(c.Pools) == 0 {
+		c.Pools = []string{DefaultPool}
+	}
+	slices.Sort(c.Pools)
+	c.Pools = slices.Compact(c.Pools)
+	for _, p := range c.Pools {
+		if err := subjects.Token(p); err != nil {
+			return c, fmt.Errorf("cannot use pool: %w", err)
+		}
+	}
+	if c.Slots < 0 {
+		return c, errors.New("cannot use slots: it must not be negative")
+	}
+	if c.Policy == nil {
+		c.Policy = &policy.Policy{}
+	}
+	if err := c.Policy.Validate(); err != nil {
+		return c, err
+	}
+	orDuration(&c.CardInterval, DefaultCardInterval)
+	orDuration(&c.OfflineAfter, store.DefaultOnlineFor)
+	orDuration(&c.LostAfter, DefaultLostAfter)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.DataDir != "" {
+		abs, err := filepath.Abs(c.DataDir)
+		if err != nil {
+			return c, fmt.Errorf("cannot use data directory %s: %w", c.DataDir, err)
+		}
+		c.DataDir = abs
+	}
+	return c, nil
+}
+
+func orDuration(d *time.Duration, byDefault time.Duration) {
+	if *d <= 0 {
+		*d = byDefault
+	}
+}

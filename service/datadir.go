@@ -1,0 +1,79 @@
+package service
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// dataDir is where a runner keeps what must outlive it: its instance id and the
+// spools. One runner at a time has it, by a lock that ends with the process.
+type dataDir struct {
+	path      string
+	instance  string
+	lock      *os.File
+	temporary bool
+}
+
+var errLocked = errors.New("another runner has it")
+
+func openDataDir(path string) (*dataDir, error) {
+	d := &dataDir{path: path}
+	if path == "" {
+		dir, err := os.MkdirTemp("", "runnel-data-")
+		if err != nil {
+			return nil, fmt.Errorf("cannot make a data directory: %w", err)
+		}
+		d.path, d.temporary = dir, true
+	}
+	if err := d.open(); err != nil {
+		d.close()
+		return nil, fmt.Errorf("cannot use data directory %s: %w", d.path, err)
+	}
+	return d, nil
+}
+
+func (d *dataDir) open() (err error) {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return err
+	}
+	d.lock, err = os.OpenFile(filepath.Join(d.path, "runner.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := flock(d.lock); err != nil {
+		return err
+	}
+	d.instance, err = readInstance(filepath.Join(d.path, "instance"))
+	return err
+}
+
+// readInstance returns the id of this data directory, made when there is none:
+// it tells two hosts of one name apart.
+func readInstance(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if id := strings.TrimSpace(string(b)); err == nil && id != "" {
+		return id, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	id := rand.Text()
+	temp := path + ".new"
+	if err := os.WriteFile(temp, []byte(id+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return id, os.Rename(temp, path)
+}
+
+func (d *dataDir) close() {
+	if d.lock != nil {
+		_ = d.lock.Close() // and with it the lock
+	}
+	if d.temporary {
+		_ = os.RemoveAll(d.path)
+	}
+}

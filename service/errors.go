@@ -1,0 +1,63 @@
+package service
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// Codes of errors, HTTP-like.
+const (
+	codeBadRequest = 400
+	codeRefused    = 403
+	codeUnknown    = 404
+	codeConflict   = 409
+	codeTooLarge   = 413
+	codeBusy       = 429
+	codeInternal   = 500
+	codeFull       = 503
+)
+
+// coded is an error whose code the handler knows itself.
+type coded struct {
+	code int
+	err  error
+}
+
+func (c *coded) Error() string { return c.err.Error() }
+func (c *coded) Unwrap() error { return c.err }
+func (c *coded) Code() int     { return c.code }
+
+// CodeError gives an error a code of its own, for Endpoints of other packages.
+func CodeError(code int, err error) error { return &coded{code, err} }
+
+// codeOf is the one place where errors become codes.
+func codeOf(err error) int {
+	var (
+		own interface{ Code() int } // ours, a policy's refusal, glance's
+		bad *pb.InvalidError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own.Code()
+	case errors.As(err, &bad), errors.Is(err, store.ErrBadNext):
+		return codeBadRequest
+	case errors.Is(err, store.ErrUnknownRun):
+		return codeUnknown
+	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict):
+		return codeConflict
+	case errors.Is(err, store.ErrBusy):
+		return codeBusy
+	case errors.Is(err, run.ErrFull), errors.Is(err, run.ErrDraining), errors.Is(err, run.ErrNotHere):
+		return codeFull
+	}
+	return codeInternal
+}
+
+// oneLine is an error's text as a header can have it.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "\uFFFD")), " ")
+}

@@ -1,0 +1,15 @@
+package service
+
+import (
+	"github.com/runnel-io/runnel/pb"
+)
+
+func (s *Service) glance(r *Request) {
+	var req pb.GlanceRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	reply, err := s.settings.Load().glancer.Glance(r.Context, req.GetSpec().GetGlance())
+	r.respond(reply, err)
+}

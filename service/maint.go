@@ -1,0 +1,34 @@
+package service
+
+import (
+	"errors"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/maint"
+)
+
+// maint answers with what is known, also beside an error.
+func (s *Service) maint(r *Request) {
+	var req pb.MaintRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	reply, err := s.settings.Load().keeper.Maint(r.Context, req.GetSpec().GetMaint())
+	reply.Runner = s.cfg.Name
+	r.respond(reply, withMaintCode(err))
+}
+
+func withMaintCode(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, maint.ErrInvalidTime):
+		return &coded{codeBadRequest, err}
+	case errors.Is(err, maint.ErrRefused):
+		return &coded{codeRefused, err}
+	case errors.Is(err, maint.ErrBusy), errors.Is(err, maint.ErrNoServer):
+		return &coded{codeFull, err}
+	}
+	return err
+}

@@ -1,0 +1,193 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// Request is one request on its way through the table. It is answered once.
+type Request struct {
+	// Scope in which it was heard.
+	Scope subjects.Scope
+	// Context ends when the service stops.
+	Context context.Context
+
+	service  *Service
+	endpoint *Endpoint
+	counts   *counts
+	subject  string
+	reply    string
+	header   nats.Header
+	body     []byte
+
+	// What admit found: a place, or why there is none.
+	ticket   *run.Ticket
+	admitErr error
+}
+
+// release gives back the place of a request that came to nothing.
+func (r *Request) release() {
+	if r.ticket != nil {
+		r.ticket.Return()
+	}
+}
+
+// Header returns a header's first value, whatever the case of its name: other
+// languages' clients write their own.
+func (r *Request) Header(name string) string {
+	if v := r.header.Get(name); v != "" {
+		return v
+	}
+	for k, values := range r.header {
+		if strings.EqualFold(k, name) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// isProtobuf says in which form the request came and its reply goes.
+func (r *Request) isProtobuf() bool {
+	kind, _, _ := strings.Cut(r.Header(subjects.HeaderContentType), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), subjects.Protobuf)
+}
+
+// Decode reads and validates the request.
+func (r *Request) Decode(into pb.Request) error {
+	return pb.DecodeRequest(r.body, r.isProtobuf(), into)
+}
+
+// Respond sends the reply.
+func (r *Request) Respond(m proto.Message) {
+	r.respond(m, nil)
+}
+
+// respond sends a reply that may carry an error as well.
+func (r *Request) respond(m proto.Message, failed error) {
+	body, err := pb.Encode(m, r.isProtobuf())
+	if err != nil {
+		r.Fail(fmt.Errorf("cannot encode the reply: %w", err))
+		return
+	}
+	if limit := r.service.nc.MaxPayload(); int64(len(body)) > limit {
+		r.Fail(&coded{codeTooLarge, fmt.Errorf("the reply has %d bytes and a message %d at most: %s", len(body), limit, r.endpoint.Smaller)})
+		return
+	}
+	header := nats.Header{}
+	if failed != nil {
+		setError(header, failed)
+		r.counts.failed(failed)
+	}
+	r.send(header, body)
+}
+
+// Fail sends an error: the headers that micro's clients read and a JSON body,
+// because the nats CLI takes an empty one for the end of the replies.
+func (r *Request) Fail(err error) {
+	r.counts.failed(err)
+	r.service.log.Debug("request refused", "subject", r.subject, "code", codeOf(err), "error", err)
+	body, encodeErr := pb.MarshalJSON(&pb.Error{Error: oneLine(err), Code: int32(codeOf(err))})
+	if encodeErr != nil {
+		return
+	}
+	header := nats.Header{}
+	setError(header, err)
+	header.Set(subjects.HeaderContentType, subjects.JSON)
+	r.publish(header, body)
+}
+
+func setError(header nats.Header, err error) {
+	header.Set(micro.ErrorHeader, oneLine(err))
+	header.Set(micro.ErrorCodeHeader, strconv.Itoa(codeOf(err)))
+}
+
+func (r *Request) send(header nats.Header, body []byte) {
+	if r.isProtobuf() {
+		header.Set(subjects.HeaderContentType, subjects.Protobuf)
+	} else {
+		header.Set(subjects.HeaderContentType, subjects.JSON)
+	}
+	r.publish(header, body)
+}
+
+// publish replies by the connection, not by micro.Request, which races with
+// micro's own bookkeeping once its handler has returned.
+func (r *Request) publish(header nats.Header, body []byte) {
+	if r.reply == "" {
+		return // nobody asked to be told
+	}
+	header.Set(headerRunner, r.service.cfg.Name)
+	header.Set(headerInstance, r.service.instance)
+	msg := &nats.Msg{Subject: r.reply, Header: header, Data: body}
+	if err := r.service.nc.PublishMsg(msg); err != nil {
+		r.service.log.Warn("cannot reply", "subject", r.subject, "error", err)
+	}
+}
+
+// Headers of every reply: who answers, and which life of it.
+const (
+	headerRunner   = "Runner-Name"
+	headerInstance = "Runner-Instance"
+)
+
+// hear is what every request goes through before its handler.
+func (r *Request) hear() {
+	if strings.HasPrefix(r.reply, "$JS.ACK.") {
+		// A consumer's deliver subject: answering would be an ack.
+		r.counts.failed(fmt.Errorf("a JetStream consumer delivers to %s", r.subject))
+		r.service.log.Warn("request refused: it comes from a JetStream consumer", "subject", r.subject)
+		return
+	}
+	matches, err := r.matches()
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	if !matches {
+		if strings.EqualFold(r.Header(subjects.HeaderAnswer), subjects.AnswerAlways) {
+			r.publish(nats.Header{subjects.HeaderContentType: []string{subjects.JSON}},
+				fmt.Appendf(nil, `{"runner":%q,"skipped":true}`, r.service.cfg.Name))
+		}
+		return
+	}
+	if err := r.service.settings.Load().policy.CheckVerb(string(r.endpoint.Verb)); err != nil {
+		r.Fail(err)
+		return
+	}
+	r.endpoint.Handle(r)
+}
+
+// matches applies Runner-Where.
+func (r *Request) matches() (bool, error) {
+	where := r.Header(subjects.HeaderWhere)
+	if where == "" {
+		return true, nil
+	}
+	selector, err := r.service.selectors.compile(where)
+	if err != nil {
+		return false, &coded{codeBadRequest, fmt.Errorf("%s: %w", subjects.HeaderWhere, err)}
+	}
+	if !r.Scope.Many() {
+		return false, &coded{codeBadRequest, fmt.Errorf("%s narrows all scopes only: ask %s", subjects.HeaderWhere, r.service.space.Request(r.endpoint.Verb, subjects.All))}
+	}
+	return selector.Match(r.service.card())
+}
+
+// guard turns a panic into an error: a request can't stop the process.
+func (r *Request) guard() {
+	if p := recover(); p != nil {
+		r.service.log.Error("a request made its handler panic", "subject", r.subject, "panic", p, "stack", string(debug.Stack()))
+		r.Fail(fmt.Errorf("internal error: the runner's log says more"))
+	}
+}

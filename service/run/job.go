@@ -1,0 +1,291 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// A cause ends a run from outside. The first one named is the one that counts.
+type cause struct {
+	state  pb.State
+	reason string
+	// gently: SIGTERM and the grace first; else SIGKILL at once.
+	gently bool
+}
+
+var (
+	causeAborted     = &cause{pb.State_ABORTED, pb.ReasonAborted, true}
+	causeTimeout     = &cause{pb.State_TIMEDOUT, pb.ReasonTimeout, true}
+	causeExpired     = &cause{pb.State_FAILED, pb.ReasonExpired, true}
+	causeOutputLimit = &cause{pb.State_COMPLETE, pb.ReasonOutputLimit, false}
+	// causeFenced: somebody else has ended the run's record; nothing more is written.
+	causeFenced = &cause{pb.State_FAILED, pb.ReasonLost, false}
+)
+
+// job is one run here. The goroutine in life owns it; mu guards what others see.
+type job struct {
+	r       *Runner
+	task    *pb.Task
+	plan    plan
+	ticket  *ticket
+	claimed chan struct{} // closed when the record was created, or wasn't
+	done    chan struct{} // closed when the life is over
+	rev     uint64        // of the record; life's alone
+
+	mu     sync.Mutex
+	run    *pb.Run
+	cause  *cause
+	ended  chan struct{} // closed when a cause is named
+	proc   *sandbox.Process
+	output int64 // bytes read so far, life's alone
+}
+
+// newJob makes the record that a claim will store.
+func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
+	task := s.Request.GetSpec().GetTask()
+	plan, err := planOf(task)
+	if err != nil {
+		return nil, err
+	}
+	id := r.idOf(s)
+	if id == "" {
+		id = newID()
+	}
+	now := timestamppb.Now()
+	run := &pb.Run{
+		Id: id, Runner: r.cfg.Name, Instance: r.cfg.Instance,
+		Name: nameOf(s.Request), Tags: task.GetTags(), Group: s.Group,
+		State: pb.State_PENDING, Attempt: 1, Created: now, Digest: s.Digest,
+		LogStream: r.cfg.Space.LogStream(), LogSubject: r.cfg.Space.Log(r.cfg.Name, id),
+		Traceparent: s.Traceparent,
+	}
+	j := &job{
+		r: r, task: task, plan: plan, ticket: t.t, run: run,
+		claimed: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if j.hasSlot() {
+		run.State, run.Started = pb.State_RUNNING, now
+	}
+	return j, nil
+}
+
+func nameOf(r *pb.TaskRequest) string {
+	if name := r.GetSpec().GetTask().GetName(); name != "" {
+		return name
+	}
+	return r.GetMetadata().GetName()
+}
+
+func (j *job) hasSlot() bool {
+	select {
+	case <-j.ticket.granted:
+		return true
+	default:
+		return false
+	}
+}
+
+// snapshot is the record as others may have it.
+func (j *job) snapshot() *pb.Run {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return proto.CloneOf(j.run)
+}
+
+// end names a cause; it returns at once, and does nothing when one is named
+// already or the run is over.
+func (j *job) end(c *cause) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cause != nil {
+		return
+	}
+	j.cause = c
+	j.run.Aborting = c == causeAborted
+	close(j.ended)
+	j.signal()
+}
+
+// signal does to the process, if there is one yet, what the cause says. Callers hold mu.
+func (j *job) signal() {
+	switch {
+	case j.proc == nil || j.cause == nil:
+	case j.cause.gently:
+		j.proc.Terminate(j.plan.grace)
+	default:
+		j.proc.Kill()
+	}
+}
+
+// kill ends the process without a word, for Close.
+func (j *job) kill() {
+	j.end(causeFenced)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.proc != nil {
+		j.proc.Kill()
+	}
+}
+
+func (j *job) named() *cause {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.cause
+}
+
+// life: wait for a slot, run, finish.
+func (j *job) life() {
+	defer close(j.done)
+	if !j.waitForSlot() {
+		return
+	}
+	if j.plan.timeout > 0 {
+		timer := time.AfterFunc(j.plan.timeout, func() { j.end(causeTimeout) })
+		defer timer.Stop()
+	}
+	log := logs.Open(j.logConfig())
+	end := j.execute(log)
+	j.finish(end, log.Close)
+}
+
+// waitForSlot returns false if the run ended while it waited.
+func (j *job) waitForSlot() bool {
+	if j.run.GetState() == pb.State_RUNNING {
+		return true
+	}
+	if j.plan.expires > 0 {
+		timer := time.AfterFunc(j.plan.expires, func() { j.end(causeExpired) })
+		defer timer.Stop()
+	}
+	select {
+	case <-j.ticket.granted:
+	case <-j.ended:
+	}
+	if c := j.named(); c != nil {
+		end := ending{state: c.state, reason: c.reason}
+		if c == causeExpired {
+			end.err = fmt.Sprintf("waited for a place for more than %s", j.plan.expires)
+		}
+		j.finish(end, logs.Open(j.logConfig()).Close)
+		return false
+	}
+	// Not before NATS has it: who waited through a cut may have been declared lost.
+	return j.write(func(run *pb.Run) {
+		run.State, run.Started = pb.State_RUNNING, timestamppb.Now()
+	})
+}
+
+// update changes the record here and in KV.
+func (j *job) update(ctx context.Context, change func(*pb.Run)) error {
+	j.mu.Lock()
+	change(j.run)
+	run := proto.CloneOf(j.run)
+	j.mu.Unlock()
+	rev, err := j.r.cfg.Store.Update(ctx, run, j.rev)
+	if err == nil {
+		j.rev = rev
+	}
+	return err
+}
+
+// fenced: the record is somebody else's now. Nothing more is written.
+func (j *job) fenced(err error) {
+	j.r.log.Warn("run was taken from this runner and is killed here", "run", j.run.GetId(), "runner", j.r.cfg.Name, "error", err)
+	j.end(causeFenced)
+}
+
+func (j *job) logConfig() logs.Config {
+	l := j.task.GetLog()
+	cfg := j.r.logConfig(j.run)
+	cfg.Lines = lines.Config{WidthRunes: clampInt(l.GetWidth()), Pack: clampInt(l.GetPack())}
+	cfg.MaxBytes, cfg.Overflow, cfg.OnFenced = l.GetMaxBytes(), l.GetOverflow(), j.fenced
+	return cfg
+}
+
+func clampInt(n int64) int { return int(min(max(n, 0), 1<<30)) }
+
+// ending is how a run ended, before its log is closed.
+type ending struct {
+	state  pb.State
+	reason string
+	err    string
+	status sandbox.Status
+}
+
+// execute prepares and runs the process, and says how it ended.
+func (j *job) execute(log *logs.Writer) ending {
+	select {
+	case j.r.start <- struct{}{}:
+	case <-j.ended:
+		return j.endedBeforeStart()
+	}
+	proc, cleanUp, err := j.begin()
+	<-j.r.start
+	defer cleanUp()
+	if err != nil {
+		if j.named() != nil {
+			return j.endedBeforeStart()
+		}
+		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
+	}
+	j.mu.Lock()
+	j.proc = proc
+	j.signal() // a cause that was named while the process started
+	j.mu.Unlock()
+	status, err := proc.Pump(j.sink(log), log.Quiet)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.proc = nil
+	if err != nil {
+		return ending{state: pb.State_FAILED, reason: pb.ReasonLost, err: err.Error(), status: status}
+	}
+	return endOf(status, j.cause)
+}
+
+func (j *job) endedBeforeStart() ending {
+	c := j.named()
+	return ending{state: c.state, reason: c.reason}
+}
+
+// sink counts what the process prints and hands it to the log.
+func (j *job) sink(log *logs.Writer) func(int, []byte) error {
+	return func(stream int, data []byte) error {
+		if limit := j.plan.outputBytes; limit > 0 {
+			left := limit - j.output
+			j.output += int64(len(data))
+			if int64(len(data)) > left {
+				j.end(causeOutputLimit)
+				data = data[:max(0, left)]
+			}
+		}
+		if len(data) == 0 {
+			return nil
+		}
+		return log.Write(lines.Stream(stream), data)
+	}
+}
+
+// endOf is the state that follows from how the process ended and who, if
+// anybody, ended it.
+func endOf(status sandbox.Status, c *cause) ending {
+	e := ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, status: status}
+	switch {
+	case c != nil:
+		e.state, e.reason = c.state, c.reason
+	case status.OOM:
+		e.reason = pb.ReasonOOM
+	case status.Signal != 0:
+		e.reason = pb.ReasonSignal
+	}
+	return e
+}

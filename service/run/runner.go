@@ -1,0 +1,351 @@
+// Package run takes a task through its life: admit, prepare, execute, finish.
+//
+// # The model
+//
+// A Runner has places: slots, in which runs are, and a line in which they wait.
+// A request takes a ticket first (Admit), in order of arrival and without
+// touching the network; then one goroutine takes it through everything else
+// (Go): the claim in KV, the reply, the wait for a slot, the process and its
+// output, the end of its log and, last, the final record. That goroutine owns
+// the job; what others may do to it (stop it, look at its record) goes through
+// the job's mutex.
+//
+// # At most once
+//
+// The claim is the creation of the run's record. Whoever finds it there already
+// answers with it, or with a conflict if it is of another request. Every later
+// write is a compare-and-set on the revision before, so that a runner that was
+// declared dead notices that its record moved: it kills the run and writes no
+// more.
+//
+// # The end
+//
+// The first cause to be named wins: the process ended, a timeout, an abort, too
+// much output. The record becomes final after the log's EOF is stored, so final
+// means that the log is complete. While NATS is gone the end waits; the process
+// does not.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// Defaults of Config.
+const (
+	DefaultSlots   = 64
+	DefaultBacklog = 256
+)
+
+// Errors that a request can get; the service maps them to codes.
+var (
+	ErrFull     = errors.New("No resources available. Please try later.") //lint:ignore ST1005 the contract's words (scoot)
+	ErrDraining = errors.New("draining: this runner takes no new runs")
+	ErrConflict = errors.New("another request has this run id already")
+	ErrNotHere  = errors.New("the run is not on this runner")
+	ErrRefused  = errors.New("refused")
+)
+
+// Config of a Runner. Name, Space, JS, Store and Host are required.
+type Config struct {
+	// Name and Instance are the runner's own.
+	Name, Instance string
+	Space          subjects.Space
+	// JS publishes the logs; its connection must not buffer while it
+	// reconnects (nats.ReconnectBufSize(-1)).
+	JS    jetstream.JetStream
+	Store *store.Store
+	Host  *sandbox.Host
+	// DataDir is where spools go.
+	DataDir string
+	// Slots and Backlog: 0 means the default; a Backlog below 0 means none.
+	Slots, Backlog int
+	// SpoolMaxBytes bounds the spool of one run. 0: what package logs has.
+	SpoolMaxBytes int64
+	// Environ is the runner's own environment, less its secrets.
+	Environ []string
+	// OnPlaces is told, from any goroutine, that the number of free places changed.
+	OnPlaces func()
+	// OnEnd is told of every run that ended here.
+	OnEnd  func(*pb.Run)
+	Logger *slog.Logger
+}
+
+// Runner has the runs of one host. Make one with New, end it with Close.
+type Runner struct {
+	cfg   Config
+	log   *slog.Logger
+	start chan struct{} // the gate: how many are being started at once
+
+	// ctx ends when the runner must stop at once; what NATS has not taken by
+	// then is left to the next life.
+	ctx  context.Context
+	stop context.CancelCauseFunc
+	jobs sync.WaitGroup
+
+	mu       sync.Mutex
+	places   places
+	byID     map[string]*job
+	draining bool
+}
+
+// New makes a Runner. Call Recover before giving it work.
+func New(cfg Config) *Runner {
+	cfg.Slots, cfg.Backlog = numbers(cfg.Slots, cfg.Backlog)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.OnPlaces == nil {
+		cfg.OnPlaces = func() {}
+	}
+	if cfg.OnEnd == nil {
+		cfg.OnEnd = func(*pb.Run) {}
+	}
+	r := &Runner{
+		cfg: cfg, log: cfg.Logger,
+		start:  make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
+		places: places{slots: cfg.Slots, backlog: cfg.Backlog},
+		byID:   map[string]*job{},
+	}
+	r.ctx, r.stop = context.WithCancelCause(context.Background())
+	return r
+}
+
+// A Submission is a request with what the envelope around it said.
+type Submission struct {
+	Request *pb.TaskRequest
+	// Digest is that of the request as it came, before any policy.
+	Digest string
+	// Group is the id that the runs of a fan-out share; the run's own id is then
+	// <group>-<runner>.
+	Group string
+	// Traceparent is the request's W3C trace context.
+	Traceparent string
+}
+
+// Admit takes a place for a request that has just come, or says why there is
+// none. It must be given to Go, or back. forced takes one even if all are full.
+func (r *Runner) Admit(forced bool) (*Ticket, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		return nil, ErrDraining
+	}
+	t := r.places.take(forced)
+	if t == nil {
+		return nil, ErrFull
+	}
+	r.jobs.Add(1)
+	r.cfg.OnPlaces()
+	return &Ticket{r: r, t: t}, nil
+}
+
+// Ticket is a place that was taken.
+type Ticket struct {
+	r *Runner
+	t *ticket
+}
+
+// Return gives the place to the next.
+func (t *Ticket) Return() {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	if t.t.returned {
+		return
+	}
+	t.r.places.giveBack(t.t)
+	t.r.cfg.OnPlaces()
+	t.r.jobs.Done()
+}
+
+// Known returns the run that the same request has started before, if it has.
+func (r *Runner) Known(ctx context.Context, s Submission) (*pb.Run, error) {
+	id := r.idOf(s)
+	if id == "" {
+		return nil, store.ErrUnknownRun
+	}
+	run, _, err := r.cfg.Store.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if run.GetDigest() != s.Digest {
+		return nil, fmt.Errorf("cannot start run %s: %w", id, ErrConflict)
+	}
+	return run, nil
+}
+
+// idOf is the run's id as far as the request names it.
+func (r *Runner) idOf(s Submission) string {
+	if s.Group != "" {
+		return s.Group + "-" + r.cfg.Name
+	}
+	return s.Request.GetMetadata().GetId()
+}
+
+// Go takes an admitted request through its life and returns when that is over.
+// accepted is called once, as soon as the run's record is there or can't be.
+func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
+	defer t.Return()
+	j, run, err := r.claim(t, s)
+	accepted(run, err)
+	if j == nil {
+		return
+	}
+	defer r.forget(j)
+	j.life()
+}
+
+// claim creates the run's record. A nil job without an error is a run that the
+// same request had started before.
+func (r *Runner) claim(t *Ticket, s Submission) (*job, *pb.Run, error) {
+	j, err := r.newJob(t, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, claimTimeout)
+	defer cancel()
+	if first := r.remember(j); first != j {
+		select {
+		case <-first.claimed:
+		case <-ctx.Done():
+		}
+		run, err := r.Known(ctx, s)
+		return nil, run, err
+	}
+	rev, err := r.cfg.Store.Create(ctx, j.run)
+	close(j.claimed)
+	if err == nil {
+		j.rev = rev
+		return j, j.snapshot(), nil
+	}
+	r.forget(j)
+	if errors.Is(err, store.ErrExists) {
+		run, err := r.Known(ctx, s)
+		return nil, run, err
+	}
+	return nil, nil, fmt.Errorf("cannot record run %s: %w", j.run.GetId(), err)
+}
+
+// claimTimeout is shorter than a caller's patience: the nats CLI waits 5 s.
+const claimTimeout = 4 * time.Second
+
+// remember returns the job that has the id: j, or the one that came before it.
+func (r *Runner) remember(j *job) *job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first, ok := r.byID[j.run.GetId()]; ok {
+		return first
+	}
+	r.byID[j.run.GetId()] = j
+	return j
+}
+
+func (r *Runner) forget(j *job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byID[j.run.GetId()] == j {
+		delete(r.byID, j.run.GetId())
+	}
+}
+
+func newID() string { return ulid.Make().String() }
+
+// Load says how many runs there are now.
+type Load struct {
+	Slots, Backlog, Running, Pending int
+	// Free: a run that came now would start now.
+	Free bool
+	// Draining: no run is taken any more.
+	Draining bool
+}
+
+// Load returns the numbers for the card.
+func (r *Runner) Load() Load {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Load{
+		Slots: r.places.slots, Backlog: r.places.backlog,
+		Running: r.places.running, Pending: len(r.places.waiting),
+		Free: r.places.free() && !r.draining, Draining: r.draining,
+	}
+}
+
+// numbers fills in the defaults of Config.
+func numbers(slots, backlog int) (int, int) {
+	if slots <= 0 {
+		slots = DefaultSlots
+	}
+	switch {
+	case backlog == 0:
+		backlog = DefaultBacklog
+	case backlog < 0:
+		backlog = 0
+	}
+	return slots, backlog
+}
+
+// Resize changes the number of places, as Config has it; what runs goes on.
+func (r *Runner) Resize(slots, backlog int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places.resize(numbers(slots, backlog))
+	r.cfg.OnPlaces()
+}
+
+// Drain takes no new runs and waits for those there are, waiting ones included,
+// until ctx ends; then it aborts them.
+func (r *Runner) Drain(ctx context.Context) {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
+	r.cfg.OnPlaces()
+	done := make(chan struct{})
+	go func() { r.jobs.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	for _, j := range r.live() {
+		j.end(causeAborted)
+	}
+	select {
+	case <-done:
+	case <-r.ctx.Done(): // Close: those that wait for NATS give up
+		<-done
+	}
+}
+
+// Close ends at once: processes are killed, and what NATS has not taken stays
+// in the spool for the next life.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
+	r.stop(errors.New("the runner stopped"))
+	for _, j := range r.live() {
+		j.kill()
+	}
+	r.jobs.Wait()
+}
+
+func (r *Runner) live() []*job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.byID))
+}

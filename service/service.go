@@ -1,0 +1,283 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+var errStopping = errors.New("this runner is stopping")
+
+// Service is a runner at work. Make one with Start, end it with Drain and Close.
+type Service struct {
+	cfg       Config
+	space     subjects.Space
+	instance  string
+	log       *slog.Logger
+	nc        *nats.Conn // requests and replies; micro has its callbacks
+	pub       *nats.Conn // logs and records; buffers nothing while it reconnects
+	js        jetstream.JetStream
+	data      *dataDir
+	store     *store.Store
+	host      *sandbox.Host
+	runner    *run.Runner
+	settings  atomic.Pointer[settings]
+	micro     micro.Service
+	gate      *gate
+	selectors selectors
+	counts    sync.Map // endpoint name → *counts
+	facts     *pb.Card // what of the card never changes
+	beat      chan struct{}
+	beats     sync.WaitGroup
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu          sync.Mutex
+	stopping    bool
+	initialized bool
+	unhealthy   string
+	clockOffset *float64
+	requests    sync.WaitGroup
+	closers     []func()
+	closed      sync.Once
+}
+
+// Start runs a runner until Close. The connection must not be used for another
+// micro service: micro takes its callbacks. Start returns when the runner can be
+// asked; ctx bounds the start alone.
+func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	space, err := subjects.New(cfg.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, beat: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if err := s.open(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("cannot start runner %s: %w", cfg.Name, err)
+	}
+	return s, nil
+}
+
+// open brings everything up, in order; each step leaves how to undo it.
+func (s *Service) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		s.openData, s.claimName, s.connect, s.openStreams, s.openRunner, s.openCard, s.openEndpoints,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) onClose(f func()) { s.closers = append(s.closers, f) }
+
+func (s *Service) openData(context.Context) error {
+	data, err := openDataDir(s.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	s.data, s.instance = data, data.instance
+	s.onClose(data.close)
+	s.settings.Store(s.newSettings(s.cfg))
+	s.onClose(func() { s.settings.Load().glancer.Close() })
+	return nil
+}
+
+// claimTimeout is how long another runner has to say that the name is its own.
+const claimTimeout = 500 * time.Millisecond
+
+// claimName refuses a name that another instance answers on. One that does not
+// answer has lost it.
+func (s *Service) claimName(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	body := []byte(`{"kind":"runner","spec":{"glance":{}}}`)
+	msg, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Glance, subjects.At(s.cfg.Name)), body)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return nil
+	case err != nil:
+		return err
+	case msg.Header.Get(headerInstance) == s.instance:
+		return nil
+	}
+	return fmt.Errorf("another runner is called %s already; give this one another name (--name)", s.cfg.Name)
+}
+
+// connect makes the connection that logs and records go over. A publish that
+// nats.go kept and sent again by itself would break their order.
+func (s *Service) connect(context.Context) error {
+	opts := s.nc.Opts
+	opts.ReconnectBufSize = -1
+	opts.Name = strings.TrimSpace(opts.Name + " logs")
+	opts.MaxReconnect = -1
+	opts.AsyncErrorCB = nil
+	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.changed() }
+	pub, err := opts.Connect()
+	if err != nil {
+		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
+	}
+	s.pub = pub
+	s.onClose(pub.Close)
+	// The options that the caller's JetStream may need (domain, prefix) come
+	// with the account; contexts that name another are the CLI's to pass on.
+	s.js, err = jetstream.New(pub)
+	return err
+}
+
+func (s *Service) openStreams(ctx context.Context) error {
+	err := logs.EnsureStream(ctx, s.js, s.space, logs.StreamConfig{
+		Replicas: s.cfg.Replicas, MaxAge: s.cfg.LogMaxAge, MaxBytes: s.cfg.LogMaxBytes,
+	})
+	if err != nil {
+		return err
+	}
+	s.store, err = store.Open(ctx, s.js, s.space, store.Config{
+		Replicas: s.cfg.Replicas, Retention: s.cfg.Retention, KeepCount: s.cfg.KeepCount,
+		OnlineFor: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter, Logger: s.log,
+		PurgeLog: func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, s.js, run) },
+	})
+	return err
+}
+
+func (s *Service) openRunner(ctx context.Context) (err error) {
+	s.host, err = sandbox.Open(sandbox.Config{
+		CgroupRoot: s.cfg.CgroupRoot, NoCgroup: s.cfg.NoCgroup,
+		Prefix: "runnel-" + s.instance + "-", Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() {
+		s.requests.Wait()
+		if err := s.host.Close(); err != nil {
+			s.log.Warn("cannot let go of the host", "error", err)
+		}
+	})
+	s.runner = run.New(run.Config{
+		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host,
+		DataDir: s.data.path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
+		Environ: taskEnviron(os.Environ()), Logger: s.log, OnPlaces: s.placesChanged,
+	})
+	s.onClose(s.runner.Close)
+	return s.runner.Recover(ctx)
+}
+
+// placesChanged is called under the runner's lock: it only wakes others.
+func (s *Service) placesChanged() {
+	if s.gate != nil {
+		s.gate.changed()
+	}
+}
+
+func (s *Service) openEndpoints(ctx context.Context) (err error) {
+	gate := newGate(s.nc, s.log, func() bool { return s.runner.Load().Free })
+	s.gate = gate
+	s.micro, err = micro.AddService(s.nc, micro.Config{
+		Name: s.space.Service(), Version: Version,
+		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
+		Metadata: map[string]string{
+			"runner": s.cfg.Name, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.instance,
+			"docs": "docs/wire.md, docs/subjects.md",
+		},
+		StatsHandler: func(e *micro.Endpoint) any {
+			if c, ok := s.counts.Load(e.Name); ok {
+				return c.(*counts).stats()
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	s.onClose(func() {
+		if err := s.micro.Stop(); err != nil && s.nc.IsConnected() {
+			s.log.Warn("cannot take back the micro service", "error", err)
+		}
+	})
+	for _, e := range s.table() {
+		if err := s.register(&e); err != nil {
+			return err
+		}
+	}
+	if err := s.gate.open(); err != nil {
+		return err
+	}
+	s.onClose(s.gate.shut)
+	if err := s.nc.Flush(); err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	s.mu.Lock()
+	s.initialized = true
+	s.mu.Unlock()
+	return s.store.PutCard(ctx, s.card())
+}
+
+// begin accounts for a request, unless the service is stopping.
+func (s *Service) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.requests.Add(1)
+	return true
+}
+
+// Name is the runner's.
+func (s *Service) Name() string { return s.cfg.Name }
+
+// Drain takes no new runs and waits for those there are until ctx ends; then it
+// aborts them. Everything else is still answered. Close comes after.
+func (s *Service) Drain(ctx context.Context) {
+	s.gate.shut()
+	s.changed()
+	s.runner.Drain(ctx)
+}
+
+// Close stops the runner: what still runs is killed. It returns when nothing of
+// the runner is left in this process.
+func (s *Service) Close() {
+	s.closed.Do(func() {
+		s.mu.Lock()
+		s.stopping = true
+		s.mu.Unlock()
+		s.cancel(errStopping)
+		for i := len(s.closers) - 1; i >= 0; i-- {
+			s.closers[i]()
+		}
+	})
+}
+
+// status is what replies say of this runner.
+func (s *Service) status() *pb.ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &pb.ServiceStatus{
+		Runner: s.cfg.Name, Initialized: s.initialized, Healthy: s.initialized && s.unhealthy == "", Error: s.unhealthy,
+	}
+}

@@ -1,0 +1,57 @@
+package service
+
+import (
+	"errors"
+	"maps"
+
+	"github.com/runnel-io/runnel/service/glance"
+	"github.com/runnel-io/runnel/service/maint"
+	"github.com/runnel-io/runnel/service/policy"
+)
+
+// settings is what of the configuration can change while the runner runs. A
+// request uses one set from its beginning to its end.
+type settings struct {
+	labels  map[string]string
+	policy  *policy.Policy
+	glancer *glance.Glancer
+	keeper  *maint.Keeper
+}
+
+func (s *Service) newSettings(cfg Config) *settings {
+	files := cfg.Policy.Open(append([]string{s.data.path}, cfg.Secrets...)...)
+	return &settings{
+		labels: maps.Clone(cfg.Labels),
+		policy: cfg.Policy,
+		glancer: glance.New(glance.Config{
+			OpenDir: files.OpenDir, OpenFile: files.OpenFile, HideCommandLines: cfg.Policy.HideCommandLines,
+			Runner: cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
+		}),
+		keeper: maint.New(maint.Config{
+			Servers: cfg.NTPServers, AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
+		}),
+	}
+}
+
+// Reload takes over labels, policy, NTP servers, slots and backlog of a new
+// configuration; the rest needs a restart. Runs that are there go on as they
+// began. An error changes nothing.
+func (s *Service) Reload(cfg Config) error {
+	cfg.Name, cfg.Prefix, cfg.Pools, cfg.DataDir = s.cfg.Name, s.cfg.Prefix, s.cfg.Pools, s.cfg.DataDir
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	stopping := s.stopping
+	s.mu.Unlock()
+	if stopping {
+		return errors.New("cannot reload: " + errStopping.Error())
+	}
+	old := s.settings.Swap(s.newSettings(cfg))
+	old.glancer.Close()
+	s.runner.Resize(cfg.Slots, cfg.Backlog)
+	s.changed()
+	s.log.Info("configuration reloaded", "runner", s.cfg.Name)
+	return nil
+}

@@ -1,0 +1,70 @@
+package service
+
+import (
+	"errors"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
+)
+
+// admit takes a place in the order of arrival. What comes by an any scope was on
+// its way before the runner could leave it, and is taken even if all are full.
+func (s *Service) admit(r *Request) {
+	r.ticket, r.admitErr = s.runner.Admit(r.Scope.IsAny())
+}
+
+// task answers with the run's record, and then is the goroutine that the run
+// lives in.
+func (s *Service) task(r *Request) {
+	var req pb.TaskRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	sub, err := s.submission(r, &req)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	accepted := func(run *pb.Run, err error) {
+		if err != nil {
+			r.Fail(err)
+			return
+		}
+		r.Respond(&pb.TaskReply{Run: run, Service: s.status()})
+	}
+	if r.ticket != nil {
+		s.runner.Go(r.ticket, sub, accepted)
+		return
+	}
+	// No place; but the same request may have had one before.
+	known, err := s.runner.Known(r.Context, sub)
+	if err == nil || errors.Is(err, run.ErrConflict) {
+		accepted(known, err)
+		return
+	}
+	r.Fail(r.admitErr)
+}
+
+func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, error) {
+	digest, err := req.Digest()
+	if err != nil {
+		return run.Submission{}, err
+	}
+	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.Header("traceparent")}
+	if r.Scope.Many() {
+		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
+			sub.Group = ulid.Make().String()
+		}
+	}
+	task := req.GetSpec().GetTask()
+	if err := s.settings.Load().policy.CheckTask(task); err != nil {
+		return run.Submission{}, err
+	}
+	if _, err := s.settings.Load().policy.ApplyTaskDefaults(task); err != nil {
+		return run.Submission{}, err
+	}
+	return sub, nil
+}
