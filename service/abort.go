@@ -23,6 +23,7 @@ func (s *Service) abort(r *Request) {
 		return
 	}
 	abort := req.GetSpec().GetAbort()
+	r.run = abort.GetRun()
 	wait, err := abort.WaitTime()
 	if err != nil {
 		r.Fail(err)

@@ -72,19 +72,11 @@ func (s *Service) card() *pb.Card {
 	c.Labels = s.settings.Load().labels
 	l := s.runner.Load()
 	c.Slots, c.Backlog, c.Running, c.Pending = int64(l.Slots), int64(l.Backlog), int64(l.Running), int64(l.Pending)
+	h := s.Health()
+	c.State, c.Error = h.State, h.Error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.ClockOffset = s.clockOffset
-	switch {
-	case l.Draining:
-		c.State = StateDraining
-	case !s.initialized:
-		c.State = StateInitialising
-	case s.unhealthy != "":
-		c.State, c.Error = StateUnhealthy, s.unhealthy
-	default:
-		c.State = StateReady
-	}
 	return c
 }
 
@@ -130,8 +122,8 @@ func (s *Service) writeCard() {
 		c.Load = avg.Load1
 	}
 	err := s.store.PutCard(ctx, c)
-	if err != nil && s.ctx.Err() == nil {
-		s.log.Warn("cannot write the card", "error", err)
+	if s.ctx.Err() == nil {
+		s.judge(err)
 	}
 }
 

@@ -165,7 +165,7 @@ func (s *Service) metadata(e *Endpoint, scope subjects.Scope) map[string]string 
 // calls handlers one after the other.
 func (s *Service) handler(e *Endpoint, scope subjects.Scope, c *counts) func(*Request) {
 	return func(r *Request) {
-		r.Scope, r.Context, r.service, r.endpoint, r.counts = scope, s.ctx, s, e, c
+		r.Scope, r.Context, r.service, r.endpoint, r.counts, r.came = scope, s.ctx, s, e, c, time.Now()
 		c.heard()
 		if !s.begin() {
 			r.Fail(&coded{codeFull, errStopping})

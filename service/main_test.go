@@ -108,3 +108,15 @@ func (a answer) at(path ...string) any {
 	}
 	return v
 }
+
+// eventually waits for a condition that somebody else brings about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond) // polls a condition; nothing depends on its length
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -30,6 +31,10 @@ type Request struct {
 	reply    string
 	header   nats.Header
 	body     []byte
+
+	came time.Time
+	run  string // the id of the run it is about, if it is
+	told bool   // the audit has its line
 
 	// What admit found: a place, or why there is none.
 	ticket   *run.Ticket
@@ -89,6 +94,7 @@ func (r *Request) respond(m proto.Message, failed error) {
 		setError(header, failed)
 		r.counts.failed(failed)
 	}
+	r.answered(failed)
 	r.send(header, body)
 }
 
@@ -96,7 +102,7 @@ func (r *Request) respond(m proto.Message, failed error) {
 // because the nats CLI takes an empty one for the end of the replies.
 func (r *Request) Fail(err error) {
 	r.counts.failed(err)
-	r.service.log.Debug("request refused", "subject", r.subject, "code", codeOf(err), "error", err)
+	r.answered(err)
 	body, encodeErr := pb.MarshalJSON(&pb.Error{Error: oneLine(err), Code: int32(codeOf(err))})
 	if encodeErr != nil {
 		return
@@ -129,24 +135,30 @@ func (r *Request) publish(header nats.Header, body []byte) {
 	}
 	header.Set(headerRunner, r.service.cfg.Name)
 	header.Set(headerInstance, r.service.instance)
+	if trace := r.Header(headerTrace); trace != "" {
+		header.Set(headerTrace, trace)
+	}
 	msg := &nats.Msg{Subject: r.reply, Header: header, Data: body}
 	if err := r.service.nc.PublishMsg(msg); err != nil {
 		r.service.log.Warn("cannot reply", "subject", r.subject, "error", err)
 	}
 }
 
-// Headers of every reply: who answers, and which life of it.
+// Headers of every reply: who answers, and which life of it. The trace context
+// (W3C) is given back as it came, and to the task as TRACEPARENT.
 const (
 	headerRunner   = "Runner-Name"
 	headerInstance = "Runner-Instance"
+	headerTrace    = "traceparent"
 )
 
 // hear is what every request goes through before its handler.
 func (r *Request) hear() {
 	if strings.HasPrefix(r.reply, "$JS.ACK.") {
 		// A consumer's deliver subject: answering would be an ack.
-		r.counts.failed(fmt.Errorf("a JetStream consumer delivers to %s", r.subject))
-		r.service.log.Warn("request refused: it comes from a JetStream consumer", "subject", r.subject)
+		err := &coded{codeBadRequest, fmt.Errorf("a JetStream consumer delivers to %s", r.subject)}
+		r.counts.failed(err)
+		r.answered(err)
 		return
 	}
 	matches, err := r.matches()

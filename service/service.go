@@ -39,6 +39,7 @@ type Service struct {
 	host      *sandbox.Host
 	runner    *run.Runner
 	settings  atomic.Pointer[settings]
+	metrics   *metrics
 	micro     micro.Service
 	gate      *gate
 	selectors selectors
@@ -182,7 +183,9 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host,
 		DataDir: s.data.path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
 		Environ: taskEnviron(os.Environ()), Logger: s.log, OnPlaces: s.placesChanged,
+		OnEnd: func(run *pb.Run) { s.metrics.ended(run) },
 	})
+	s.metrics = s.newMetrics()
 	s.onClose(s.runner.Close)
 	return s.runner.Recover(ctx)
 }
@@ -275,9 +278,8 @@ func (s *Service) Close() {
 
 // status is what replies say of this runner.
 func (s *Service) status() *pb.ServiceStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h := s.Health()
 	return &pb.ServiceStatus{
-		Runner: s.cfg.Name, Initialized: s.initialized, Healthy: s.initialized && s.unhealthy == "", Error: s.unhealthy,
+		Runner: h.Runner, Initialized: h.State != StateInitialising, Healthy: h.State == StateReady || h.State == StateDraining, Error: h.Error,
 	}
 }

@@ -33,6 +33,7 @@ func (s *Service) task(r *Request) {
 			r.Fail(err)
 			return
 		}
+		r.run = run.GetId()
 		r.Respond(&pb.TaskReply{Run: run, Service: s.status()})
 	}
 	if r.ticket != nil {
@@ -53,7 +54,7 @@ func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, e
 	if err != nil {
 		return run.Submission{}, err
 	}
-	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.Header("traceparent")}
+	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.Header(headerTrace)}
 	if r.Scope.Many() {
 		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
 			sub.Group = ulid.Make().String()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,10 +45,18 @@ func (j *job) begin() (proc *sandbox.Process, cleanUp func(), err error) {
 		return nil, cleanUp, err
 	}
 	proc, err = j.r.cfg.Host.Start(sandbox.Spec{
-		ID: j.run.GetId(), Argv: argv, Env: j.r.cfg.Environ, Params: j.plan.params,
+		ID: j.run.GetId(), Argv: argv, Env: j.environ(), Params: j.plan.params,
 		Dir: j.task.GetDir(), Stdin: j.task.GetStdin(), User: j.task.GetUser(),
 	})
 	return proc, cleanUp, err
+}
+
+// environ is the runner's own and, where the request had one, its trace context.
+func (j *job) environ() []string {
+	if trace := j.run.GetTraceparent(); trace != "" {
+		return append(slices.Clip(j.r.cfg.Environ), "TRACEPARENT="+trace)
+	}
+	return j.r.cfg.Environ
 }
 
 func (j *job) argv() (argv []string, cleanUp func(), err error) {
@@ -93,6 +102,20 @@ func (r *Runner) logConfig(run *pb.Run) logs.Config {
 		JS: r.cfg.JS, Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		SpoolPath: r.spoolPath(run.GetId()), SpoolMaxBytes: r.cfg.SpoolMaxBytes, Logger: r.log,
 	}
+}
+
+// SpoolBytes is how much output waits on disk for NATS.
+func (r *Runner) SpoolBytes() (total int64) {
+	entries, err := os.ReadDir(filepath.Dir(r.spoolPath("x")))
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
 }
 
 func (r *Runner) spoolPath(id string) string {
