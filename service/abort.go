@@ -1,9 +1,11 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,7 +63,8 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 		}
 		return reply.GetRun(), nil
 	case err == nil:
-		return nil, fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader))
+		code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader)) // the owner's own
+		return nil, &coded{cmp.Or(code, codeInternal), fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader))}
 	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
 		return nil, fmt.Errorf("cannot abort run %s on %s: %w", owned.GetId(), owned.GetRunner(), err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/store"
 )
@@ -37,18 +38,23 @@ func CodeError(code int, err error) error { return &coded{code, err} }
 // codeOf is the one place where errors become codes.
 func codeOf(err error) int {
 	var (
-		own interface{ Code() int } // ours, a policy's refusal, glance's
-		bad *pb.InvalidError
+		own    interface{ Code() int } // ours, a policy's refusal
+		looked *glance.Error
+		bad    *pb.InvalidError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own.Code()
+	case errors.As(err, &looked):
+		return looked.Code
 	case errors.As(err, &bad), errors.Is(err, store.ErrBadNext):
 		return codeBadRequest
 	case errors.Is(err, store.ErrUnknownRun):
 		return codeUnknown
 	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict):
 		return codeConflict
+	case errors.Is(err, store.ErrTooLarge):
+		return codeTooLarge
 	case errors.Is(err, store.ErrBusy):
 		return codeBusy
 	case errors.Is(err, run.ErrFull), errors.Is(err, run.ErrDraining), errors.Is(err, run.ErrNotHere):

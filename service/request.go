@@ -193,7 +193,11 @@ func (r *Request) matches() (bool, error) {
 	if !r.Scope.Many() {
 		return false, &coded{codeBadRequest, fmt.Errorf("%s narrows all scopes only: ask %s", subjects.HeaderWhere, r.service.space.Request(r.endpoint.Verb, subjects.All))}
 	}
-	return selector.Match(r.service.card())
+	matches, err := selector.Match(r.service.card())
+	if err != nil {
+		return false, &coded{codeBadRequest, fmt.Errorf("%s: %w", subjects.HeaderWhere, err)}
+	}
+	return matches, nil
 }
 
 // guard turns a panic into an error: a request can't stop the process.

@@ -65,7 +65,7 @@ func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, e
 		return run.Submission{}, err
 	}
 	if _, err := s.settings.Load().policy.ApplyTaskDefaults(task); err != nil {
-		return run.Submission{}, err
+		return run.Submission{}, &coded{codeBadRequest, err}
 	}
 	return sub, nil
 }
