@@ -225,7 +225,7 @@ func TestFileThatIsReplacedWhileItIsRead(t *testing.T) {
 	}()
 	g := newGlancer(t, policy.Policy{})
 	read := 0
-	for range 3000 {
+	for deadline := time.Now().Add(time.Minute); read < 500 && time.Now().Before(deadline); {
 		reply, err := g.Glance(context.Background(), &pb.Glance{File: &pb.FileQuery{Path: dir + "/f", MaxSize: 500_000}})
 		var e *glance.Error
 		if errors.As(err, &e) {
@@ -239,8 +239,8 @@ func TestFileThatIsReplacedWhileItIsRead(t *testing.T) {
 	}
 	close(done)
 	<-stopped
-	if read == 0 {
-		t.Error("never read")
+	if read < 500 {
+		t.Errorf("read %d times only", read)
 	}
 }
 

@@ -24,9 +24,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// children are parts of tests that need another account or another network.
-var children = map[string]func() int{}
-
 const childEnv = "RUNNEL_GLANCE_TEST_CHILD"
 
 // newGlancer looks through a real policy's eyes.

@@ -16,7 +16,7 @@ func dirNext(last string) string { return base64.RawURLEncoding.EncodeToString([
 
 func dirAfter(next string) (last string, err error) {
 	b, err := decodeNext(next)
-	if err != nil || strings.ContainsAny(string(b), "/\x00") {
+	if err != nil || strings.ContainsAny(string(b), "/\x00") || dirNext(string(b)) != next {
 		return "", fmt.Errorf("invalid next: dir.next is not from a reply")
 	}
 	return string(b), nil
