@@ -145,7 +145,8 @@ func (f *Files) check(at *location, path string) error {
 			return &Refusal{"files.deny", fmt.Sprintf("%s is %s", path, what)}
 		}
 		for _, p := range f.deny {
-			if p.matches(name) {
+			// A path is one of this host, not of a file system mounted somewhere.
+			if (name == at.real || p.parts == nil) && p.matches(name) {
 				return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
 			}
 		}
