@@ -122,9 +122,10 @@ func validatePattern(text string) error {
 // isLiteral: a path without wildcards, which is also known by its inode.
 func (p pattern) isLiteral() bool { return p.parts != nil && !strings.ContainsAny(p.text, `*?[\`) }
 
-// matches an absolute name, or something above it.
-func (p pattern) matches(name string) bool {
-	parts := strings.Split(strings.Trim(filepath.ToSlash(name), "/"), "/")
+// matches the open file, or something above it. A path is one of this host, not
+// of a file system that is mounted somewhere.
+func (p pattern) matches(at *location) bool {
+	parts := strings.Split(strings.Trim(filepath.ToSlash(at.real), "/"), "/")
 	if p.parts == nil {
 		return slices.ContainsFunc(parts, func(n string) bool { return matchName(p.text, n) })
 	}

@@ -144,21 +144,15 @@ func (f *Files) check(at *location, path string) error {
 		if what := secret(name, at.isProc, f.hideCommands); what != "" {
 			return &Refusal{"files.deny", fmt.Sprintf("%s is %s", path, what)}
 		}
-		for _, p := range f.deny {
-			// A path is one of this host, not of a file system mounted somewhere.
-			if (name == at.real || p.parts == nil) && p.matches(name) {
-				return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
-			}
+	}
+	for _, p := range f.deny {
+		if p.matches(at) || p.isLiteral() && at.isIn(p.text) {
+			return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
 		}
 	}
 	for _, own := range f.own {
 		if at.isIn(own) {
 			return &Refusal{"files.deny", path + " belongs to the runner itself"}
-		}
-	}
-	for _, p := range f.deny {
-		if p.isLiteral() && at.isIn(p.text) {
-			return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
 		}
 	}
 	for _, s := range passwordFiles {

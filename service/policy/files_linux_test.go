@@ -73,13 +73,13 @@ func TestSecretsAreDenied(t *testing.T) {
 	} {
 		mustWrite(t, dir+"/"+name, "secret")
 	}
-	p := &policy.Policy{Files: policy.FileRules{Deny: []string{"*.KDBX", dir + "/sub/d*"}}}
+	p := &policy.Policy{Files: policy.FileRules{Deny: []string{"*.KDBX", dir + "/sub/d*", "/proc/*/maps"}}}
 	pid := os.Getpid()
 	bothResolvers(t, p, []string{dir + "/data", dir + "/hardlinked"}, func(t *testing.T, f *policy.Files) {
 		for _, path := range []string{
 			"/etc/shadow", "/etc/../etc/shadow", "//etc/./shadow", dir + "/etc-link/shadow", "/etc/gshadow",
 			"/proc/self/environ", "/proc/thread-self/environ", fmt.Sprintf("/proc/%d/environ", pid), fmt.Sprintf("/proc/%d/task/%d/environ", pid, pid),
-			"/proc/1/environ", "/proc/self/mem", "/proc/kcore",
+			"/proc/1/environ", "/proc/self/mem", "/proc/kcore", "/proc/self/maps",
 			"/proc/self/root/etc/shadow", "/proc/self/root/proc/self/environ", "/proc/1/root/etc/shadow", "/proc/self/cwd/../../../../../../../../etc/shadow",
 			dir + "/data/x", dir + "/data/creds/seed", dir + "/alias/x", dir + "/data/../data/x", "/proc/self/root" + dir + "/data/x",
 			dir + "/home/a/.ssh/id_ed25519", dir + "/home/a/.ssh/id_work", dir + "/home/a/.ssh/x.pem", dir + "/x/id_rsa", dir + "/etc/ssl/private/any", dir + "/etc/nginx/ssl/site.key", dir + "/etc/ssh/ssh_host_rsa_key",
