@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,9 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 		if err != nil || store.Final(run.GetState()) {
 			return run, err
 		}
+		if r.Orphan(run) {
+			return r.closeLost(ctx, id, lostEnd("its runner has forgotten it"))
+		}
 		return run, fmt.Errorf("cannot abort run %s: %w", id, ErrNotHere)
 	}
 	j.end(causeAborted)
@@ -35,18 +39,30 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	return j.snapshot(), nil
 }
 
+// Orphan says whether a live record names this runner, and this runner has no
+// such run: nobody has it. The record must have been read before.
+func (r *Runner) Orphan(run *pb.Run) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return run.GetRunner() == r.cfg.Name && !store.Final(run.GetState()) && r.byID[run.GetId()] == nil
+}
+
 // Recheck asks whether the runs here are still this runner's: after it was cut
 // off or stopped for so long that others may have declared it dead. Those that
-// are not are killed.
-func (r *Runner) Recheck(ctx context.Context) {
+// are not are killed. An error says that some could not be asked about.
+func (r *Runner) Recheck(ctx context.Context) (err error) {
 	for _, j := range r.live() {
 		select {
 		case <-j.claimed:
 		default:
 			continue
 		}
-		run, _, err := r.cfg.Store.Get(ctx, j.run.GetId())
-		if err != nil || !store.Final(run.GetState()) {
+		run, _, getErr := r.cfg.Store.Get(ctx, j.id)
+		if getErr != nil && !errors.Is(getErr, store.ErrUnknownRun) {
+			err = getErr
+			continue
+		}
+		if getErr == nil && !store.Final(run.GetState()) {
 			continue
 		}
 		select {
@@ -57,4 +73,5 @@ func (r *Runner) Recheck(ctx context.Context) {
 			}
 		}
 	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -21,29 +22,59 @@ const (
 
 // finish closes the log, then makes the record final; in that order, so that
 // final means complete. It waits for NATS as long as the runner lives.
-func (j *job) finish(e ending, closeLog func(context.Context, lines.End) (lines.Totals, error)) {
-	totals, logErr := closeLog(j.r.ctx, lines.End{
+func (j *job) finish(e ending, log *logs.Writer) {
+	totals, logErr := log.Close(j.r.ctx, lines.End{
 		State: e.state.String(), Reason: e.reason, ExitCode: exitCode(e),
 		Signal: e.status.SignalName(), Error: e.err,
 	})
-	if j.named() == causeFenced {
+	switch {
+	case j.named() == causeFenced, errors.Is(logErr, logs.ErrFenced):
+		j.yield(logErr)
 		return
+	case logErr != nil && j.r.ctx.Err() != nil:
+		return // the next life sends the spool and says how it ended
+	case logErr != nil:
+		j.r.log.Error("cannot complete the log", "run", j.id, "runner", j.r.cfg.Name, "error", logErr)
 	}
-	if logErr != nil {
-		j.r.log.Error("cannot complete the log", "run", j.run.GetId(), "runner", j.r.cfg.Name, "error", logErr)
-		if j.r.ctx.Err() != nil {
-			return // the next life sends the spool and says how it ended
-		}
-	}
-	written := j.write(func(run *pb.Run) {
+	if j.write(func(run *pb.Run) {
 		fill(run, e, totals)
 		run.LogComplete = logErr == nil
 		if logErr != nil && run.Error == "" {
 			run.Error = logErr.Error()
 		}
-	})
-	if written {
+	}) {
 		j.r.ended(j.snapshot())
+	}
+}
+
+// yield is the end of a run that was taken from this runner: its record follows
+// what its log says, should whoever took it have died in between.
+func (j *job) yield(why error) {
+	if why != nil {
+		j.fenced(why)
+	}
+	for wait := firstRetry; j.r.ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		run, err := j.r.closeLost(j.r.ctx, j.id, lostEnd("it was taken from its runner"))
+		if err == nil {
+			j.mu.Lock()
+			j.run = run
+			j.mu.Unlock()
+			return
+		}
+		if errors.Is(err, store.ErrUnknownRun) {
+			return // somebody has removed it since
+		}
+		j.r.log.Warn("cannot read how a run ended, trying again", "run", j.id, "error", err)
+		sleep(j.r.ctx, wait)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -55,43 +86,40 @@ func (r *Runner) ended(run *pb.Run) {
 }
 
 // write changes the record, again and again until NATS has it. It returns false
-// when the record is not this runner's any more, or the runner stops.
+// when the record is not this runner's any more, or the runner stops. Nobody
+// sees the change before NATS has it.
 func (j *job) write(change func(*pb.Run)) bool {
+	next := j.snapshot()
+	change(next)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := j.update(j.r.ctx, change)
+		rev, err := j.r.cfg.Store.Update(j.r.ctx, next, j.rev)
+		if errors.Is(err, store.ErrFinal) || errors.Is(err, store.ErrConflict) {
+			// Perhaps by this very change, whose acknowledgement was lost.
+			if current, now, getErr := j.r.cfg.Store.Get(j.r.ctx, j.id); getErr == nil && proto.Equal(current, next) {
+				rev, err = now, nil
+			}
+		}
 		switch {
 		case err == nil:
+			j.became(next, rev)
 			return true
-		case errors.Is(err, store.ErrFinal), errors.Is(err, store.ErrConflict):
-			if j.settled() {
-				return true
-			}
-			j.fenced(err)
+		case errors.Is(err, store.ErrFinal), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrUnknownRun):
+			j.yield(err)
 			return false
-		case errors.Is(err, store.ErrUnknownRun):
-			j.fenced(err)
+		case j.r.ctx.Err() != nil:
 			return false
 		}
-		j.r.log.Warn("cannot write a run's record, trying again", "run", j.run.GetId(), "error", err)
-		select {
-		case <-time.After(wait):
-		case <-j.r.ctx.Done():
-			return false
-		}
+		j.r.log.Warn("cannot write a run's record, trying again", "run", j.id, "error", err)
+		sleep(j.r.ctx, wait)
 	}
 }
 
-// settled says whether the record in KV is the one that was just to be written:
-// its acknowledgement was lost on the way. Else somebody took the run.
-func (j *job) settled() bool {
-	current, rev, err := j.r.cfg.Store.Get(j.r.ctx, j.run.GetId())
-	if err != nil || !proto.Equal(current, j.snapshot()) {
-		return false
-	}
-	j.rev = rev
-	return true
+func (j *job) became(next *pb.Run, rev uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next.Aborting = j.cause == causeAborted && !store.Final(next.GetState())
+	j.run, j.rev = next, rev
 }
-
 func fill(run *pb.Run, e ending, totals lines.Totals) {
 	run.State, run.Reason, run.Error = e.state, e.reason, e.err
 	run.ExitCode, run.Signal = exitCode(e), e.status.SignalName()

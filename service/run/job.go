@@ -21,33 +21,42 @@ type cause struct {
 	reason string
 	// gently: SIGTERM and the grace first; else SIGKILL at once.
 	gently bool
+	// text is the record's error, where the reason does not say it all.
+	text string
 }
 
 var (
-	causeAborted     = &cause{pb.State_ABORTED, pb.ReasonAborted, true}
-	causeTimeout     = &cause{pb.State_TIMEDOUT, pb.ReasonTimeout, true}
-	causeExpired     = &cause{pb.State_FAILED, pb.ReasonExpired, true}
-	causeOutputLimit = &cause{pb.State_COMPLETE, pb.ReasonOutputLimit, false}
-	// causeFenced: somebody else has ended the run's record; nothing more is written.
-	causeFenced = &cause{pb.State_FAILED, pb.ReasonLost, false}
+	causeAborted     = &cause{pb.State_ABORTED, pb.ReasonAborted, true, ""}
+	causeTimeout     = &cause{pb.State_TIMEDOUT, pb.ReasonTimeout, true, ""}
+	causeExpired     = &cause{pb.State_FAILED, pb.ReasonExpired, true, ""}
+	causeOutputLimit = &cause{pb.State_COMPLETE, pb.ReasonOutputLimit, false, ""}
+	// causeUnconfirmed: whoever asked was told that it could not be recorded, so
+	// it must not start.
+	causeUnconfirmed = &cause{pb.State_FAILED, pb.ReasonRejected, false, "NATS has recorded it too late"}
+	// causeStopped: the runner ends at once.
+	causeStopped = &cause{pb.State_ABORTED, pb.ReasonAborted, false, "the runner was stopped"}
+	// causeFenced: somebody else has ended the run's log or record.
+	causeFenced = &cause{pb.State_FAILED, pb.ReasonLost, false, ""}
 )
 
 // job is one run here. The goroutine in life owns it; mu guards what others see.
 type job struct {
 	r       *Runner
+	id      string
 	task    *pb.Task
 	plan    plan
 	ticket  *ticket
 	claimed chan struct{} // closed when the record was created, or wasn't
 	done    chan struct{} // closed when the life is over
 	rev     uint64        // of the record; life's alone
+	output  int64         // bytes read so far; life's alone
 
-	mu     sync.Mutex
-	run    *pb.Run
-	cause  *cause
-	ended  chan struct{} // closed when a cause is named
-	proc   *sandbox.Process
-	output int64 // bytes read so far, life's alone
+	mu    sync.Mutex
+	run   *pb.Run // the record as NATS has it; replaced by life alone
+	cause *cause
+	hurry bool          // without grace
+	ended chan struct{} // closed when a cause is named
+	proc  *sandbox.Process
 }
 
 // newJob makes the record that a claim will store.
@@ -70,7 +79,7 @@ func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
 		Traceparent: s.Traceparent,
 	}
 	j := &job{
-		r: r, task: task, plan: plan, ticket: t.t, run: run,
+		r: r, id: id, task: task, plan: plan, ticket: t.t, run: run,
 		claimed: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if j.hasSlot() {
@@ -120,21 +129,20 @@ func (j *job) end(c *cause) {
 func (j *job) signal() {
 	switch {
 	case j.proc == nil || j.cause == nil:
-	case j.cause.gently:
+	case j.cause.gently && !j.hurry:
 		j.proc.Terminate(j.plan.grace)
 	default:
 		j.proc.Kill()
 	}
 }
 
-// kill ends the process without a word, for Close.
+// kill ends the run without any grace, also one that is being ended with some.
 func (j *job) kill() {
-	j.end(causeFenced)
+	j.end(causeStopped)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.proc != nil {
-		j.proc.Kill()
-	}
+	j.hurry = true
+	j.signal()
 }
 
 func (j *job) named() *cause {
@@ -146,20 +154,22 @@ func (j *job) named() *cause {
 // life: wait for a slot, run, finish.
 func (j *job) life() {
 	defer close(j.done)
-	if !j.waitForSlot() {
+	log := logs.Open(j.logConfig())
+	// A log that waits for NATS must not keep the runner from stopping.
+	defer context.AfterFunc(j.r.ctx, func() { log.Abandon(errStopped) })()
+	if !j.waitForSlot(log) {
 		return
 	}
 	if j.plan.timeout > 0 {
 		timer := time.AfterFunc(j.plan.timeout, func() { j.end(causeTimeout) })
 		defer timer.Stop()
 	}
-	log := logs.Open(j.logConfig())
 	end := j.execute(log)
-	j.finish(end, log.Close)
+	j.finish(end, log)
 }
 
 // waitForSlot returns false if the run ended while it waited.
-func (j *job) waitForSlot() bool {
+func (j *job) waitForSlot(log *logs.Writer) bool {
 	if j.run.GetState() == pb.State_RUNNING {
 		return true
 	}
@@ -172,11 +182,11 @@ func (j *job) waitForSlot() bool {
 	case <-j.ended:
 	}
 	if c := j.named(); c != nil {
-		end := ending{state: c.state, reason: c.reason}
+		end := endOf(sandbox.Status{}, c)
 		if c == causeExpired {
 			end.err = fmt.Sprintf("waited for a place for more than %s", j.plan.expires)
 		}
-		j.finish(end, logs.Open(j.logConfig()).Close)
+		j.finish(end, log)
 		return false
 	}
 	// Not before NATS has it: who waited through a cut may have been declared lost.
@@ -185,22 +195,9 @@ func (j *job) waitForSlot() bool {
 	})
 }
 
-// update changes the record here and in KV.
-func (j *job) update(ctx context.Context, change func(*pb.Run)) error {
-	j.mu.Lock()
-	change(j.run)
-	run := proto.CloneOf(j.run)
-	j.mu.Unlock()
-	rev, err := j.r.cfg.Store.Update(ctx, run, j.rev)
-	if err == nil {
-		j.rev = rev
-	}
-	return err
-}
-
-// fenced: the record is somebody else's now. Nothing more is written.
+// fenced: the log or the record is somebody else's now.
 func (j *job) fenced(err error) {
-	j.r.log.Warn("run was taken from this runner and is killed here", "run", j.run.GetId(), "runner", j.r.cfg.Name, "error", err)
+	j.r.log.Warn("run was taken from this runner and is killed here", "run", j.id, "runner", j.r.cfg.Name, "error", err)
 	j.end(causeFenced)
 }
 
@@ -253,8 +250,7 @@ func (j *job) execute(log *logs.Writer) ending {
 }
 
 func (j *job) endedBeforeStart() ending {
-	c := j.named()
-	return ending{state: c.state, reason: c.reason}
+	return endOf(sandbox.Status{}, j.named())
 }
 
 // sink counts what the process prints and hands it to the log.
@@ -281,7 +277,7 @@ func endOf(status sandbox.Status, c *cause) ending {
 	e := ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, status: status}
 	switch {
 	case c != nil:
-		e.state, e.reason = c.state, c.reason
+		e.state, e.reason, e.err = c.state, c.reason, c.text
 	case status.OOM:
 		e.reason = pb.ReasonOOM
 	case status.Signal != 0:

@@ -45,7 +45,7 @@ func (j *job) begin() (proc *sandbox.Process, cleanUp func(), err error) {
 		return nil, cleanUp, err
 	}
 	proc, err = j.r.cfg.Host.Start(sandbox.Spec{
-		ID: j.run.GetId(), Argv: argv, Env: j.environ(), Params: j.plan.params,
+		ID: j.id, Argv: argv, Env: j.environ(), Params: j.plan.params,
 		Dir: j.task.GetDir(), Stdin: j.task.GetStdin(), User: j.task.GetUser(),
 	})
 	return proc, cleanUp, err
@@ -94,7 +94,7 @@ func (j *job) scriptArgv() ([]string, func(), error) {
 
 // tempPrefix begins the name of every temporary directory of this runner, so
 // that the next life finds what this one left.
-func (r *Runner) tempPrefix() string { return "runnel-" + r.cfg.Name + "-" }
+func (r *Runner) tempPrefix() string { return "runnel-" + r.cfg.Instance + "-" }
 
 // logConfig is what every log of this runner has in common.
 func (r *Runner) logConfig(run *pb.Run) logs.Config {

@@ -66,34 +66,61 @@ func (r *Runner) lose(ctx context.Context, run *pb.Run) error {
 	if err != nil {
 		return fmt.Errorf("cannot complete the log of run %s: %w", run.GetId(), err)
 	}
-	current, rev, err := r.cfg.Store.Get(ctx, run.GetId())
-	if err != nil || store.Final(current.GetState()) {
-		return err
-	}
-	// A log that had its end already tells how the run ended: only the record is late.
-	fillFrom(current, stored)
-	current.LogComplete = true
-	if _, err = r.cfg.Store.Update(ctx, current, rev); err != nil {
-		return err
-	}
-	r.ended(current)
-	return nil
+	// With the spool sent, all there was is in the log, unless somebody else has
+	// closed that before. One that had its end already tells how the run ended:
+	// only the record is late.
+	_, err = r.record(ctx, run.GetId(), func(run *pb.Run) {
+		fillFrom(run, stored)
+		run.LogComplete = run.LogComplete || stored.Error == end.Error
+	})
+	return err
 }
 
 // MarkLost ends a run of another runner that is gone: its log is closed, so
 // that nobody can write into it any more, and its record says lost. What that
 // runner had in its spool is missing.
 func (r *Runner) MarkLost(ctx context.Context, run *pb.Run) error {
-	end := lostEnd("its runner " + run.GetRunner() + " is gone")
+	_, err := r.closeLost(ctx, run.GetId(), lostEnd("its runner "+run.GetRunner()+" is gone"))
+	return err
+}
+
+// closeLost closes a run's log, unless that has its end, and makes the record
+// say what that end says. From the log's end on there is no way back: not even
+// if the run's runner is.
+func (r *Runner) closeLost(ctx context.Context, id string, end lines.End) (*pb.Run, error) {
+	run, _, err := r.cfg.Store.Get(ctx, id)
+	if err != nil || store.Final(run.GetState()) {
+		return run, err
+	}
 	stored, err := logs.CloseLost(ctx, r.cfg.JS, run.GetLogSubject(), end)
 	if err != nil {
-		return fmt.Errorf("cannot close the log of run %s: %w", run.GetId(), err)
+		return nil, fmt.Errorf("cannot close the log of run %s: %w", id, err)
 	}
-	after, ours, err := r.cfg.Store.MarkLost(ctx, run.GetId(), func(run *pb.Run) { fillFrom(run, stored) })
-	if ours {
-		r.ended(after)
+	return r.record(ctx, id, func(run *pb.Run) { fillFrom(run, stored) })
+}
+
+// recordTries is for a record that its runner moves while it is being closed.
+const recordTries = 5
+
+// record makes a record final whose log has its end, unless it is final already,
+// and returns it as it is then.
+func (r *Runner) record(ctx context.Context, id string, change func(*pb.Run)) (*pb.Run, error) {
+	for try := 1; ; try++ {
+		run, rev, err := r.cfg.Store.Get(ctx, id)
+		if err != nil || store.Final(run.GetState()) {
+			return run, err
+		}
+		change(run)
+		_, err = r.cfg.Store.Update(ctx, run, rev)
+		switch {
+		case err == nil:
+			r.ended(run)
+			return run, nil
+		case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrFinal), try == recordTries:
+			return nil, err
+		}
+		sleep(ctx, firstRetry)
 	}
-	return err
 }
 
 func lostEnd(why string) lines.End {

@@ -59,6 +59,8 @@ var (
 	ErrConflict = errors.New("another request has this run id already")
 	ErrNotHere  = errors.New("the run is not on this runner")
 	ErrRefused  = errors.New("refused")
+
+	errStopped = errors.New("the runner stopped")
 )
 
 // Config of a Runner. Name, Space, JS, Store and Host are required.
@@ -102,6 +104,7 @@ type Runner struct {
 	places   places
 	byID     map[string]*job
 	draining bool
+	ending   *cause // of all runs, once Drain has waited long enough or Close was called
 }
 
 // New makes a Runner. Call Recover before giving it work.
@@ -201,65 +204,93 @@ func (r *Runner) idOf(s Submission) string {
 // accepted is called once, as soon as the run's record is there or can't be.
 func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 	defer t.Return()
-	j, run, err := r.claim(t, s)
-	accepted(run, err)
-	if j == nil {
+	j, err := r.newJob(t, s)
+	if err != nil {
+		accepted(nil, err)
+		return
+	}
+	var answered sync.Once
+	patience := time.AfterFunc(claimTimeout, func() {
+		answered.Do(func() {
+			accepted(nil, fmt.Errorf("cannot record run %s: NATS has not taken it in %s", j.id, claimTimeout))
+		})
+	})
+	run, ours, err := r.claim(j, s)
+	patience.Stop()
+	inTime := false
+	answered.Do(func() { accepted(run, err); inTime = true })
+	if !ours {
 		return
 	}
 	defer r.forget(j)
+	if !inTime {
+		j.end(causeUnconfirmed)
+	}
 	j.life()
 }
 
-// claim creates the run's record. A nil job without an error is a run that the
-// same request had started before.
-func (r *Runner) claim(t *Ticket, s Submission) (*job, *pb.Run, error) {
-	j, err := r.newJob(t, s)
-	if err != nil {
-		return nil, nil, err
+// claim creates the run's record, however long NATS takes to say yes or no: one
+// that was stored and not acknowledged would be a run that nobody has. A run
+// that is not ours had been started by the same request before.
+func (r *Runner) claim(j *job, s Submission) (run *pb.Run, ours bool, err error) {
+	first, ending := r.remember(j)
+	if ending != nil {
+		j.end(ending)
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, claimTimeout)
-	defer cancel()
-	if first := r.remember(j); first != j {
+	if first != j {
 		select {
 		case <-first.claimed:
-		case <-ctx.Done():
+		case <-r.ctx.Done():
 		}
-		run, err := r.Known(ctx, s)
-		return nil, run, err
+		run, err = r.known(s)
+		return run, false, err
 	}
-	rev, err := r.cfg.Store.Create(ctx, j.run)
-	close(j.claimed)
+	rev, err := r.cfg.Store.Create(r.ctx, j.run)
 	if err == nil {
 		j.rev = rev
-		return j, j.snapshot(), nil
+		close(j.claimed)
+		return j.snapshot(), true, nil
 	}
 	r.forget(j)
+	close(j.claimed)
 	if errors.Is(err, store.ErrExists) {
-		run, err := r.Known(ctx, s)
-		return nil, run, err
+		run, err = r.known(s)
+		return run, false, err
 	}
-	return nil, nil, fmt.Errorf("cannot record run %s: %w", j.run.GetId(), err)
+	return nil, false, fmt.Errorf("cannot record run %s: %w", j.id, err)
+}
+
+// known is Known for a run that must be there, unless its claim failed.
+func (r *Runner) known(s Submission) (*pb.Run, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, claimTimeout)
+	defer cancel()
+	run, err := r.Known(ctx, s)
+	if errors.Is(err, store.ErrUnknownRun) {
+		return nil, fmt.Errorf("cannot record run %s: %v", r.idOf(s), err) // no 404: it was not asked for by id
+	}
+	return run, err
 }
 
 // claimTimeout is shorter than a caller's patience: the nats CLI waits 5 s.
 const claimTimeout = 4 * time.Second
 
-// remember returns the job that has the id: j, or the one that came before it.
-func (r *Runner) remember(j *job) *job {
+// remember returns the job that has the id: j, or the one that came before it;
+// and what all jobs are to end of by now.
+func (r *Runner) remember(j *job) (first *job, ending *cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if first, ok := r.byID[j.run.GetId()]; ok {
-		return first
+	if first, ok := r.byID[j.id]; ok {
+		return first, nil
 	}
-	r.byID[j.run.GetId()] = j
-	return j
+	r.byID[j.id] = j
+	return j, r.ending
 }
 
 func (r *Runner) forget(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byID[j.run.GetId()] == j {
-		delete(r.byID, j.run.GetId())
+	if r.byID[j.id] == j {
+		delete(r.byID, j.id)
 	}
 }
 
@@ -321,7 +352,7 @@ func (r *Runner) Drain(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	for _, j := range r.live() {
+	for _, j := range r.endAll(causeAborted) {
 		j.end(causeAborted)
 	}
 	select {
@@ -331,17 +362,35 @@ func (r *Runner) Drain(ctx context.Context) {
 	}
 }
 
-// Close ends at once: processes are killed, and what NATS has not taken stays
-// in the spool for the next life.
+// closeTimeout is how long NATS has to take the ends of the runs that Close kills.
+const closeTimeout = 2 * time.Second
+
+// Close ends at once: processes are killed and their runs aborted. What NATS
+// has not taken after two seconds stays in the spool for the next life.
 func (r *Runner) Close() {
 	r.mu.Lock()
 	r.draining = true
 	r.mu.Unlock()
-	r.stop(errors.New("the runner stopped"))
-	for _, j := range r.live() {
+	for _, j := range r.endAll(causeStopped) {
 		j.kill()
 	}
+	if r.cfg.JS.Conn().IsConnected() {
+		timer := time.AfterFunc(closeTimeout, func() { r.stop(errStopped) })
+		defer timer.Stop()
+	} else {
+		r.stop(errStopped)
+	}
 	r.jobs.Wait()
+	r.stop(errStopped)
+}
+
+// endAll returns the jobs that are to be ended, and lets the claims under way
+// end their own.
+func (r *Runner) endAll(c *cause) []*job {
+	r.mu.Lock()
+	r.ending = c
+	r.mu.Unlock()
+	return r.live()
 }
 
 func (r *Runner) live() []*job {
