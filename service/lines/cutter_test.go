@@ -230,7 +230,7 @@ func (k *check) read(t interface {
 }
 
 func TestBigOutputsComeBack(t *testing.T) {
-	random := make([]byte, 8<<20)
+	random := make([]byte, 8<<20/bigPart)
 	r := rand.NewChaCha8([32]byte{1})
 	r.Read(random)
 	var alternating [][2]string
@@ -242,12 +242,12 @@ func TestBigOutputsComeBack(t *testing.T) {
 		out  []byte
 		cfg  Config
 	}{
-		{"a million lines", bytes.Repeat([]byte(strings.Repeat("x", 99)+"\n"), 1_000_000), Config{}},
-		{"one line of 100 MiB", bytes.Repeat([]byte("x"), 100<<20), Config{}},
-		{"one wide line of 100 MiB", bytes.Repeat([]byte("äxyz"), 20<<20), Config{WidthRunes: 1 << 30}},
+		{"a million lines", bytes.Repeat([]byte(strings.Repeat("x", 99)+"\n"), 1_000_000/bigPart), Config{}},
+		{"one line of 100 MiB", bytes.Repeat([]byte("x"), 100<<20/bigPart), Config{}},
+		{"one wide line of 100 MiB", bytes.Repeat([]byte("äxyz"), 20<<20/bigPart), Config{WidthRunes: 1 << 30}},
 		{"random bytes", random, Config{}},
 		{"a million empty lines", bytes.Repeat([]byte("\n"), 1_000_000), Config{}},
-		{"width 1", random[:1<<20], Config{WidthRunes: 1}},
+		{"width 1", random[:1<<20/bigPart], Config{WidthRunes: 1}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -62,6 +62,9 @@ func Follow(ctx context.Context, js jetstream.JetStream, options FollowOptions, 
 	return f.run(ctx)
 }
 
+// freshMaxBytes is how much the fresh subscription holds for an each that is slower than the run.
+const freshMaxBytes = 32 << 20
+
 // follower reads one log. One goroutine uses it.
 type follower struct {
 	options FollowOptions
@@ -101,6 +104,10 @@ func (f *follower) run(ctx context.Context) (FollowResult, error) {
 	defer f.closeConsumer()
 	err := errBehind
 	if f.options.Fresh != nil {
+		// Past this, reading from the stream, at our own pace, is the better way.
+		if err := f.options.Fresh.SetPendingLimits(-1, freshMaxBytes); err != nil {
+			return f.result, fmt.Errorf("cannot follow %s: %w", f.options.Subject, err)
+		}
 		err = f.read(ctx, f.fresh)
 		f.options.Fresh.Unsubscribe()
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// tenLines writes ten messages of ten lines and the end.
+// tenTimesTen writes ten messages of ten lines and the end.
 func tenTimesTen(h *host) string {
 	w := Open(h.config(h.js))
 	for i := range 10 {
@@ -350,13 +350,13 @@ func TestFollowWithoutStream(t *testing.T) {
 // Runs of many hosts lie between each other in the stream; a search goes past them.
 func TestFollowFromTheMiddleOfManyRuns(t *testing.T) {
 	h := newHost(t)
-	writers := make([]*Writer, 20)
+	writers := make([]*Writer, 10)
 	for i := range writers {
 		cfg := h.config(h.js)
 		cfg.SpoolPath, cfg.Subject = "", space.Log("web1", fmt.Sprint("many", i))
 		writers[i] = Open(cfg)
 	}
-	for n := range 50 {
+	for n := range 30 {
 		for _, w := range writers {
 			write(t, w, numbered(n, n+1))
 			h.settled(w)
@@ -367,7 +367,7 @@ func TestFollowFromTheMiddleOfManyRuns(t *testing.T) {
 		options := h.options()
 		options.Subject, options.FromPos = space.LogAny(fmt.Sprint("many", i)), int64(2*i+1)
 		o := follow(t, h.ctx(), h.js, options)
-		if got, want := o.text[0].String(), numbered(2*i, 50); got != want || !o.result.Complete || o.first != int64(2*i+1) {
+		if got, want := o.text[0].String(), numbered(2*i, 30); got != want || !o.result.Complete || o.first != int64(2*i+1) {
 			t.Errorf("run %d: %s; %+v", i, difference(got, want), o.result)
 		}
 	}

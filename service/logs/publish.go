@@ -18,10 +18,13 @@ import (
 const (
 	// slowAfter is how long a message waits for its ack until the stream counts as slow.
 	slowAfter = time.Second
-	// firstAckTimeout doubles with each attempt, up to maxAckTimeout. Publishing again early does no harm but traffic.
-	firstAckTimeout = 500 * time.Millisecond
-	maxAckTimeout   = 8 * time.Second
-	requestTimeout  = 2 * time.Second
+	// An ack that has not come after ackPatience times what acks have taken lately, and minAckTimeout, is not waited for: the
+	// message is published again, which does no harm but traffic. The time doubles with each attempt.
+	ackPatience    = 4
+	minAckTimeout  = 80 * time.Millisecond
+	maxAckTimeout  = 8 * time.Second
+	firstAckTime   = 100 * time.Millisecond
+	requestTimeout = 2 * time.Second
 	// retryWait is how long to wait where the server answers at once that it can't.
 	retryWait    = 20 * time.Millisecond
 	maxRetryWait = 250 * time.Millisecond
@@ -41,19 +44,24 @@ type publisher struct {
 	stream  string // "" until it is known
 	logger  *slog.Logger
 
-	runnerSeq uint64 // of the last message that is stored
-	seq       uint64 // of the same in the stream; 0: the run has none
+	ackTime   time.Duration // what an ack takes, smoothed
+	runnerSeq uint64        // of the last message that is stored
+	seq       uint64        // of the same in the stream; 0: the run has none
 }
 
 // publish returns when the message is stored, or ctx ends, or somebody else has written, or the connection is closed for good.
 // slow is called when that takes longer than it should, perhaps more than once.
 func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow func()) error {
 	began := time.Now()
-	timeout, wait := firstAckTimeout, retryWait
+	if p.ackTime == 0 {
+		p.ackTime = firstAckTime
+	}
+	timeout, wait := min(ackPatience*p.ackTime+minAckTimeout, maxAckTimeout), retryWait
 	for {
 		err := p.try(ctx, n, body, timeout)
 		switch {
 		case err == nil:
+			p.ackTime += (time.Since(began) - p.ackTime) / 8
 			return nil
 		case errors.Is(err, ErrFenced), errors.Is(err, nats.ErrConnectionClosed):
 			return fmt.Errorf("cannot store message %d of %s: %w", n, p.subject, err)

@@ -111,6 +111,10 @@ func TestAckComesLateOrNever(t *testing.T) {
 			w := Open(h.config(js))
 			var want strings.Builder
 			log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
+			published, err := h.nc.SubscribeSync(space.LogAny(runID))
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i := range 4 {
 				text := numbered(i*10, i*10+10)
 				want.WriteString(text)
@@ -123,10 +127,20 @@ func TestAckComesLateOrNever(t *testing.T) {
 				if how == "never" {
 					p.cut()
 				} else {
-					time.Sleep(700 * time.Millisecond) // it is published again by now
+					for range 2 {
+						msg, err := published.NextMsg(5 * time.Second)
+						if err != nil || runnerSeq(msg.Header) != uint64(i+1) {
+							t.Fatalf("%v, %v; want message %d twice", msg, err, i+1)
+						}
+					}
 					p.hold(false)
 				}
 				h.settled(w)
+				for n, _, _ := published.Pending(); n > 0; n-- {
+					if _, err := published.NextMsg(time.Second); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			h.close(w)
 			follow(t, h.ctx(), h.js, h.options()).whole(t, want.String())
@@ -138,60 +152,65 @@ func TestAckComesLateOrNever(t *testing.T) {
 	}
 }
 
-// cluster is three servers in this process.
-type cluster struct {
-	servers []*server.Server
-	urls    string
+// startCluster starts three servers in this process and returns where they are.
+func startCluster(t *testing.T) (urls string) {
+	t.Helper()
+	for range 3 { // somebody may have taken a port in between
+		if servers := tryCluster(t); servers != nil {
+			var all []string
+			for _, s := range servers {
+				all = append(all, s.ClientURL())
+			}
+			eventually(t, "the cluster has a leader", func() bool {
+				for _, s := range servers {
+					if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
+						return true
+					}
+				}
+				return false
+			})
+			return strings.Join(all, ",")
+		}
+	}
+	t.Fatal("the cluster does not start")
+	return ""
 }
 
-func newCluster(t *testing.T) *cluster {
+func tryCluster(t *testing.T) []*server.Server {
 	t.Helper()
-	const size = 3
+	var ports []int
 	var routes []string
-	var listeners []net.Listener
-	for range size {
+	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		listeners = append(listeners, l)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 		routes = append(routes, "nats://"+l.Addr().String())
+		l.Close()
 	}
-	c := new(cluster)
-	var urls []string
 	dir := t.TempDir()
-	for i := range size {
-		options := &server.Options{
+	var servers []*server.Server
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint(i)),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: listeners[i].Addr().(*net.TCPAddr).Port},
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
-		}
-		listeners[i].Close()
-		s, err := server.NewServer(options)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 		go s.Start()
-		c.servers = append(c.servers, s)
+		servers = append(servers, s)
 	}
-	for _, s := range c.servers {
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("the cluster does not start")
+	for _, s := range servers {
+		if !s.ReadyForConnections(15 * time.Second) {
+			return nil
 		}
-		urls = append(urls, s.ClientURL())
 	}
-	c.urls = strings.Join(urls, ",")
-	eventually(t, "the cluster has a leader", func() bool {
-		for _, s := range c.servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == size {
-				return true
-			}
-		}
-		return false
-	})
-	return c
+	return servers
 }
 
 // The stream's leader steps down again and again while a run writes.
@@ -203,8 +222,8 @@ func TestLeaderChanges(t *testing.T) {
 		period  = 300 * time.Millisecond
 		writing = 8 * time.Second
 	)
-	c := newCluster(t)
-	nc, js := dial(t, c.urls)
+	urls := startCluster(t)
+	nc, js := dial(t, urls)
 	h := &host{t: t, dir: t.TempDir(), nc: nc, js: js}
 	eventually(t, "the stream is made", func() bool {
 		return EnsureStream(h.ctx(), js, space, StreamConfig{Replicas: 3}) == nil
@@ -218,13 +237,13 @@ func TestLeaderChanges(t *testing.T) {
 	freshOptions := options
 	freshOptions.Fresh = sub
 	fresh := inBackground(t, h.ctx(), js, freshOptions)
-	_, otherJS := dial(t, c.urls)
+	_, otherJS := dial(t, urls)
 	consumer := inBackground(t, h.ctx(), otherJS, options)
 
 	stop := make(chan struct{})
 	var stepping sync.WaitGroup
 	changes := 0
-	admin, _ := dial(t, c.urls)
+	admin, _ := dial(t, urls)
 	stepping.Go(func() {
 		for {
 			select {
