@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -21,6 +22,7 @@ type gate struct {
 	done  chan struct{}
 	free  func() bool
 	rows  []gateRow
+	left  []<-chan struct{} // after shut
 	close sync.Once
 }
 
@@ -57,11 +59,24 @@ func (g *gate) changed() {
 	}
 }
 
-// shut leaves the groups for good.
+// shut leaves the groups for good. What was on its way has been heard when it
+// returns, if the server answers at all.
 func (g *gate) shut() {
 	g.close.Do(func() { close(g.stop) })
 	<-g.done
+	patience := time.NewTimer(drainTimeout)
+	defer patience.Stop()
+	for _, left := range g.left {
+		select {
+		case <-left:
+		case <-patience.C:
+			return
+		}
+	}
 }
+
+// drainTimeout is far more than a server takes to say that nothing more comes.
+const drainTimeout = 2 * time.Second
 
 func (g *gate) follow() {
 	defer close(g.done)
@@ -70,7 +85,7 @@ func (g *gate) follow() {
 		select {
 		case <-g.wake:
 		case <-g.stop:
-			g.leave()
+			g.left = g.leave()
 			return
 		}
 		switch free := g.free(); {
@@ -101,15 +116,22 @@ func (g *gate) join() error {
 	return nil
 }
 
-func (g *gate) leave() {
+// leave returns what is closed when a group is left and nothing more comes from it.
+func (g *gate) leave() (left []<-chan struct{}) {
 	for i := range g.rows {
 		row := &g.rows[i]
 		if row.sub == nil {
 			continue
 		}
-		if err := row.sub.Drain(); err != nil && g.nc.IsConnected() {
+		closed := make(chan struct{})
+		row.sub.SetClosedHandler(func(string) { close(closed) })
+		switch err := row.sub.Drain(); {
+		case err == nil:
+			left = append(left, closed)
+		case g.nc.IsConnected():
 			g.log.Warn("cannot leave a queue group", "subject", row.subject, "error", err)
 		}
 		row.sub = nil
 	}
+	return left
 }

@@ -37,6 +37,7 @@ func (s *Service) openCard(ctx context.Context) error {
 		return err
 	}
 	s.beats.Go(s.keepCard)
+	s.beats.Go(s.keepPruned)
 	s.onClose(func() {
 		s.cancel(errStopping)
 		s.beats.Wait()
@@ -91,6 +92,7 @@ func (s *Service) changed() {
 // keepCard is the runner's heartbeat.
 func (s *Service) keepCard() {
 	last := time.Now()
+	away := absence{since: last, limit: min(s.cfg.OfflineAfter, s.cfg.LostAfter/2)}
 	timer := time.NewTimer(s.cfg.CardInterval)
 	defer timer.Stop()
 	for {
@@ -102,18 +104,36 @@ func (s *Service) keepCard() {
 		case <-s.ctx.Done():
 			return
 		}
-		s.writeCard()
-		// Who was stopped or cut off for so long may have lost its runs.
-		if time.Since(last) > s.cfg.OfflineAfter {
-			s.log.Warn("this runner was away; asking whether its runs are still its own", "away", time.Since(last).Round(time.Second))
-			s.runner.Recheck(s.ctx)
+		if s.writeCard() == nil && away.over() {
+			s.log.Warn("this runner was away; asking whether its runs are still its own", "runner", s.cfg.Name)
+			if s.runner.Recheck(s.ctx) == nil {
+				away.looks--
+			}
 		}
 		last = time.Now()
 		timer.Reset(s.cfg.CardInterval)
 	}
 }
 
-func (s *Service) writeCard() {
+// absence knows whether a runner was stopped or cut off for so long that others
+// may have ended its runs.
+type absence struct {
+	since time.Time // when NATS last took the card
+	limit time.Duration
+	looks int // still to be made
+}
+
+// over says, when NATS has taken the card again, whether to look at the runs:
+// twice, because who ends them may be at it just now.
+func (a *absence) over() bool {
+	if time.Since(a.since) > a.limit {
+		a.looks = 2
+	}
+	a.since = time.Now()
+	return a.looks > 0
+}
+
+func (s *Service) writeCard() error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CardInterval)
 	defer cancel()
 	s.measureClock(ctx)
@@ -125,6 +145,7 @@ func (s *Service) writeCard() {
 	if s.ctx.Err() == nil {
 		s.judge(err)
 	}
+	return err
 }
 
 // measureClock compares this clock with the NATS server's, half the way there

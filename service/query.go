@@ -2,20 +2,30 @@ package service
 
 import (
 	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
 )
 
+// query answers with what matches now. Whoever asks finds out that a runner is
+// gone: its runs end by being asked about, and what matches is looked up again.
 func (s *Service) query(r *Request) {
 	var req pb.QueryRequest
 	if err := r.Decode(&req); err != nil {
 		r.Fail(err)
 		return
 	}
-	reply, err := s.store.Query(r.Context, req.GetSpec().GetQuery())
-	if err == nil && s.markLost(r.Context, reply.GetRuns()) {
-		// Some of them ended by our looking: ask again what matches now.
-		reply, err = s.store.Query(r.Context, req.GetSpec().GetQuery())
+	q := req.GetSpec().GetQuery()
+	now := proto.CloneOf(q)
+	now.Wait = ""
+	reply, err := s.store.Query(r.Context, now)
+	if err == nil && s.markLostFor(r.Context, q, reply.GetRuns()) {
+		reply, err = s.store.Query(r.Context, now)
+	}
+	if err == nil && len(reply.GetRuns()) == 0 && q.GetWait() != "" {
+		reply, err = s.store.Query(r.Context, q)
 	}
 	if err != nil {
 		r.Fail(err)
@@ -25,20 +35,28 @@ func (s *Service) query(r *Request) {
 	r.Respond(reply)
 }
 
-// markLost ends the runs among these whose runner is gone, and says whether
-// there were any.
-func (s *Service) markLost(ctx context.Context, runs []*pb.Run) (any bool) {
-	lost, err := s.store.FindLost(ctx, runs)
-	if err != nil {
-		s.log.Warn("cannot tell which runners are gone", "error", err)
-		return false
-	}
-	for _, run := range lost {
-		if err := s.runner.MarkLost(ctx, run); err != nil {
-			s.log.Warn("cannot mark a run lost", "run", run.GetId(), "error", err)
-			continue
+// markLostFor ends the runs that a query is about and whose runner is gone, and
+// says whether there were any. A query for final runs is about live ones, too:
+// those that should be final by now.
+func (s *Service) markLostFor(ctx context.Context, q *pb.Query, found []*pb.Run) bool {
+	switch {
+	case len(found) > 0 || len(q.GetStates()) == 0:
+	case q.GetAll():
+		return s.markLostOfDead(ctx)
+	default:
+		reply, err := s.store.Query(ctx, &pb.Query{Runs: q.GetRuns(), Limit: int64(len(q.GetRuns()))})
+		if err != nil {
+			return false
 		}
-		any = true
+		found = reply.GetRuns()
+	}
+	any := s.markLost(ctx, found)
+	if q.GetAll() && !asksForLive(q) {
+		any = s.markLostOfDead(ctx) || any
 	}
 	return any
+}
+
+func asksForLive(q *pb.Query) bool {
+	return len(q.GetStates()) == 0 || slices.Contains(q.GetStates(), pb.State_RUNNING) && slices.Contains(q.GetStates(), pb.State_PENDING)
 }

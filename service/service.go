@@ -43,6 +43,7 @@ type Service struct {
 	micro     micro.Service
 	gate      *gate
 	selectors selectors
+	dead      dead
 	counts    sync.Map // endpoint name → *counts
 	facts     *pb.Card // what of the card never changes
 	beat      chan struct{}
@@ -254,8 +255,9 @@ func (s *Service) begin() bool {
 // Name is the runner's.
 func (s *Service) Name() string { return s.cfg.Name }
 
-// Drain takes no new runs and waits for those there are until ctx ends; then it
-// aborts them. Everything else is still answered. Close comes after.
+// Drain takes no new runs but those that are on their way to it as one of many,
+// and waits for those there are until ctx ends; then it aborts them. Everything
+// else is still answered. Close comes after.
 func (s *Service) Drain(ctx context.Context) {
 	s.gate.shut()
 	s.changed()
