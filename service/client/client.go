@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -89,7 +90,10 @@ func (c *Client) records(ctx context.Context) (*store.Store, error) {
 	if c.store != nil {
 		return c.store, nil
 	}
-	s, err := store.Open(ctx, c.js, c.space, store.Config{OnlineFor: c.online})
+	s, err := store.Open(ctx, c.js, c.space, store.Config{
+		OnlineFor: c.online,
+		PurgeLog:  func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, c.js, run) },
+	})
 	if err != nil {
 		return nil, err
 	}

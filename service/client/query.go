@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/store"
@@ -33,18 +36,18 @@ func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
 
 // Wait returns the run's record when it is in one of these states, final ones
 // if none is named, or in a final state from which it can't get there. It waits
-// for as long as ctx does.
+// for as long as ctx does, also for a server or for runners to come back.
 func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.Run, error) {
 	if len(states) == 0 {
 		states = finalStates()
 	}
-	q := &pb.Query{Runs: []string{id}, States: states, Wait: pb.MaxWait.String()}
+	q := &pb.Query{Runs: []string{id}, States: states, Wait: askAgain.String()}
 	for {
 		reply, err := c.Query(ctx, q)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case err != nil && Code(err) != busyCode:
+		case err != nil && !mayPass(err):
 			return nil, err
 		case err != nil:
 			if err := pause(ctx, busyPause); err != nil {
@@ -59,7 +62,19 @@ func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.R
 const (
 	busyCode  = 429
 	busyPause = 250 * time.Millisecond
+	// askAgain is how long Wait lets one request wait: a request or a reply that
+	// was lost with a server is missed no longer than that.
+	askAgain = 10 * time.Second
 )
+
+// mayPass says whether asking again later may help.
+func mayPass(err error) bool {
+	var remote *RemoteError
+	if errors.As(err, &remote) {
+		return remote.Code == busyCode || remote.Code >= 500
+	}
+	return !errors.Is(err, nats.ErrConnectionClosed)
+}
 
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -1,0 +1,74 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// Remove removes a run's output and then its record. The run must be final:
+// store.ErrLive is a 409, store.ErrUnknownRun a 404.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	s, err := c.records(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.Remove(ctx, id)
+	if errors.Is(err, store.ErrLive) {
+		// Whoever is asked ends a run whose runner is gone.
+		if reply, askErr := c.Query(ctx, &pb.Query{Runs: []string{id}}); askErr == nil &&
+			len(reply.GetRuns()) == 1 && store.Final(reply.GetRuns()[0].GetState()) {
+			err = s.Remove(ctx, id)
+		}
+	}
+	return err
+}
+
+// RemoveOlder removes the runs that ended longer ago than that, and returns
+// their ids. One that somebody else removes meanwhile is no error.
+func (c *Client) RemoveOlder(ctx context.Context, age time.Duration) (removed []string, err error) {
+	s, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := s.ServerTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old, err := endedBefore(ctx, s, now.Add(-age))
+	for _, id := range old {
+		switch err := s.Remove(ctx, id); {
+		case err == nil:
+			removed = append(removed, id)
+		case !errors.Is(err, store.ErrUnknownRun) && !errors.Is(err, store.ErrConflict):
+			return removed, err
+		}
+	}
+	return removed, err
+}
+
+// endedBefore lists the ids of all final runs that had ended by then.
+func endedBefore(ctx context.Context, s *store.Store, then time.Time) (ids []string, err error) {
+	q := &pb.Query{All: true, States: finalStates(), Limit: pageSize}
+	for {
+		reply, err := s.Query(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("cannot list runs: %w", err)
+		}
+		for _, run := range reply.GetRuns() {
+			if run.GetEnded().AsTime().Before(then) {
+				ids = append(ids, run.GetId())
+			}
+		}
+		if q.Next = reply.GetNext(); q.Next == "" {
+			return ids, nil
+		}
+	}
+}
+
+// pageSize of a long list.
+const pageSize = 1000
