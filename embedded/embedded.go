@@ -258,6 +258,10 @@ func (s *Server) Seed() []byte { return append([]byte(nil), s.seed...) }
 // `nats --nkey` takes; empty when InProcessOnly.
 func (s *Server) SeedFile() string { return s.seedFile }
 
+// LockFile is the file whose lock is held for as long as the server runs, or
+// the process lives: see Locked.
+func (s *Server) LockFile() string { return s.lock.file.Name() }
+
 // MaxStoreBytes is how much JetStream may store: three quarters of what was
 // free on the disk and of what it holds already. Streams take their limits as
 // a part of it.

@@ -326,7 +326,13 @@ func TestOneServerADirectory(t *testing.T) {
 	if !errors.Is(err, embedded.ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
 	}
+	if locked, err := embedded.Locked(first.LockFile()); !locked || err != nil {
+		t.Errorf("the lock of a running server: got %v, %v, want held", locked, err)
+	}
 	first.Close()
+	if locked, err := embedded.Locked(first.LockFile()); locked || err != nil {
+		t.Errorf("the lock of a closed server: got %v, %v, want free", locked, err)
+	}
 	start(t, embedded.Config{DataDir: dir, Port: embedded.AnyPort})
 }
 

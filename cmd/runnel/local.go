@@ -166,3 +166,12 @@ func writeFile(path string, text []byte) error {
 	}
 	return os.Rename(temp.Name(), path)
 }
+
+// cause strips the operation and the path from an error that is reported with
+// a path of its own.
+func cause(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

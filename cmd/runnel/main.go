@@ -10,8 +10,7 @@
 //     them; flags.go lets the environment set them, config.go a file.
 //   - connect.go finds the NATS server: flag, environment, the selected `nats`
 //     context, the local `runnel serve`, or one inside the command.
-//   - local.go and data.go are what a `runnel serve` leaves behind: for the
-//     commands of the same user, and for its next life.
+//   - local.go is what a `runnel serve` leaves for the commands of the same user.
 //   - output.go, table.go and progress.go decide how things look.
 //
 // What a command was asked for goes to standard output; all else, to standard
@@ -44,7 +43,9 @@ type stdio struct {
 
 // run runs one command line.
 func run(ctx context.Context, args []string, std stdio) error {
-	root := newRoot(newApp(std))
+	a := newApp(std)
+	a.args = args
+	root := newRoot(a)
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }

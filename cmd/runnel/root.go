@@ -22,6 +22,8 @@ type app struct {
 	logLevel string
 	prefix   string
 	conn     connectFlags
+	args     []string      // the command line, without the program's name
+	serve    *serveCommand // as the command line has it
 }
 
 func newApp(std stdio) *app {

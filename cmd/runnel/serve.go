@@ -11,11 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/jsm.go/natscontext"
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/policy"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -23,24 +23,22 @@ import (
 // none is configured.
 type serveCommand struct {
 	*app
-	name         string
-	pools        []string
-	labels       map[string]string
-	slots        int
-	backlog      int
-	dataPath     string
-	replicas     int
+	cfg          service.Config // what flags say of every runner
+	policy       policy.Policy
 	listen       string
+	http         string
 	config       string
 	simulate     int
 	syncAlways   bool
 	drainTimeout time.Duration
+	prepareOnly  bool // read the flags and the file, and serve nothing
 
 	// What is open, in this order.
-	data   *dataDir
-	server *embedded.Server // nil with a server elsewhere
-	local  *localServer     // what was left for the commands of this user
-	target *target
+	server  *embedded.Server // nil with a server elsewhere
+	target  *target
+	local   *localServer // what was left for the commands of this user
+	runners []*runner
+	health  *healthServer
 }
 
 const (
@@ -51,6 +49,7 @@ const (
 
 func newServeCommand(a *app) *cobra.Command {
 	s := &serveCommand{app: a}
+	a.serve = s
 	cmd := &cobra.Command{
 		Use:     "serve",
 		GroupID: groupServe,
@@ -60,7 +59,7 @@ func newServeCommand(a *app) *cobra.Command {
   runnel serve --name web1 --pool web --label env=prod --slots 16`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := s.prepare(cmd); err != nil {
+			if err := s.prepare(cmd); err != nil || s.prepareOnly {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
@@ -73,20 +72,30 @@ func newServeCommand(a *app) *cobra.Command {
 
 func (s *serveCommand) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&s.name, "name", "", "the runner's `NAME` (default: the host's)")
-	flags.StringArrayVar(&s.pools, "pool", nil, "a `POOL` the runner is in; may be repeated (default \"default\")")
-	flags.StringToStringVar(&s.labels, "label", nil, "a label `K=V`, for --where; may be repeated")
-	flags.IntVar(&s.slots, "slots", defaultSlots, "runs at a time: `N`")
-	flags.IntVar(&s.backlog, "backlog", defaultBacklog, "runs that may wait: `N`")
+	flags.StringVar(&s.cfg.Name, "name", "", "the runner's `NAME` (default: the host's)")
+	flags.StringArrayVar(&s.cfg.Pools, "pool", nil, "a `POOL` the runner is in; may be repeated (default \""+service.DefaultPool+"\")")
+	flags.StringToStringVar(&s.cfg.Labels, "label", nil, "a label `K=V`, for --where; may be repeated")
+	flags.IntVar(&s.cfg.Slots, "slots", defaultSlots, "runs at a time: `N`")
+	flags.IntVar(&s.cfg.Backlog, "backlog", defaultBacklog, "runs that may wait: `N`")
 	flags.DurationVar(&s.drainTimeout, "drain-timeout", defaultDrainTimeout, "what running runs get to finish when this ends")
 	flags.IntVar(&s.simulate, "simulate", 0, "be `N` runners, NAME-1 to NAME-N, to try out fan-outs")
 	groupFlags(flags, flagsWhat, "name", "pool", "label", "slots", "backlog", "drain-timeout", "simulate")
-	flags.StringVar(&s.dataPath, "data", "", "data `DIRECTORY` (default ~/.local/share/runnel)")
+	flags.StringVar(&s.cfg.DataDir, "data", "", "data `DIRECTORY` (default ~/.local/share/runnel)")
 	flags.StringVar(&s.listen, "listen", "", "where the NATS server built in listens: `HOST:PORT` (default 127.0.0.1:4222)")
 	flags.BoolVar(&s.syncAlways, "sync-always", false, "the NATS server built in: an ack means the disk, not the page cache")
-	flags.IntVar(&s.replicas, "replicas", 1, "replicas of the streams and buckets: `N`, in a cluster")
-	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings")
-	groupFlags(flags, flagsWhere, "data", "listen", "sync-always", "replicas", "config")
+	flags.IntVar(&s.cfg.Replicas, "replicas", 0, "replicas of the streams and buckets: `N` (default 1 for new ones)")
+	flags.StringVar(&s.http, "http", "", "serve /healthz, /readyz and /metrics on `HOST:PORT`")
+	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings; SIGHUP reads it again")
+	groupFlags(flags, flagsWhere, "data", "listen", "sync-always", "replicas", "http", "config")
+	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
+	flags.Int64Var(&s.cfg.LogMaxBytes, "log-max-bytes", 0, "keep so many `BYTES` of output (default a tenth of the store)")
+	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for so long (default 7 days)")
+	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the last `N` ended runs (default all)")
+	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
+	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated")
+	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
+	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
+	groupFlags(flags, flagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "cgroup", "no-cgroup")
 	bindEnvAll(cmd)
 }
 
@@ -94,59 +103,74 @@ func (s *serveCommand) addFlags(cmd *cobra.Command) {
 // anything is touched.
 func (s *serveCommand) prepare(cmd *cobra.Command) error {
 	if s.config != "" {
-		if err := applyConfig(s.config, cmd.Flags(), nil); err != nil {
+		if err := applyConfig(s.config, cmd.Flags(), map[string]any{"policy": &s.policy}); err != nil {
 			return err
 		}
 	}
 	if err := s.setLogger(slog.LevelInfo); err != nil {
 		return err
 	}
-	if s.name == "" {
+	if s.cfg.Name == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return fmt.Errorf("cannot read the host's name: %w; give the runner a --name", err)
 		}
-		s.name = subjects.Legalise(host)
+		s.cfg.Name = subjects.Legalise(host)
 	}
-	if err := subjects.Token(s.name); err != nil {
+	if err := subjects.Token(s.cfg.Name); err != nil {
 		return fmt.Errorf("cannot use --name: %w", err)
 	}
-	if s.dataPath == "" {
+	if s.cfg.DataDir == "" {
 		dir, err := userDataDir()
 		if err != nil {
 			return fmt.Errorf("%w; give one with --data", err)
 		}
-		s.dataPath = dir
+		s.cfg.DataDir = dir
+	}
+	s.cfg.Prefix, s.cfg.Policy, s.cfg.Logger = s.prefix, &s.policy, s.log
+	if err := s.policy.Validate(); err != nil {
+		return err
 	}
 	switch {
-	case s.slots < 1:
-		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.slots)
-	case s.backlog < 0:
-		return fmt.Errorf("cannot use --backlog %d: it must not be negative", s.backlog)
+	case s.cfg.Slots < 1:
+		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.cfg.Slots)
+	case s.cfg.Backlog < 0:
+		return fmt.Errorf("cannot use --backlog %d: it must not be negative", s.cfg.Backlog)
 	case s.simulate < 0:
 		return fmt.Errorf("cannot use --simulate %d: it must not be negative", s.simulate)
+	case s.simulate > 0 && s.http != "":
+		return errors.New("cannot use --http with --simulate: it is for one runner")
 	case s.listen != "" && s.conn.explicit():
 		return errors.New("cannot use --listen with a server elsewhere: it is for the NATS server built in")
+	}
+	if s.cfg.Backlog == 0 {
+		s.cfg.Backlog = -1 // none, in the words of package service
 	}
 	return nil
 }
 
 // run serves until it is told to end.
-func (s *serveCommand) run(ctx context.Context) (err error) {
-	if s.data, err = openDataDir(s.dataPath); err != nil {
-		return err
-	}
+func (s *serveCommand) run(ctx context.Context) error {
 	if err := s.findServer(); err != nil {
 		return err
 	}
-	return s.serveRunners(ctx)
+	if err := s.startRunners(ctx); err != nil {
+		return err
+	}
+	if err := s.startHealth(); err != nil {
+		return err
+	}
+	contextName := s.leaveContexts()
+	s.announce(ctx, contextName)
+	notify("READY=1")
+	return s.untilSignal(ctx)
 }
 
 // findServer finds the configured server or starts the one built in.
 func (s *serveCommand) findServer() error {
 	if s.listen == "" {
 		// Our own context may have been selected since: that is this server.
-		found, err := s.conn.find(finding{log: s.log, notLocal: true, notContext: natsContextName(s.name)})
+		found, err := s.conn.find(finding{log: s.log, notLocal: true, notContext: natsContextName(s.cfg.Name)})
 		if err == nil {
 			s.target = found
 			return nil
@@ -163,21 +187,23 @@ func (s *serveCommand) findServer() error {
 }
 
 func (s *serveCommand) startServer() error {
-	cfg := embedded.Config{Name: natsContextName(s.name), DataDir: s.data.path, SyncAlways: s.syncAlways, Logger: s.log}
+	cfg := embedded.Config{Name: natsContextName(s.cfg.Name), DataDir: s.cfg.DataDir, SyncAlways: s.syncAlways, Logger: s.log}
 	var err error
 	if cfg.Host, cfg.Port, err = parseListen(s.listen); err != nil {
 		return err
 	}
 	s.server, err = embedded.Start(cfg)
-	if errors.Is(err, embedded.ErrAddressInUse) {
+	switch {
+	case errors.Is(err, embedded.ErrAddressInUse):
 		return fmt.Errorf("%w; another runnel serve or nats-server holds it: use --listen, or --server to use that one", err)
-	}
-	if err != nil {
+	case errors.Is(err, embedded.ErrLocked):
+		return fmt.Errorf("cannot use data directory %s: another runnel serve uses it; give this one its own with --data", s.cfg.DataDir)
+	case err != nil:
 		return err
 	}
-	s.say("embedded NATS with JetStream on %s, data in %s", natsURL(s.server.ListenAddress()), tilde(s.data.path))
+	s.say("embedded NATS with JetStream on %s, data in %s", natsURL(s.server.ListenAddress()), tilde(s.cfg.DataDir))
 	s.local = &localServer{
-		Name: s.name, URL: s.server.URL(), SeedFile: s.server.SeedFile(), Lock: s.data.lockPath(),
+		Name: s.cfg.Name, URL: s.server.URL(), SeedFile: s.server.SeedFile(), Lock: s.server.LockFile(),
 		Prefix: s.prefix, PID: os.Getpid(), Started: time.Now(),
 	}
 	return nil
@@ -207,67 +233,15 @@ func parseListen(listen string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// leaveContexts tells this user's other commands, and the nats command, of the
-// server built in. What can't be left is not needed here.
-func (s *serveCommand) leaveContexts() {
-	if s.local == nil {
-		return
-	}
-	if err := s.local.leave(); err != nil {
-		s.log.Warn("cannot leave credentials for this user's commands: they need --server and --nkey", "error", err, "nkey", s.local.SeedFile)
-	}
-	name, err := s.local.writeNATSContext()
-	if err != nil {
-		s.log.Warn("cannot write a context for the nats command", "error", err)
-		return
-	}
-	if err := s.local.explain(s.app, name); err != nil {
-		s.log.Warn("cannot explain", "error", err)
-	}
-}
-
-// explain prints the commands that use the server.
-func (l *localServer) explain(a *app, contextName string) error {
-	space, err := subjects.New(l.Prefix)
-	if err != nil {
-		return err
-	}
-	use := "runnel"
-	if natscontext.SelectedContext() != "" || os.Getenv("NATS_URL") != "" || os.Getenv("NATS_CONTEXT") != "" {
-		use += " --context " + contextName // they come before a local server
-	}
-	request := `{"kind":"runner","spec":{"task":{"commands":["uptime"]}}}`
-	_, err = fmt.Fprintf(a.err, "  in another terminal   %s run -- uptime\n  with the nats CLI     nats --context %s req --no-templates %s '%s'\n",
-		use, contextName, space.Request(subjects.Task, subjects.Any), request)
-	return err
-}
-
-// connectRunner opens the connection of one runner.
-func (s *serveCommand) connectRunner(name string) (*nats.Conn, error) {
-	log := s.log.With("runner", name)
-	return s.target.connect(
-		nats.Name("runnel serve "+name),
-		nats.ReconnectBufSize(-1), // nothing is sent twice behind our back
-		nats.ReconnectWait(500*time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("connection to NATS lost", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			log.Warn("NATS reports an error", "error", err, "subject", subject)
-		}),
-	)
-}
-
 // Close closes what is open, in reverse.
 func (s *serveCommand) Close() error {
 	var err error
+	if s.health != nil {
+		err = errors.Join(err, s.health.Close())
+	}
+	for _, r := range s.runners {
+		r.Close()
+	}
 	if s.local != nil {
 		err = errors.Join(err, s.local.takeAway())
 	}
@@ -276,20 +250,5 @@ func (s *serveCommand) Close() error {
 	} else if s.target != nil {
 		err = errors.Join(err, s.target.Close())
 	}
-	if s.data != nil {
-		err = errors.Join(err, s.data.Close())
-	}
 	return err
-}
-
-// tilde shortens a path in the user's home, for people.
-func tilde(path string) string {
-	home, err := os.UserHomeDir()
-	if err != nil || home == "/" {
-		return path
-	}
-	if rest, ok := strings.CutPrefix(path, home); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
-		return "~" + rest
-	}
-	return path
 }

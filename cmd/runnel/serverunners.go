@@ -2,22 +2,149 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/subjects"
 )
 
-// serveRunners is where the runners are started: service.Start(ctx, nc, s.cfg)
-// with nc of connectRunner.
-func (s *serveCommand) serveRunners(ctx context.Context) error {
-	nc, err := s.connectRunner(s.name)
+// runner is one runner of this process, with its own connection: micro takes a
+// connection's callbacks.
+type runner struct {
+	name    string
+	nc      *nats.Conn
+	service *service.Service
+}
+
+// Close ends the runner; what still runs is killed.
+func (r *runner) Close() {
+	r.service.Close()
+	r.nc.Close()
+}
+
+// startGate bounds how many simulated runners start at once.
+const startGate = 16
+
+// startRunners starts the runner, or those that are simulated.
+func (s *serveCommand) startRunners(ctx context.Context) error {
+	s.cfg.Secrets = s.secrets()
+	if err := s.boundLogs(ctx); err != nil {
+		return err
+	}
+	if s.simulate == 0 {
+		r, err := s.startRunner(ctx, s.cfg)
+		if err != nil {
+			return err
+		}
+		s.runners = []*runner{r}
+		return nil
+	}
+	var (
+		wg     sync.WaitGroup
+		gate   = make(chan struct{}, startGate)
+		found  = make([]*runner, s.simulate)
+		failed = make([]error, s.simulate)
+	)
+	for i := range s.simulate {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			cfg := s.cfg
+			cfg.Name = fmt.Sprintf("%s-%d", s.cfg.Name, i+1)
+			cfg.DataDir = filepath.Join(s.cfg.DataDir, "simulated", cfg.Name)
+			found[i], failed[i] = s.startRunner(ctx, cfg)
+		})
+	}
+	wg.Wait()
+	for _, r := range found {
+		if r != nil {
+			s.runners = append(s.runners, r)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (s *serveCommand) startRunner(ctx context.Context, cfg service.Config) (*runner, error) {
+	nc, err := s.connectRunner(cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := service.Start(ctx, nc, cfg)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &runner{cfg.Name, nc, svc}, nil
+}
+
+// connectRunner opens the connection of one runner.
+func (s *serveCommand) connectRunner(name string) (*nats.Conn, error) {
+	log := s.log.With("runner", name)
+	return s.target.connect(
+		nats.Name("runnel serve "+name),
+		nats.ReconnectWait(500*time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("connection to NATS lost", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("NATS reports an error", "error", err, "subject", subject)
+		}),
+	)
+}
+
+// secrets are the files that this process gets its credentials from, which
+// glance never shows; the data directory is the service's own to add.
+func (s *serveCommand) secrets() []string {
+	var paths []string
+	for _, path := range []string{s.conn.creds, s.conn.nkey, s.conn.key, s.config} {
+		if abs, err := filepath.Abs(path); path != "" && err == nil {
+			paths = append(paths, abs)
+		}
+	}
+	if dir, err := userDataDir(); err == nil {
+		paths = append(paths, dir)
+	}
+	return paths
+}
+
+// boundLogs gives a new log stream a tenth of the store of the server built in.
+// A server elsewhere says by its account what there is, ours has no account to
+// say it. What is there already has been bounded, perhaps by hand.
+func (s *serveCommand) boundLogs(ctx context.Context) error {
+	if s.server == nil || s.cfg.LogMaxBytes > 0 {
+		return nil
+	}
+	nc, err := s.target.connect()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	s.leaveContexts()
-	signals, stop := endSignals()
-	defer stop()
-	select {
-	case <-ctx.Done():
-	case <-signals:
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
 	}
-	return nil
+	space, err := subjects.New(s.prefix)
+	if err != nil {
+		return err
+	}
+	_, err = js.Stream(ctx, space.LogStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s.cfg.LogMaxBytes = s.server.MaxStoreBytes() / 10
+		return nil
+	}
+	return err
 }

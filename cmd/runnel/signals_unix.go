@@ -8,10 +8,20 @@ import (
 	"syscall"
 )
 
-// endSignals are the signals that end a server: the first drains it, a second
-// ends it at once. SIGUSR2 is lame duck, as in nats-server; here a drain too.
-func endSignals() (signals <-chan os.Signal, stop func()) {
-	c := make(chan os.Signal, 2)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR2)
+// reloadSignal makes a server read its configuration again.
+const reloadSignal = syscall.SIGHUP
+
+// serveSignals are the signals that a server heeds. SIGUSR2 is lame duck, as in
+// nats-server: a drain, here.
+func serveSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR2, reloadSignal)
+	return c, func() { signal.Stop(c) }
+}
+
+// userSignals are the signals by which a user ends a command that waits.
+func userSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	return c, func() { signal.Stop(c) }
 }

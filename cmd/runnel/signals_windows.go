@@ -3,12 +3,18 @@ package main
 import (
 	"os"
 	"os/signal"
+	"syscall"
 )
 
-// endSignals are the signals that end a server: the first drains it, a second
-// ends it at once.
-func endSignals() (signals <-chan os.Signal, stop func()) {
-	c := make(chan os.Signal, 2)
+// reloadSignal never comes.
+const reloadSignal = syscall.SIGHUP
+
+// serveSignals are the signals that a server heeds.
+func serveSignals() (signals <-chan os.Signal, stop func()) { return userSignals() }
+
+// userSignals are the signals by which a user ends a command that waits.
+func userSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 4)
 	signal.Notify(c, os.Interrupt)
 	return c, func() { signal.Stop(c) }
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// newAbortCommand is `runnel abort`.
+func newAbortCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var tags map[string]string
+	cmd := &cobra.Command{
+		Use:     "abort RUN…",
+		GroupID: groupRun,
+		Short:   "End runs, and everything that they started",
+		Example: "  runnel abort 01JD3Q8Z\n  runnel abort --tag team=web",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && len(tags) == 0 {
+				return errors.New("which run? name it, or use --tag")
+			}
+			return a.withSession(func(s *session) error {
+				ids, err := a.idsOf(cmd.Context(), s, args, tags)
+				if err != nil {
+					return err
+				}
+				return a.abort(cmd.Context(), s, ids, asJSON)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringToStringVar(&tags, "tag", nil, "every live run with the tag `K=V`")
+	groupFlags(flags, flagsWhat, "tag")
+	flags.BoolVar(&asJSON, "json", false, "the records, one JSON object a line")
+	groupFlags(flags, flagsOutput, "json")
+	return cmd
+}
+
+// idsOf are the runs that were named, by the beginnings of their ids, and the
+// live ones with these tags.
+func (a *app) idsOf(ctx context.Context, s *session, args []string, tags map[string]string) ([]string, error) {
+	var ids []string
+	for _, arg := range args {
+		run, err := s.Find(ctx, arg)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, run.GetId())
+	}
+	query := &pb.Query{All: true, Tags: tags, States: []pb.State{pb.State_PENDING, pb.State_RUNNING}}
+	for len(tags) > 0 {
+		reply, err := s.Query(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		for _, run := range reply.GetRuns() {
+			ids = append(ids, run.GetId())
+		}
+		if query.Next = reply.GetNext(); query.Next == "" {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// abortWait is how long one request waits for the end.
+const abortWait = 2 * time.Second
+
+// abort asks all to end first, and then waits for each.
+func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) error {
+	if len(ids) > 1 {
+		if err := s.AbortAll(ctx, ids); err != nil {
+			return err
+		}
+	}
+	for _, id := range ids {
+		run, err := s.Abort(ctx, id, abortWait)
+		if err != nil {
+			return err
+		}
+		if !store.Final(run.GetState()) {
+			a.say("%s is ending; waiting", id)
+			if run, err = s.Wait(ctx, id); err != nil {
+				return err
+			}
+		}
+		if asJSON {
+			err = a.printJSON(run)
+		} else {
+			_, err = fmt.Fprintln(a.out, id, sentence(run))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sentence says how a run ended.
+func sentence(run *pb.Run) string {
+	text := run.GetState().String()
+	if how := howItEnded(run); how != "" {
+		text += ", " + how
+	}
+	return text
+}

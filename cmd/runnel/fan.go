@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// maxNames in a summary: a thousand names help nobody.
+const maxNames = 8
+
+// names lists the first few.
+func names(all []string) string {
+	if len(all) <= maxNames {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNames], ", "), len(all)-maxNames)
+}
+
+// fanProgress shows on a terminal how many have answered.
+func (a *app) fanProgress(opts client.FanOptions) (client.FanOptions, func()) {
+	var p *progress
+	opts.Expected = func(names []string) { p = newProgress(a.err, a.errLook, "runners", len(names)) }
+	opts.Each = func(client.Answer) { p.add(1) }
+	return opts, func() {
+		if p != nil {
+			p.done()
+		}
+	}
+}
+
+// sayFan sums up a fan-out, the bad news last, and returns the error that ends
+// the command with the right code.
+func (a *app) sayFan(r *client.FanResult) error {
+	asked := len(r.OK) + len(r.Failed) + len(r.Missing) + len(r.Unexpected)
+	parts := []string{fmt.Sprintf("%d ok", len(r.OK))}
+	if len(r.Skipped) > 0 {
+		parts = append(parts, fmt.Sprintf("%d skipped", len(r.Skipped)))
+	}
+	if len(r.Unexpected) > 0 {
+		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
+	}
+	if len(r.Failed) > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), names(r.Failed)))
+	}
+	if len(r.Missing) > 0 {
+		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), names(r.Missing)))
+	}
+	if r.Short > 0 {
+		parts = append(parts, fmt.Sprintf("%d fewer than expected", r.Short))
+	}
+	if asked == 0 && r.Short == 0 {
+		return errors.New("no online runner matches (runnel ls)")
+	}
+	a.say("%s: %s", plural(asked, "runner"), strings.Join(parts, ", "))
+	switch {
+	case !r.Complete():
+		return &exitError{code: exitOwn}
+	case len(r.Failed) > 0:
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+// printAnswers writes each runner's reply as one line of JSON, then the lists.
+func (a *app) printAnswers(r *client.FanResult) error {
+	all := append(append(append([]string(nil), r.OK...), r.Failed...), r.Unexpected...)
+	for _, name := range all {
+		answer := r.Answers[name]
+		if answer.Err != nil && client.Code(answer.Err) == 0 {
+			continue
+		}
+		if err := a.printJSON(answer.Reply); err != nil {
+			return err
+		}
+	}
+	return json.NewEncoder(a.out).Encode(map[string]any{"summary": map[string]any{
+		"ok": list(r.OK), "failed": list(r.Failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
+	}})
+}
+
+// list is never null in JSON.
+func list(all []string) []string {
+	if all == nil {
+		return []string{}
+	}
+	return all
+}
+
+// printJSON writes a message in the form it has on the wire, on one line.
+func (a *app) printJSON(m pb.Message) error {
+	b, err := pb.MarshalJSON(m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.out, "%s\n", b)
+	return err
+}

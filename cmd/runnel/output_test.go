@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+func TestColourIsForTerminals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no ptys to test with")
+	}
+	master, terminal, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer terminal.Close()
+	if err := pty.Setsize(terminal, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "")
+	if got, want := lookOf(terminal), (look{terminal: true, colour: true, width: 100}); got != want {
+		t.Errorf("a terminal: got %+v, want %+v", got, want)
+	}
+	t.Setenv("NO_COLOR", "1")
+	if lookOf(terminal).colour {
+		t.Error("colour in spite of NO_COLOR")
+	}
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "dumb")
+	if lookOf(terminal).colour {
+		t.Error("colour on a dumb terminal")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if got, want := lookOf(w), (look{width: 80}); got != want {
+		t.Errorf("a pipe: got %+v, want %+v", got, want)
+	}
+}
+
+func TestDurationsAsPeopleSayThem(t *testing.T) {
+	for _, test := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0s"}, {2 * time.Millisecond, "2ms"}, {99 * time.Millisecond, "99ms"}, {800 * time.Millisecond, "0.8s"},
+		{9940 * time.Millisecond, "9.9s"}, {9990 * time.Millisecond, "9s"}, {59 * time.Second, "59s"},
+		{time.Minute, "1m"}, {59 * time.Minute, "59m"}, {3 * time.Hour, "3h"}, {50 * time.Hour, "2d"}, {-time.Second, "-1.0s"},
+	} {
+		if got := shortDuration(test.d); got != test.want {
+			t.Errorf("%v: got %s, want %s", test.d, got, test.want)
+		}
+	}
+	now := time.Now()
+	if got := ago(now, now.Add(-3*time.Minute)); got != "3m ago" {
+		t.Errorf("got %s, want 3m ago", got)
+	}
+	if got := age(now, now.Add(time.Second)); got != "0s" {
+		t.Errorf("a moment in the future, by a clock that is ahead: got %s, want 0s", got)
+	}
+	if got := ago(now, time.Time{}); got != "-" {
+		t.Errorf("never: got %s, want -", got)
+	}
+	if got := size(1_234_567); got != "1.2 MB" {
+		t.Errorf("got %s, want 1.2 MB", got)
+	}
+}
+
+func fleetTable(l look) string {
+	table := newColumns(l, "runner", "state", "seen")
+	table.add("db1", painted{green, "online"}, "2s")
+	table.add("web3-with-a-long-name", painted{red, "offline"})
+	table.add("evil\x1b[2J\nname", "x", "y")
+	var out bytes.Buffer
+	if err := table.write(&out); err != nil {
+		panic(err)
+	}
+	return out.String()
+}
+
+func TestTable(t *testing.T) {
+	want := `RUNNER                 STATE    SEEN
+db1                    online   2s
+web3-with-a-long-name  offline
+evil` + "\uFFFD" + `[2J name          x        y
+`
+	if got := fleetTable(look{width: 80}); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestTableOnATerminal(t *testing.T) {
+	got := fleetTable(look{terminal: true, colour: true, width: 30})
+	if !strings.Contains(got, "\x1b[32monline\x1b[0m") {
+		t.Errorf("got %q, want online in green", got)
+	}
+	for line := range strings.Lines(fleetTable(look{terminal: true, width: 30})) {
+		if got := len([]rune(strings.TrimRight(line, "\n"))); got > 30 {
+			t.Errorf("%q is %d columns wide, want at most 30", line, got)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, look{terminal: true, width: 80}, "runners", 4)
+	p.add(1)
+	if got := out.String(); !strings.Contains(got, "1/4 runners") || !strings.Contains(got, "[======  ") {
+		t.Errorf("got %q, want a bar that is a quarter full", got)
+	}
+	p.done()
+	if !strings.HasSuffix(out.String(), "\r\x1b[K") {
+		t.Errorf("got %q, want the line taken away", out.String())
+	}
+	out.Reset()
+	p = newProgress(&out, look{}, "runners", 0)
+	p.add(1)
+	p.done()
+	if out.Len() > 0 {
+		t.Errorf("in a pipe: got %q, want nothing", out.String())
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// psCommand is `runnel ps`: the runs of the fleet, newest first.
+type psCommand struct {
+	*app
+	states []string
+	tags   map[string]string
+	limit  int64
+	all    bool
+	json   bool
+}
+
+func newPsCommand(a *app) *cobra.Command {
+	p := &psCommand{app: a}
+	cmd := &cobra.Command{
+		Use:     "ps",
+		GroupID: groupRun,
+		Short:   "List runs, newest first",
+		Example: "  runnel ps\n  runnel ps --state RUNNING,PENDING\n  runnel ps --tag team=web --limit 0",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withSession(func(s *session) error { return p.run(cmd.Context(), s) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&p.states, "state", nil, "runs in these `STATES` only, such as RUNNING,FAILED")
+	flags.StringToStringVar(&p.tags, "tag", nil, "runs with the tag `K=V` only; may be repeated")
+	flags.Int64Var(&p.limit, "limit", 20, "at most `N` runs; 0: all")
+	groupFlags(flags, flagsWhat, "state", "tag", "limit")
+	flags.BoolVar(&p.json, "json", false, "the records, one JSON object a line")
+	groupFlags(flags, flagsOutput, "json")
+	return cmd
+}
+
+func (p *psCommand) run(ctx context.Context, s *session) error {
+	query := &pb.Query{All: true, Tags: p.tags}
+	for _, name := range p.states {
+		state, ok := pb.State_value[strings.ToUpper(name)]
+		if !ok {
+			return fmt.Errorf("there is no state %q: it is one of PENDING, RUNNING, COMPLETE, FAILED, ABORTED, TIMEDOUT", name)
+		}
+		query.States = append(query.States, pb.State(state))
+	}
+	if p.limit < 0 {
+		return errors.New("cannot use --limit: it must not be negative")
+	}
+	table := newColumns(p.look, "run", "state", "runner", "started", "for", "lines", "name", "")
+	left := p.limit
+	for {
+		query.Limit = left
+		reply, err := s.Query(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, run := range reply.GetRuns() {
+			if p.json {
+				if err := p.printJSON(run); err != nil {
+					return err
+				}
+				continue
+			}
+			p.row(table, run)
+		}
+		if p.limit > 0 {
+			if left -= int64(len(reply.GetRuns())); left <= 0 {
+				break
+			}
+		}
+		if query.Next = reply.GetNext(); query.Next == "" {
+			break
+		}
+	}
+	if p.json {
+		return nil
+	}
+	return table.write(p.out)
+}
+
+func (p *psCommand) row(table *columns, run *pb.Run) {
+	now := time.Now()
+	started, lasted := "-", "-"
+	if run.GetStarted() != nil {
+		started = ago(now, run.GetStarted().AsTime())
+		until := now
+		if run.GetEnded() != nil {
+			until = run.GetEnded().AsTime()
+		}
+		lasted = shortDuration(max(0, until.Sub(run.GetStarted().AsTime())))
+	}
+	lines := "-"
+	if run.GetEnded() != nil {
+		lines = fmt.Sprint(run.GetLines())
+	}
+	table.add(run.GetId(), stateCell(run.GetState()), run.GetRunner(), started, lasted, lines, run.GetName(), howItEnded(run))
+}
+
+// stateCell is the state in its colour; the word says it all.
+func stateCell(s pb.State) painted {
+	switch s {
+	case pb.State_COMPLETE:
+		return painted{green, s.String()}
+	case pb.State_FAILED, pb.State_TIMEDOUT:
+		return painted{red, s.String()}
+	case pb.State_ABORTED:
+		return painted{yellow, s.String()}
+	}
+	return painted{faint, s.String()}
+}
+
+// howItEnded is what the state does not say.
+func howItEnded(run *pb.Run) string {
+	switch {
+	case run.GetAborting():
+		return "aborting"
+	case run.GetError() != "":
+		return run.GetError()
+	case run.GetReason() == pb.ReasonOOM:
+		return "out of memory"
+	case run.GetReason() == pb.ReasonOutputLimit:
+		return "too much output"
+	case run.GetSignal() != "":
+		return run.GetSignal()
+	case run.GetState() == pb.State_COMPLETE:
+		return fmt.Sprintf("exit %d", run.GetExitCode())
+	}
+	return ""
+}

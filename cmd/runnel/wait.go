@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// newWaitCommand is `runnel wait`.
+func newWaitCommand(a *app) *cobra.Command {
+	var (
+		state  string
+		asJSON bool
+		atMost time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:     "wait RUN…",
+		GroupID: groupRun,
+		Short:   "Wait for runs to end; exit with the code of the first that is not 0",
+		Example: "  runnel wait 01JD3Q8Z\n  runnel wait --for RUNNING --at-most 30s 01JD3Q8Z",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withSession(func(s *session) error {
+				ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
+				if atMost > 0 {
+					ctx, cancel = context.WithTimeout(ctx, atMost)
+				}
+				defer cancel()
+				return a.wait(ctx, s, args, state, asJSON)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&state, "for", "", "wait for this `STATE`, such as RUNNING (default: any final one)")
+	flags.DurationVar(&atMost, "at-most", 0, "give up after this long")
+	groupFlags(flags, flagsWhat, "for", "at-most")
+	flags.BoolVar(&asJSON, "json", false, "the records, one JSON object a line")
+	groupFlags(flags, flagsOutput, "json")
+	return cmd
+}
+
+func (a *app) wait(ctx context.Context, s *session, args []string, state string, asJSON bool) error {
+	var states []pb.State
+	if state != "" {
+		n, ok := pb.State_value[strings.ToUpper(state)]
+		if !ok {
+			return fmt.Errorf("there is no state %q: it is one of PENDING, RUNNING, COMPLETE, FAILED, ABORTED, TIMEDOUT", state)
+		}
+		states = []pb.State{pb.State(n)}
+	}
+	code := 0
+	for _, arg := range args {
+		run, err := s.Find(ctx, arg)
+		if err == nil {
+			run, err = s.Wait(ctx, run.GetId(), states...)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot wait for run %s: %w", arg, err)
+		}
+		if asJSON {
+			err = a.printJSON(run)
+		} else {
+			_, err = fmt.Fprintln(a.out, run.GetId(), sentence(run))
+		}
+		if err != nil {
+			return err
+		}
+		if code == 0 {
+			code = exitCodeOf(run)
+		}
+	}
+	if code != 0 {
+		return &exitError{code: code}
+	}
+	return nil
+}
