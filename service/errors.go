@@ -63,7 +63,15 @@ func codeOf(err error) int {
 	return codeInternal
 }
 
+// maxErrorBytes bounds an error's text: it may quote a megabyte of the request,
+// and is in the reply twice.
+const maxErrorBytes = 2 << 10
+
 // oneLine is an error's text as a header can have it.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "\uFFFD")), " ")
+	text := err.Error()
+	if len(text) > maxErrorBytes {
+		text = text[:maxErrorBytes] + "…"
+	}
+	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
 }

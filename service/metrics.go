@@ -84,7 +84,7 @@ func (r *Request) answered(err error) {
 	if r.run != "" {
 		fields = append(fields, "run", r.run)
 	}
-	if trace := r.Header(headerTrace); trace != "" {
+	if trace := r.trace(); trace != "" {
 		fields = append(fields, headerTrace, trace)
 	}
 	if err != nil {

@@ -85,18 +85,25 @@ func (r *Request) respond(m proto.Message, failed error) {
 		r.Fail(fmt.Errorf("cannot encode the reply: %w", err))
 		return
 	}
-	if limit := r.service.nc.MaxPayload(); int64(len(body)) > limit {
-		r.Fail(&coded{codeTooLarge, fmt.Errorf("the reply has %d bytes and a message %d at most: %s", len(body), limit, r.endpoint.Smaller)})
-		return
-	}
 	header := nats.Header{}
 	if failed != nil {
 		setError(header, failed)
+	}
+	r.setForm(header)
+	reply := r.newReply(header, body)
+	if size, limit := sizeOf(reply), r.service.nc.MaxPayload(); size > limit {
+		r.Fail(&coded{codeTooLarge, fmt.Errorf("the reply has %d bytes and a message %d at most: %s", size, limit, r.endpoint.Smaller)})
+		return
+	}
+	if failed != nil {
 		r.counts.failed(failed)
 	}
 	r.answered(failed)
-	r.send(header, body)
+	r.publish(reply)
 }
+
+// sizeOf is what the server's payload limit is compared with: headers count.
+func sizeOf(m *nats.Msg) int64 { return int64(m.Size() - len(m.Subject) - len(m.Reply)) }
 
 // Fail sends an error: the headers that micro's clients read and a JSON body,
 // because the nats CLI takes an empty one for the end of the replies.
@@ -110,7 +117,7 @@ func (r *Request) Fail(err error) {
 	header := nats.Header{}
 	setError(header, err)
 	header.Set(subjects.HeaderContentType, subjects.JSON)
-	r.publish(header, body)
+	r.publish(r.newReply(header, body))
 }
 
 func setError(header nats.Header, err error) {
@@ -118,30 +125,45 @@ func setError(header nats.Header, err error) {
 	header.Set(micro.ErrorCodeHeader, strconv.Itoa(codeOf(err)))
 }
 
-func (r *Request) send(header nats.Header, body []byte) {
+func (r *Request) setForm(header nats.Header) {
 	if r.isProtobuf() {
 		header.Set(subjects.HeaderContentType, subjects.Protobuf)
 	} else {
 		header.Set(subjects.HeaderContentType, subjects.JSON)
 	}
-	r.publish(header, body)
+}
+
+func (r *Request) newReply(header nats.Header, body []byte) *nats.Msg {
+	header.Set(headerRunner, r.service.cfg.Name)
+	header.Set(headerInstance, r.service.instance)
+	if trace := r.trace(); trace != "" {
+		header.Set(headerTrace, trace)
+	}
+	return &nats.Msg{Subject: r.reply, Header: header, Data: body}
 }
 
 // publish replies by the connection, not by micro.Request, which races with
 // micro's own bookkeeping once its handler has returned.
-func (r *Request) publish(header nats.Header, body []byte) {
-	if r.reply == "" {
+func (r *Request) publish(reply *nats.Msg) {
+	if reply.Subject == "" {
 		return // nobody asked to be told
 	}
-	header.Set(headerRunner, r.service.cfg.Name)
-	header.Set(headerInstance, r.service.instance)
-	if trace := r.Header(headerTrace); trace != "" {
-		header.Set(headerTrace, trace)
-	}
-	msg := &nats.Msg{Subject: r.reply, Header: header, Data: body}
-	if err := r.service.nc.PublishMsg(msg); err != nil {
+	if err := r.service.nc.PublishMsg(reply); err != nil {
 		r.service.log.Warn("cannot reply", "subject", r.subject, "error", err)
 	}
+}
+
+// maxTraceBytes bounds a trace context; version 00 of W3C's has 55.
+const maxTraceBytes = 128
+
+// trace is the request's trace context, "" where it is none: it goes into the
+// reply, the record and a variable of the task.
+func (r *Request) trace() string {
+	trace := r.Header(headerTrace)
+	if len(trace) > maxTraceBytes || strings.Trim(trace, "0123456789abcdef-") != "" {
+		return ""
+	}
+	return trace
 }
 
 // Headers of every reply: who answers, and which life of it. The trace context
@@ -168,8 +190,8 @@ func (r *Request) hear() {
 	}
 	if !matches {
 		if strings.EqualFold(r.Header(subjects.HeaderAnswer), subjects.AnswerAlways) {
-			r.publish(nats.Header{subjects.HeaderContentType: []string{subjects.JSON}},
-				fmt.Appendf(nil, `{"runner":%q,"skipped":true}`, r.service.cfg.Name))
+			r.publish(r.newReply(nats.Header{subjects.HeaderContentType: []string{subjects.JSON}},
+				fmt.Appendf(nil, `{"runner":%q,"skipped":true}`, r.service.cfg.Name)))
 		}
 		return
 	}
