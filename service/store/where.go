@@ -2,8 +2,10 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/runnel-io/runnel/pb"
@@ -45,11 +47,56 @@ func CompileWhere(text string) (*Where, error) {
 	if len(text) > maxWhereBytes {
 		return nil, fmt.Errorf("cannot read selector: it has %d bytes, %d at most", len(text), maxWhereBytes)
 	}
-	program, err := expr.Compile(text, expr.Env(facts{}), expr.AsBool())
+	var bounds bounds
+	program, err := expr.Compile(text, expr.Env(facts{}), expr.AsBool(), expr.Patch(&bounds))
+	if err == nil {
+		err = bounds.err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read selector: %w", err)
 	}
 	return &Where{program}, nil
+}
+
+// selectorFunctions are those whose result is no larger than what they are
+// given, and whose work is in proportion to it.
+var selectorFunctions = []string{
+	"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "trimPrefix", "trimSuffix",
+	"hasPrefix", "hasSuffix", "indexOf", "keys", "values", "int", "float", "string",
+}
+
+// bounds refuses what could make a selector of a few bytes run for years or
+// fill the memory: nothing stops a program of expr once it runs, and a string
+// that doubles forty times takes the whole process with it.
+type bounds struct{ err error }
+
+// Visit is called for every node of a selector, inner ones first.
+func (b *bounds) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BuiltinNode:
+		if !slices.Contains(selectorFunctions, n.Name) {
+			b.refuse("the function " + n.Name)
+		}
+	case *ast.CallNode:
+		b.refuse("calling " + n.Callee.String())
+	case *ast.VariableDeclaratorNode:
+		b.refuse("let")
+	case *ast.BinaryNode:
+		if n.Operator == ".." {
+			b.refuse("a range")
+		}
+	case *ast.PredicateNode:
+		isPredicate := func(n ast.Node) bool { _, ok := n.(*ast.PredicateNode); return ok }
+		if ast.Find(n.Node, isPredicate) != nil {
+			b.refuse("a loop in a loop")
+		}
+	}
+}
+
+func (b *bounds) refuse(what string) {
+	if b.err == nil {
+		b.err = fmt.Errorf("%s is not for selectors", what)
+	}
 }
 
 // Match says whether a runner is selected.
