@@ -1,12 +1,15 @@
 package service
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // admit takes a place in the order of arrival. What comes by an any scope was on
@@ -49,15 +52,31 @@ func (s *Service) task(r *Request) {
 	r.Fail(r.admitErr)
 }
 
+// madeGroup is the group id of a request that names none. The runners that have
+// heard it must come to the same one without a word, so it is made of what all
+// of them were sent: clients have a reply subject for each request. One that
+// asks the same again on the same subject means another run.
+func (s *Service) madeGroup(r *Request, sub run.Submission) string {
+	sum := sha256.Sum256(append([]byte(r.reply+"\n"), r.body...))
+	sub.Group = groupEncoding.EncodeToString(sum[:16])
+	if _, err := s.runner.Known(r.Context, sub); r.reply == "" || !errors.Is(err, store.ErrUnknownRun) {
+		return ulid.Make().String()
+	}
+	return sub.Group
+}
+
+// groupEncoding makes 16 bytes the 26 characters of a run's id.
+var groupEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
 func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, error) {
 	digest, err := req.Digest()
 	if err != nil {
 		return run.Submission{}, err
 	}
-	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.Header(headerTrace)}
+	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.trace()}
 	if r.Scope.Many() {
 		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
-			sub.Group = ulid.Make().String()
+			sub.Group = s.madeGroup(r, sub)
 		}
 	}
 	task := req.GetSpec().GetTask()
