@@ -17,18 +17,22 @@ import (
 
 // cgroups makes leaves in a cgroup v2 directory. It moves nobody: a process is born in its leaf.
 type cgroups struct {
-	root   string
-	prefix string
+	root        string
+	prefix      string
+	controllers []string // that limits can use
+	why         string   // there are not more of them
 }
 
-// findCgroups looks whether leaves can be made in root, or else in this process's own cgroup.
+// findCgroups looks whether leaves can be made in root, or else in this process's own cgroup, and takes hold of its controllers.
 func findCgroups(root, prefix string) (*cgroups, error) {
-	if root == "" {
+	configured := root != ""
+	if !configured {
 		var err error
 		if root, err = ownCgroup(); err != nil {
 			return nil, err
 		}
 	}
+	root, controllers, why := delegate(root, configured)
 	probe := filepath.Join(root, fmt.Sprintf("%sprobe-%d", prefix, os.Getpid()))
 	if err := os.Mkdir(probe, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make a cgroup in %s: %w", root, rootCause(err))
@@ -37,7 +41,7 @@ func findCgroups(root, prefix string) (*cgroups, error) {
 	if err := unix.Access(filepath.Join(probe, "cgroup.kill"), unix.W_OK); err != nil {
 		return nil, fmt.Errorf("no cgroup.kill in %s (cgroup v2 and Linux 5.14 or later are needed)", root)
 	}
-	return &cgroups{root: root, prefix: prefix}, nil
+	return &cgroups{root: root, prefix: prefix, controllers: controllers, why: why}, nil
 }
 
 // ownCgroup is the directory of the cgroup v2 that this process is in.

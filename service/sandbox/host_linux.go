@@ -1,6 +1,9 @@
 package sandbox
 
 import (
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +18,12 @@ type hostOS struct {
 	portable     bool        // tests: do as the other unixes do
 	reaper       *reaper
 	taker        taker
+	shims        *shims
+	uids         uids
+	hide         []string
+	probed       sync.Mutex // guards levels and noLevels
+	levels       []Isolation
+	noLevels     map[Isolation]string
 	removals     sync.WaitGroup // of empty leaves
 	forking      sync.RWMutex   // read-held from a fork until the process is in live
 }
@@ -25,6 +34,8 @@ type tree struct {
 	pidfd      int
 	startTicks uint64 // since boot, not later than the main process's own
 	watch      *watch
+	shim       *shim // what started the main process, and is the run's number; or nil
+	usage      usage // of the leaf, taken before it was removed
 }
 
 // Facts tells what this host can do.
@@ -37,7 +48,14 @@ func (h *Host) Facts() Facts {
 		facts.NoCgroup = "the kernel refused to start a process in a leaf"
 	case h.cgroups != nil:
 		facts.Cgroup, facts.Kill = h.cgroups.root, "cgroup"
+		facts.Controllers = h.cgroups.controllers
 	}
+	if len(facts.Controllers) < len(wantedControllers) {
+		facts.NoControllers = h.whyNoController()
+	}
+	h.probed.Lock()
+	defer h.probed.Unlock()
+	facts.Isolation, facts.NoIsolation = h.levels, h.noLevels
 	return facts
 }
 
@@ -54,6 +72,13 @@ func (h *Host) openOS(cfg Config) error {
 		}
 		h.cgroups = found
 	}
+	h.shims = &shims{null: h.null, ready: map[string]*shim{}, lastAt: map[string]time.Time{}}
+	h.shims.path, h.shims.why = findShim(cfg.Shim)
+	for _, path := range cfg.Hide {
+		if path, err := filepath.EvalSymlinks(within("", path)); err == nil {
+			h.hide = append(h.hide, path)
+		}
+	}
 	if adoptsOrphans() {
 		h.reaper = startReaper(h)
 	}
@@ -62,9 +87,42 @@ func (h *Host) openOS(cfg Config) error {
 
 func (h *Host) closeOS() {
 	h.removals.Wait()
+	h.shims.close()
 	if h.reaper != nil {
 		h.reaper.stop()
 	}
+}
+
+func (h *Host) giveBack(who account) {
+	if who.lent {
+		h.uids.giveBack(who.uid)
+	}
+}
+
+// Probe finds out which levels of isolation work here, by starting a process in each, and returns what Facts then does.
+func (h *Host) Probe() Facts {
+	var levels []Isolation
+	failures := map[Isolation]string{}
+	for _, level := range []Isolation{Standard, Strict} {
+		if err := h.tryIsolation(level); err != nil {
+			failures[level] = err.Error()
+		} else {
+			levels = append(levels, level)
+		}
+	}
+	h.probed.Lock()
+	h.levels, h.noLevels = levels, failures
+	h.probed.Unlock()
+	return h.Facts()
+}
+
+func (h *Host) tryIsolation(level Isolation) error {
+	p, err := h.Start(Spec{ID: "probe-" + level.String() + "-" + strconv.Itoa(os.Getpid()), Argv: []string{"/bin/sh", "-c", ":"}, Isolation: level})
+	if err != nil {
+		return err
+	}
+	_, err = p.Pump(nil, nil)
+	return err
 }
 
 // gone is how long the end of a run waits for killed processes to be gone. A process may hang in the kernel (a dead network file system) for as long as it likes;

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -64,3 +65,24 @@ func inputFile(content []byte) (*os.File, error) {
 	file.Close()
 	return nil, errors.New("cannot write the temporary file")
 }
+
+func (h *Host) giveBack(account) {}
+
+func (h *Host) isolatedAccount(spec Spec) (account, error) {
+	return account{}, startErrorf(fmt.Sprintf("isolate (%s)", spec.Isolation), "only Linux can")
+}
+
+type order struct{}
+
+func (h *Host) orderFor(spec Spec, _ *command) (*order, error) {
+	if l := spec.Limits; l.CPU != (CPUMax{}) || l.CPUWeight != 0 || l.MemoryMaxBytes != 0 || l.PidsMax != 0 || len(l.IO) > 0 || len(l.Rlimits) > 0 {
+		return nil, startErrorf("set limits", "only Linux can")
+	}
+	return nil, nil
+}
+
+// Probe finds out which levels of isolation work here: none.
+func (h *Host) Probe() Facts { return h.Facts() }
+
+// ShimMain makes a program its own shim; there is nothing for one to do here.
+func ShimMain() {}

@@ -18,6 +18,7 @@ import (
 
 // The test binary is also the hostile child: TEST_CHILD names what it does.
 func TestMain(m *testing.M) {
+	sandbox.ShimMain()
 	if act := os.Getenv("TEST_CHILD"); act != "" {
 		child(act)
 		return

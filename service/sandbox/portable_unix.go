@@ -14,6 +14,9 @@ import (
 
 // spawnPortable forks with what every unix has: a session and two pipes.
 func (h *Host) spawnPortable(cmd *command) (*Process, error) {
+	if cmd.order != nil {
+		return nil, startErrorf("isolate or limit", "only Linux can")
+	}
 	if err := h.claim(cmd.id); err != nil {
 		return nil, startErrorf("start", "%w", err)
 	}

@@ -64,7 +64,7 @@ func (m *pump) untilEnded(quiet func()) error {
 		}
 		ended := false
 		for _, event := range events {
-			if event.Fd == eventEnded {
+			if event.Fd == eventEnded || event.Fd == eventTold {
 				ended = true
 			} else {
 				m.read(int(event.Fd))

@@ -22,6 +22,11 @@ type Config struct {
 	// Prefix begins the name of every leaf and the value of every marker. It must be this runner's alone and the same after a restart, for Sweep kills what has
 	// it.
 	Prefix string
+	// Shim is the program that makes an isolated run's surroundings. Empty means runnel-shim beside this program, else this program itself, if its main calls
+	// ShimMain.
+	Shim string
+	// Hide lists files and directories that no isolated run may see: the runner's own data and keys.
+	Hide []string
 	// Logger gets what is worth a line; nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -40,8 +45,20 @@ type Spec struct {
 	Dir string
 	// Stdin is what can be read on standard input; empty means end of file at once.
 	Stdin []byte
-	// User is the account to run as, by name or number; empty means this process's own.
+	// User is the account to run as, by name or number; empty means this process's own, and for isolated runs of root one that is nobody else's.
 	User string
+
+	// Limits bound the run.
+	Limits Limits
+	// Isolation keeps it away from the host. An isolated run's environment is Params and a PATH, not Env; its Dir is /tmp unless another is given.
+	Isolation Isolation
+	// Network gives a strict run the host's network.
+	Network bool
+	// ReadOnly and Writable list what an isolated run must see though it would be hidden; a strict run can write only to what is in Writable, to Dir and to its own
+	// /tmp, /var/tmp and /dev/shm. Rights are as ever: who may write is the account's and the file's matter.
+	ReadOnly, Writable []string
+	// ScratchBytes lets a strict run write in Dir as if it owned it, this much at most, and forgets what it wrote; 0 means Dir is as it is.
+	ScratchBytes int64
 }
 
 // Facts is what this host can do.
@@ -50,6 +67,12 @@ type Facts struct {
 	Cgroup, NoCgroup string
 	// Kill says what a run's processes are found by: cgroup, scan or group.
 	Kill string
+	// Controllers are the cgroup controllers that limits can use; if there are none, NoControllers says why.
+	Controllers   []string
+	NoControllers string
+	// Isolation lists the levels that work, and NoIsolation says why others don't. They are known after Probe.
+	Isolation   []Isolation
+	NoIsolation map[Isolation]string
 	// Reaps says that orphans become this process's children, and that it reaps them.
 	Reaps bool
 }

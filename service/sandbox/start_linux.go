@@ -18,7 +18,7 @@ func (h *Host) spawn(cmd *command) (_ *Process, err error) {
 	if err := h.claim(cmd.id); err != nil {
 		return nil, startErrorf("start", "%w", err)
 	}
-	p := &Process{host: h, id: cmd.id, mark: cmd.mark, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
+	p := &Process{host: h, id: cmd.id, mark: cmd.mark, who: cmd.who, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
 	writers := [2]int{-1, -1}
 	leafFD := -1
 	defer func() {
@@ -43,16 +43,22 @@ func (h *Host) spawn(cmd *command) (_ *Process, err error) {
 	if p.tree.watch, err = newWatch(); err != nil {
 		return nil, explain(cmd, err)
 	}
-	if leafFD, err = p.openLeaf(); err != nil {
-		return nil, startErrorf(fmt.Sprintf("run %q", cmd.argv[0]), "%w", err)
+	if leafFD, err = p.openLeaf(cmd.limits); err != nil {
+		return nil, startErrorf("hold the run", "%w", err)
 	}
-	if err := p.fork(cmd, writers, leafFD); err != nil {
-		return nil, explain(cmd, err)
+	if cmd.order != nil {
+		err = p.forkInShim(cmd, writers, leafFD)
+	} else if err = p.fork(cmd, writers, leafFD); err != nil {
+		err = explain(cmd, err)
 	}
-	if err := p.tree.watch.add(p.pipes[0], p.pipes[1], p.tree.pidfd); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	if err := p.watchAll(); err != nil {
 		p.killTree()
 		p.end()
-		p.reap()
+		p.retire()
+		_, _ = p.wait()
 		return nil, explain(cmd, err)
 	}
 	return p, nil
@@ -74,7 +80,7 @@ func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
 	p.tree.startTicks = ticksSinceBoot()
 	p.started = time.Now()
 	pid, err := forkExec(cmd, attr)
-	if err != nil && sys.UseCgroupFD && !h.cgroupsWork.Load() {
+	if err != nil && sys.UseCgroupFD && !h.cgroupsWork.Load() && !cmd.limits.needCgroup() {
 		sys.UseCgroupFD = false
 		var again error
 		if pid, again = forkExec(cmd, attr); again != nil {
@@ -98,9 +104,21 @@ func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
 	return nil
 }
 
-// openLeaf makes and opens the run's leaf, if there are cgroups.
-func (p *Process) openLeaf() (fd int, err error) {
+// watchAll puts what Pump waits for in the epoll set. A plain shim stays when its process has ended, and says so on its socket.
+func (p *Process) watchAll() error {
+	fds := []int{p.pipes[0], p.pipes[1], p.tree.pidfd}
+	if p.tree.shim != nil && p.tree.shim.kind == kindPlain {
+		fds = append(fds, p.tree.shim.sock)
+	}
+	return p.tree.watch.add(fds...)
+}
+
+// openLeaf makes and opens the run's leaf, if there are cgroups, and sets its limits.
+func (p *Process) openLeaf(limits Limits) (fd int, err error) {
 	h := p.host
+	if err := h.mayLimit(limits); err != nil {
+		return -1, err
+	}
 	if h.cgroups == nil || h.cgroupsBroke.Load() {
 		return -1, nil
 	}
@@ -109,6 +127,9 @@ func (p *Process) openLeaf() (fd int, err error) {
 		return -1, err
 	}
 	p.tree.leaf = leaf
+	if err := setLimits(leaf, limits); err != nil {
+		return -1, err
+	}
 	fd, err = unix.Open(leaf, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("cannot open cgroup %s: %w", leaf, err)
@@ -119,6 +140,10 @@ func (p *Process) openLeaf() (fd int, err error) {
 // undoStart gives back everything that a started process holds but the process.
 func (p *Process) undoStart() {
 	closeFDs(p.pipes[0], p.pipes[1], p.tree.pidfd)
+	if p.tree.shim != nil {
+		closeFDs(p.tree.shim.sock)
+		p.tree.shim = nil
+	}
 	p.pipes, p.tree.pidfd = [2]int{-1, -1}, -1
 	if p.tree.watch != nil {
 		p.tree.watch.close()

@@ -19,6 +19,7 @@ type Process struct {
 	mark    string // the value of the marker in its environment
 	pid     int
 	started time.Time
+	who     account
 	pipes   [2]int // read ends of standard output and error, Pump's alone
 	tree    tree
 
@@ -34,15 +35,20 @@ func (p *Process) PID() int { return p.pid }
 
 // command is a Spec that has been looked up: everything that exec and the kernel need.
 type command struct {
-	id    string
-	mark  string
-	path  string
-	argv  []string
-	env   []string
-	dir   string
-	who   account
-	stdin *os.File
+	id     string
+	mark   string
+	path   string
+	argv   []string
+	env    []string
+	dir    string
+	who    account
+	stdin  *os.File
+	limits Limits
+	order  *order // for a shim, or nil
 }
+
+// isolatedEnv is an isolated run's environment before its account and its parameters: nothing of the runner's.
+var isolatedEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 
 // Start starts a process. An error is a *StartError, and then nothing is left of the attempt.
 func (h *Host) Start(spec Spec) (*Process, error) {
@@ -53,24 +59,40 @@ func (h *Host) Start(spec Spec) (*Process, error) {
 	if cmd.stdin != h.null {
 		defer cmd.stdin.Close()
 	}
-	return h.spawn(cmd)
+	p, err := h.spawn(cmd)
+	if err != nil {
+		h.giveBack(cmd.who)
+		return nil, err
+	}
+	return p, nil
 }
 
-func (h *Host) lookUp(spec Spec) (*command, error) {
+func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	if len(spec.Argv) == 0 {
 		return nil, startErrorf("start", "no program given")
 	}
 	if err := checkID(spec.ID); err != nil {
 		return nil, startErrorf("start", "%w", err)
 	}
-	cmd := &command{id: spec.ID, mark: h.prefix + spec.ID, argv: spec.Argv, dir: spec.Dir}
+	cmd := &command{id: spec.ID, mark: h.prefix + spec.ID, argv: spec.Argv, dir: spec.Dir, limits: spec.Limits}
+	env := spec.Env
 	var err error
-	if spec.User != "" {
-		if cmd.who, err = findAccount(spec.User); err != nil {
-			return nil, err
-		}
+	switch {
+	case spec.Isolation != None:
+		env = isolatedEnv
+		cmd.who, err = h.isolatedAccount(spec)
+	case spec.User != "":
+		cmd.who, err = findAccount(spec.User)
 	}
-	cmd.env = mergeEnv(spec.Env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if failed != nil {
+			h.giveBack(cmd.who)
+		}
+	}()
+	cmd.env = mergeEnv(env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
 	if err := checkStrings(cmd); err != nil {
 		return nil, err
 	}
@@ -78,6 +100,9 @@ func (h *Host) lookUp(spec Spec) (*command, error) {
 		return nil, err
 	}
 	if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, cmd.env); err != nil {
+		return nil, err
+	}
+	if cmd.order, err = h.orderFor(spec, cmd); err != nil {
 		return nil, err
 	}
 	cmd.stdin = h.null

@@ -30,6 +30,8 @@ func (p *Process) killTree() {
 		err = unix.Kill(-p.pid, unix.SIGKILL)
 	case p.tree.leaf != "":
 		err = killCgroup(p.tree.leaf)
+	case p.holdsNamespace():
+		err = unix.PidfdSendSignal(p.tree.pidfd, unix.SIGKILL, nil, 0)
 	default:
 		err = killFound(p.members)
 	}
@@ -38,10 +40,17 @@ func (p *Process) killTree() {
 	}
 }
 
+// holdsNamespace says that the shim is the first process of the run's PID namespace: nothing in there outlives it.
+func (p *Process) holdsNamespace() bool { return p.tree.shim != nil && p.tree.shim.kind != kindPlain }
+
 // end kills what the main process left behind and waits until it is gone. A leaf that is empty already, as most are, stays so, and is removed beside what follows.
 func (p *Process) end() {
+	if p.tree.leaf != "" && len(p.host.cgroups.controllers) > 0 {
+		p.tree.usage = readUsage(p.tree.leaf)
+	}
 	var err error
 	switch leaf := p.tree.leaf; {
+	case leaf == "" && p.holdsNamespace():
 	case leaf == "":
 		err = killFound(p.members)
 	case emptyCgroup(leaf):
@@ -73,13 +82,34 @@ func (p *Process) endHolders() {
 func (p *Process) reap() (Status, error) {
 	p.retire()
 	status, err := p.wait()
+	p.tree.usage.into(&status)
 	p.tree.leaf = "" // gone since end
 	p.undoStart()
+	p.host.giveBack(p.who)
 	return status, err
 }
 
-// wait takes the status of the main process, which has ended, or is about to: it has been killed.
+// wait takes the status of the main process, which has ended or was killed.
 func (p *Process) wait() (Status, error) {
+	if p.tree.shim == nil {
+		return p.waitPID()
+	}
+	t, err := p.tree.shim.hear()
+	unix.Close(p.tree.shim.sock) // lets a plain shim go
+	p.tree.shim.sock = -1
+	if _, waitErr := p.waitPID(); waitErr != nil {
+		return Status{ExitCode: -1}, waitErr
+	}
+	if err != nil || t.kind != toldEnded { // it was killed with all that it held
+		return Status{ExitCode: -1, Signal: unix.SIGKILL}, nil
+	}
+	status := statusOf(unix.WaitStatus(t.status), unix.Rusage{})
+	status.CPUUser, status.CPUSystem, status.PeakMemoryBytes = time.Duration(t.userNanos), time.Duration(t.systemNanos), t.peakKB<<10
+	return status, nil
+}
+
+// waitPID reaps this process's child.
+func (p *Process) waitPID() (Status, error) {
 	var ws unix.WaitStatus
 	var usage unix.Rusage
 	pause := 100 * time.Microsecond

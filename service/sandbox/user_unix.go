@@ -19,6 +19,7 @@ type account struct {
 	uid    int
 	gid    int
 	groups []uint32
+	lent   bool // from the numbers that are nobody's; to be given back
 }
 
 // findAccount looks a user up by name, or else by number. A number that has no entry in the user database runs with that number as user and group and no others.

@@ -1,0 +1,254 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Numbers of accounts that nothing else uses (see systemd's list of ranges): as root, an isolated run that names no user gets one of these for itself alone, so that no two runs can signal
+// or count against one another.
+const (
+	firstFreeUID = 60706
+	lastFreeUID  = 61183
+)
+
+// uids gives them out, the longest unused first.
+type uids struct {
+	mu   sync.Mutex
+	used map[int]bool
+	next int
+}
+
+func (u *uids) take() (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	const count = lastFreeUID - firstFreeUID + 1
+	for range count {
+		uid := firstFreeUID + u.next%count
+		u.next++
+		if !u.used[uid] {
+			if u.used == nil {
+				u.used = map[int]bool{}
+			}
+			u.used[uid] = true
+			return uid, nil
+		}
+	}
+	return 0, errors.New("too many isolated runs at once")
+}
+
+func (u *uids) giveBack(uid int) {
+	u.mu.Lock()
+	delete(u.used, uid)
+	u.mu.Unlock()
+}
+
+// What a strict run is held to where its limits say nothing else.
+const (
+	strictCore      = 0
+	strictOpenFiles = 1024
+	strictFileSize  = 1 << 30
+	strictPids      = 256
+	strictTmpBytes  = 256 << 20
+)
+
+// isolatedAccount is who an isolated run is: anybody but root.
+func (h *Host) isolatedAccount(spec Spec) (account, error) {
+	op := "run isolated"
+	if os.Geteuid() != 0 {
+		if spec.User == "" {
+			return account{}, nil
+		}
+		who, err := findAccount(spec.User)
+		if err == nil && who.cred != nil {
+			return account{}, startErrorf(fmt.Sprintf("run as user %q", spec.User), "not permitted: the runner runs as user %d", os.Geteuid())
+		}
+		return who, err
+	}
+	if spec.User != "" {
+		who, err := findAccount(spec.User)
+		if err == nil && who.uid == 0 {
+			return account{}, startErrorf(op, "user root is not possible with isolation %s", spec.Isolation)
+		}
+		return who, err
+	}
+	uid, err := h.uids.take()
+	if err != nil {
+		return account{}, startErrorf(op, "%w", err)
+	}
+	who := withCredential(account{name: strconv.Itoa(uid), home: "/tmp", uid: uid, gid: uid})
+	who.lent = true
+	return who, nil
+}
+
+// orderFor is what the shim is told, or nil if none is needed.
+func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
+	if spec.Isolation == None && len(spec.Limits.Rlimits) == 0 {
+		return nil, nil
+	}
+	o := &order{level: spec.Isolation, network: spec.Network || spec.Isolation == Standard, uid: -1, gid: -1,
+		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
+	limits := spec.Limits.Rlimits
+	if spec.Isolation == Strict {
+		limits = append(strictRlimits(spec.Limits, h.controls("pids")), limits...) // the last of one kind holds
+		o.tmpBytes = strictTmpBytes
+		if most := spec.Limits.MemoryMaxBytes; most > 0 {
+			o.tmpBytes = min(o.tmpBytes, most)
+		}
+		o.homes = homes()
+		o.scratchBytes = spec.ScratchBytes
+	}
+	var err error
+	if o.rlimits, err = rlimitList(limits); err != nil {
+		return nil, startErrorf("set limits", "%w", err)
+	}
+	if cmd.who.cred != nil {
+		o.uid, o.gid = int64(cmd.who.uid), int64(cmd.who.gid)
+		for _, group := range cmd.who.groups {
+			o.groups = append(o.groups, int64(group))
+		}
+	}
+	o.users = spec.Isolation != None && needUserNamespace()
+	for _, list := range []struct {
+		from []string
+		to   *[]string
+	}{{spec.ReadOnly, &o.readOnly}, {spec.Writable, &o.writable}} {
+		if *list.to, err = realPaths(list.from); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Isolation == None {
+		return o, nil
+	}
+	if o.dir == "" {
+		o.dir = "/tmp"
+	} else if o.dir, err = filepath.EvalSymlinks(within("", o.dir)); err != nil {
+		return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "%w", rootCause(err))
+	}
+	if o.scratchBytes > 0 && (o.dir == "/tmp" || o.dir == "/") {
+		return nil, startErrorf("run isolated", "scratch over %s is not possible", o.dir)
+	}
+	return o, nil
+}
+
+// strictRlimits are a strict run's fixed limits. Where a controller counts its processes, their number is not limited by account as well.
+func strictRlimits(limits Limits, pidsController bool) []Rlimit {
+	fixed := []Rlimit{{"core", strictCore}, {"nofile", strictOpenFiles}, {"fsize", strictFileSize}}
+	if !pidsController && limits.PidsMax == 0 {
+		fixed = append(fixed, Rlimit{"nproc", strictPids})
+	}
+	return fixed
+}
+
+// homes is where people keep their things.
+func homes() []string {
+	found := []string{"/home", "/root"}
+	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) && home != "/" && !slices.ContainsFunc(found, func(one string) bool { return isBelow(home, one) }) {
+		found = append(found, home)
+	}
+	var there []string
+	for _, path := range found {
+		if path, err := filepath.EvalSymlinks(path); err == nil {
+			there = append(there, path)
+		}
+	}
+	return there
+}
+
+// realPaths are paths without symbolic links, so that what is shown is what was meant.
+func realPaths(paths []string) (clean []string, err error) {
+	for _, path := range paths {
+		found, err := filepath.EvalSymlinks(within("", path))
+		if err != nil {
+			return nil, startErrorf(fmt.Sprintf("show %q", path), "%w", rootCause(err))
+		}
+		clean = append(clean, found)
+	}
+	return clean, nil
+}
+
+// kind is the shim that an order needs.
+func (o *order) kind() string {
+	switch {
+	case o.level == None:
+		return kindPlain
+	case o.network:
+		return kindIsolated
+	}
+	return kindOffline
+}
+
+// forkInShim has a shim start the main process. The shim is what the run's number and pidfd are of: it ends when the process has.
+func (p *Process) forkInShim(cmd *command, writers [2]int, leafFD int) error {
+	h := p.host
+	fds := []int{int(cmd.stdin.Fd()), writers[0], writers[1]}
+	if cmd.order.hasLeaf = leafFD >= 0; cmd.order.hasLeaf {
+		fds = append(fds, leafFD)
+	}
+	h.forking.RLock()
+	defer h.forking.RUnlock()
+	p.tree.startTicks = ticksSinceBoot()
+	for {
+		one, ready, err := h.shims.take(cmd.order.kind())
+		if err != nil {
+			return startErrorf(needOf(cmd.order), "%w", err)
+		}
+		err = one.give(cmd.order, fds)
+		if err == nil {
+			p.pid, p.tree.pidfd, p.tree.shim = one.pid, one.pidfd, one
+			h.enter(p)
+			return nil
+		}
+		one.dismiss()
+		var answer *toldError
+		if errors.As(err, &answer) {
+			return explainShim(cmd, answer)
+		}
+		if !ready {
+			return startErrorf(needOf(cmd.order), "the shim ended: %w", err)
+		}
+		// One that waited may have been killed meanwhile; a new one has not.
+	}
+}
+
+func needOf(o *order) string {
+	if o.level == None {
+		return "set limits"
+	}
+	return fmt.Sprintf("isolate (%s)", o.level)
+}
+
+func explainShim(cmd *command, answer *toldError) *StartError {
+	switch answer.step {
+	case stepExecute:
+		if answer.errno == unix.ENOENT && executable(cmd.path) == nil && !isScript(cmd.path) {
+			return startErrorf(fmt.Sprintf("run %q", cmd.argv[0]), "%w", plainError{"no such program inside the sandbox: " + cmd.path + " is hidden from it", answer.errno})
+		}
+		return explain(cmd, answer.errno)
+	case stepEnter:
+		return startErrorf(fmt.Sprintf("enter directory %q", cmd.order.dir), "%w", answer.errno)
+	}
+	if answer.errno == unix.EAGAIN && strings.HasPrefix(answer.step, "fork") {
+		return explain(cmd, answer.errno)
+	}
+	return startErrorf(needOf(cmd.order), "%w", answer)
+}
+
+func isScript(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var head [2]byte
+	n, _ := file.Read(head[:])
+	return n == 2 && string(head[:]) == "#!"
+}
