@@ -117,7 +117,7 @@ func (p *page) add(e entry) {
 		return
 	}
 	seen, err := peek(e.body, p.tags)
-	if err != nil || string(seen.id) != e.key {
+	if err != nil || string(seen.id) != e.key || subjects.Token(e.key) != nil {
 		return // not written by us
 	}
 	p.drop(e.key)
@@ -154,6 +154,12 @@ func (p *page) drop(id string) {
 		delete(p.has, id)
 		p.rows = slices.DeleteFunc(p.rows, func(r row) bool { return r.id == id })
 	}
+}
+
+// clear empties the page.
+func (p *page) clear() {
+	p.rows = nil
+	clear(p.has)
 }
 
 // full: the page has all it can have and knows that there are more.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,64 +67,114 @@ func (b *bucket) getMany(ctx context.Context, keys []string, into map[string]ent
 		request.Last = append(request.Last, b.subject+key)
 	}
 	for {
-		pending, last, err := b.getPart(ctx, &request, into)
-		if err != nil || pending == 0 || last < request.From {
+		var last uint64
+		end, err := b.directGet(ctx, &request, func(m *nats.Msg) error {
+			e, err := b.directEntry(m)
+			last = e.rev
+			if err == nil && !isGone(m.Header) {
+				into[e.key] = e
+			}
+			return err
+		})
+		if err != nil || end.Get("Nats-Num-Pending") == "0" || last < request.From || last == 0 {
 			return err
 		}
 		request.From = last + 1 // it was more than the server sends at once
 	}
 }
 
-func (b *bucket) getPart(ctx context.Context, request any, into map[string]entry) (pending, last uint64, err error) {
+func (b *bucket) directEntry(m *nats.Msg) (entry, error) {
+	e := entry{body: m.Data}
+	var ok bool
+	if e.key, ok = strings.CutPrefix(m.Header.Get("Nats-Subject"), b.subject); !ok {
+		return e, errors.New("invalid reply of the server")
+	}
+	var err error
+	if e.rev, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64); err != nil {
+		return e, err
+	}
+	e.stored, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
+	return e, err
+}
+
+const (
+	// bodiesBatch and bodiesBytes bound what bodies asks for at a time: the
+	// server answers no other request of the connection meanwhile.
+	bodiesBatch = 4096
+	bodiesBytes = 8 << 20
+)
+
+// bodies calls each with the bare values of all keys, up to a revision at least,
+// until it says no. It is scan without keys, revisions and times, and takes two
+// thirds of its time: what has no headers costs the server and us far less.
+func (b *bucket) bodies(ctx context.Context, until uint64, each func([]byte) (more bool)) error {
+	request := struct {
+		From      uint64 `json:"seq"`
+		Batch     int    `json:"batch"`
+		MaxBytes  int    `json:"max_bytes"`
+		NoHeaders bool   `json:"no_hdr"`
+	}{1, bodiesBatch, bodiesBytes, true}
+	for {
+		end, err := b.directGet(ctx, &request, func(m *nats.Msg) error {
+			if len(m.Data) > 0 && !each(m.Data) {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		last, err := strconv.ParseUint(end.Get("Nats-Last-Sequence"), 10, 64)
+		if err != nil || last < request.From || last >= until {
+			return nil // no more: then the reply says no sequence
+		}
+		request.From = last + 1
+	}
+}
+
+// errEnough ends a directGet without being its error.
+var errEnough = errors.New("enough")
+
+// directGet asks any replica for messages and calls each with them. It returns
+// the header of the end.
+func (b *bucket) directGet(ctx context.Context, request any, each func(*nats.Msg) error) (nats.Header, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	messages := make(chan *nats.Msg, manyKeys+1)
+	messages := make(chan *nats.Msg, bodiesBatch+1)
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.ChanSubscribe(inbox, messages)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	if err := b.nc.PublishRequest(b.api+"DIRECT.GET."+b.name, inbox, body); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errors.New("no answer of the server"))
+	ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errNoAnswer)
 	defer cancel()
 	for {
 		var m *nats.Msg
 		select {
 		case m = <-messages:
 		case <-ctx.Done():
-			return 0, 0, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		switch m.Header.Get("Status") {
+		switch status := m.Header.Get("Status"); status {
 		case "":
-		case "204":
-			pending, _ = strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
-			return pending, last, nil
-		case "404":
-			return 0, 0, nil
+			if err := each(m); err != nil {
+				return nil, err
+			}
+		case "204", "404": // the end, and nothing at all
+			return m.Header, nil
 		case "503":
-			return 0, 0, nats.ErrNoResponders
+			return nil, nats.ErrNoResponders
 		default:
-			return 0, 0, fmt.Errorf("the server says %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
-		}
-		e := entry{body: m.Data, key: m.Header.Get("Nats-Subject")}
-		if len(e.key) <= len(b.subject) {
-			return 0, 0, errors.New("invalid reply of the server")
-		}
-		e.key = e.key[len(b.subject):]
-		if e.rev, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64); err != nil {
-			return 0, 0, err
-		}
-		if e.stored, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp")); err != nil {
-			return 0, 0, err
-		}
-		last = e.rev
-		if !isGone(m.Header) {
-			into[e.key] = e
+			return nil, fmt.Errorf("the server says %s %s", status, m.Header.Get("Description"))
 		}
 	}
 }

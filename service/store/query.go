@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // Query answers a query (run.md, "Query"), but for the reply's service: the
@@ -115,16 +117,49 @@ func (s *Store) list(ctx context.Context, p *page) (uint64, error) {
 		return state.LastSeq, nil
 	}
 	from := s.nearEnd(p, state.FirstSeq, state.LastSeq, state.Msgs)
-	last, enough, err := s.scanPage(ctx, p, from)
-	if err == nil && !enough && from > state.FirstSeq {
+	last, done, err := s.scanPage(ctx, p, from)
+	if err == nil && !done && from > state.FirstSeq {
+		p.clear()
+		done, err = s.pickPage(ctx, p, state.LastSeq)
+	}
+	if err == nil && !done && from > state.FirstSeq {
 		// All over again, not just the rest: what changed meanwhile has moved to the end.
-		*p = page{filter: p.filter, limit: p.limit, after: p.after, has: make(map[string]struct{})}
+		p.clear()
 		last, _, err = s.scanPage(ctx, p, state.FirstSeq)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("cannot list runs: %w", err)
 	}
 	return max(last, state.LastSeq), nil
+}
+
+// maxPicked is how many records pickPage reads one by one.
+const maxPicked = manyKeys
+
+// pickPage fills the page where only a few records match: it finds their ids in
+// the bare values and then reads those whole. It says no if it can't.
+func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, error) {
+	if !s.runs.direct || len(p.states) == 0 && len(p.tags) == 0 {
+		return false, nil
+	}
+	picked := make(map[string]struct{})
+	if err := s.runs.bodies(ctx, until, func(body []byte) bool {
+		if seen, err := peek(body, p.tags); err == nil && p.matches(seen) && subjects.Token(string(seen.id)) == nil {
+			picked[string(seen.id)] = struct{}{}
+		}
+		return len(picked) <= maxPicked
+	}); err != nil || len(picked) > maxPicked {
+		return false, err
+	}
+	if len(picked) == 0 {
+		return true, nil
+	}
+	have := make(map[string]entry, len(picked))
+	err := s.runs.getMany(ctx, slices.Collect(maps.Keys(picked)), have)
+	for _, e := range have {
+		p.add(e)
+	}
+	return err == nil, err
 }
 
 // nearEnd is a revision from which on there are about two pages of records, or

@@ -12,8 +12,13 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// maxRecord bounds a record's JSON, bytes.
-const maxRecord = 16 << 10
+const (
+	// maxRecord bounds a record's JSON, bytes.
+	maxRecord = 16 << 10
+	// endRoom of it is left free at first, for what the end adds: a final record
+	// must never be refused.
+	endRoom = 1 << 10
+)
 
 // Create claims run.Id by writing the first record: it succeeds once for as
 // long as the record is kept, however many runners try. It returns the record's
@@ -28,6 +33,9 @@ func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
 	w, err := s.writeOf(run)
 	if err != nil {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), err)
+	}
+	if !Final(run.GetState()) && len(w.body) > maxRecord-endRoom {
+		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrTooLarge)
 	}
 	w.create = true
 	rev, err := s.runs.put(ctx, w)

@@ -23,6 +23,8 @@ const (
 	scanOrphan = 30 * time.Second
 )
 
+var errNoAnswer = errors.New("no answer of the server")
+
 // scan calls each with every entry from a revision on, in the order of their
 // revisions, which is that of their last change. Markers of keys that are gone
 // are entries without a body. It reads by a consumer without acknowledgements
@@ -83,7 +85,7 @@ func (b *bucket) pull(ctx context.Context, consumer string, each func(entry)) er
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			case <-idle.C:
-				return errors.New("no answer of the server")
+				return errNoAnswer
 			}
 			idle.Reset(scanIdle)
 		}
