@@ -1,6 +1,7 @@
 package service
 
 import (
+	"runtime"
 	"strconv"
 	"time"
 
@@ -52,6 +53,7 @@ func (s *Service) newMetrics() *metrics {
 		}
 		return 0
 	})
+	gauge("runnel_goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
 	gauge("runnel_nats_reconnects", "Reconnects of the connection that logs go over.", func() float64 { return float64(s.pub.Stats().Reconnects) })
 	m.registry.MustRegister(m.requests, m.runs, m.duration, m.lines, m.bytes, m.dropped)
 	return m

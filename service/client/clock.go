@@ -1,0 +1,81 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// Clock is one host's clock against a base. Milliseconds are positive when the
+// host is behind.
+type Clock struct {
+	Runner string
+	// Offset of the base from the host's clock, and how far off that may be.
+	Offset, Uncertainty float64
+	Reply               *pb.MaintReply
+	Err                 error
+}
+
+// dangerousMillis is the contract's bound. (pipego)
+const dangerousMillis = 5000
+
+// Dangerous: more than 5 s either way.
+func (c Clock) Dangerous() bool { return c.Offset > dangerousMillis || c.Offset < -dangerousMillis }
+
+// Clock compares one host's clock. A query without a time and without NTP
+// compares with this host's clock; then the request's own travel time is taken
+// off: the host's time belongs to the middle of the journey, give or take half
+// of it.
+func (c *Client) Clock(ctx context.Context, t Target, q *pb.ClockQuery) (*pb.MaintReply, Clock, error) {
+	q, own := withBase(q)
+	sent := time.Now()
+	reply, err := c.Maint(ctx, t, &pb.Maint{Clock: q})
+	clock := clockOf(reply, sent, time.Since(sent), own)
+	clock.Err = err
+	return reply, clock, err
+}
+
+// ClockAll compares the clocks of every host that is meant.
+func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts FanOptions) (*FanResult, []Clock, error) {
+	q, own := withBase(q)
+	sent := time.Now()
+	result, err := c.MaintAll(ctx, t, &pb.Maint{Clock: q}, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	var clocks []Clock
+	for name, answer := range result.Answers {
+		reply, ok := answer.Reply.(*pb.MaintReply)
+		if !ok || reply.GetClock() == nil {
+			continue
+		}
+		clock := clockOf(reply, sent, answer.Elapsed, own)
+		clock.Runner, clock.Err = name, answer.Err
+		clocks = append(clocks, clock)
+	}
+	return result, clocks, nil
+}
+
+// withBase fills in this host's time where the query has none; own says so.
+func withBase(q *pb.ClockQuery) (_ *pb.ClockQuery, own bool) {
+	if q.GetTime() != 0 || q.GetTimeNanos() != 0 || q.GetNtp() {
+		return q, false
+	}
+	q = proto.CloneOf(q)
+	q.TimeNanos = time.Now().UnixNano()
+	return q, true
+}
+
+func clockOf(reply *pb.MaintReply, sent time.Time, travel time.Duration, own bool) Clock {
+	k := reply.GetClock()
+	c := Clock{Runner: reply.GetRunner(), Reply: reply, Offset: k.GetOffset(), Uncertainty: k.GetUncertainty()}
+	if own && k.GetLocalNanos() != 0 {
+		middle := sent.Add(travel / 2)
+		c.Offset = float64(middle.UnixNano()-k.GetLocalNanos()) / float64(time.Millisecond)
+		c.Uncertainty = float64(travel/2) / float64(time.Millisecond)
+	}
+	return c
+}
