@@ -1,0 +1,75 @@
+// Command jsrunner is the fleet that the tests in tests/js ask: a NATS server
+// on a free port and two runners, web1 and db1. It prints one line of JSON that
+// says where, and ends when its standard input does.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "jsrunner:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	dir, err := os.MkdirTemp("", "jsrunner-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := embedded.Start(embedded.Config{DataDir: filepath.Join(dir, "server"), Port: embedded.AnyPort})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+
+	for _, cfg := range []service.Config{
+		{Name: "web1", Pools: []string{"web"}, Labels: map[string]string{"env": "prod"}},
+		{Name: "db1", Pools: []string{"db"}, Labels: map[string]string{"env": "test"}},
+	} {
+		stop, err := start(server, cfg, dir)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	where := map[string]string{"url": server.URL(), "seed": server.SeedFile()}
+	if err := json.NewEncoder(os.Stdout).Encode(where); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func start(server *embedded.Server, cfg service.Config, dir string) (stop func(), err error) {
+	nc, err := server.Connect(nats.Name(cfg.Name))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cfg.DataDir = filepath.Join(dir, cfg.Name)
+	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := service.Start(ctx, nc, cfg)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return func() { s.Close(); nc.Close() }, nil
+}
