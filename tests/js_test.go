@@ -25,16 +25,16 @@ func TestJavaScript(t *testing.T) {
 		t.Skip("node is not installed; RUNNEL_JS=1 makes that a failure")
 	}
 	if must {
-		run(t, "js", nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		mustRun(t, "js", nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	} else if _, err := os.Stat("js/node_modules"); err != nil {
 		t.Skip("tests/js/node_modules is missing; RUNNEL_JS=1 installs it, or npm ci there")
 	}
 	runner := filepath.Join(t.TempDir(), "jsrunner")
-	run(t, ".", nil, "go", "build", "-o", runner, "./jsrunner")
-	t.Log(run(t, "js", []string{"RUNNEL_JSRUNNER=" + runner}, "node", "--test"))
+	mustRun(t, ".", nil, "go", "build", "-o", runner, "./jsrunner")
+	t.Log(mustRun(t, "js", []string{"RUNNEL_JSRUNNER=" + runner}, "node", "--test"))
 }
 
-func run(t *testing.T, dir string, env []string, argv ...string) (output string) {
+func mustRun(t *testing.T, dir string, env []string, argv ...string) (output string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
