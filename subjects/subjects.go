@@ -110,7 +110,7 @@ func (s Space) ParseLog(subject string) (runner, run string, ok bool) {
 		return "", "", false
 	}
 	runner, run, ok = strings.Cut(rest, ".")
-	if !ok || Token(runner) != nil || run == "" || strings.ContainsAny(run, ".*> ") {
+	if !ok || Token(runner) != nil || RunID(run) != nil {
 		return "", "", false
 	}
 	return runner, run, true
@@ -156,9 +156,15 @@ func (s Scope) isPool() bool { return strings.HasPrefix(string(s), "pool.") }
 
 // Token refuses a name or id that is not 1 to 64 letters, digits, "-" and "_":
 // anything else would be more than one token, or a wildcard, in a subject.
-func Token(s string) error {
-	if s == "" || len(s) > maxToken {
-		return fmt.Errorf("%q must be 1 to %d characters", s, maxToken)
+func Token(s string) error { return token(s, maxToken) }
+
+// RunID refuses what can't be the id of a run: a token that may be as long as
+// <group>-<runner> is.
+func RunID(s string) error { return token(s, 2*maxToken+1) }
+
+func token(s string, most int) error {
+	if s == "" || len(s) > most {
+		return fmt.Errorf("%q must be 1 to %d characters", s, most)
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !tokenRune(r) }) {
 		return fmt.Errorf("%q must be letters, digits, \"-\" and \"_\" only", s)

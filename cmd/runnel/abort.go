@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func newAbortCommand(a *app) *cobra.Command {
 			if len(args) == 0 && len(tags) == 0 {
 				return errors.New("which run? name it, or use --tag")
 			}
-			return a.withSession(func(s *session) error {
+			return a.withSession(cmd.Context(), func(s *session) error {
 				ids, err := a.idsOf(cmd.Context(), s, args, tags)
 				if err != nil {
 					return err
@@ -69,8 +70,8 @@ func (a *app) idsOf(ctx context.Context, s *session, args []string, tags map[str
 	return ids, nil
 }
 
-// abortWait is how long one request waits for the end.
-const abortWait = 2 * time.Second
+// abortPatience is how long one request waits for the end.
+const abortPatience = 2 * time.Second
 
 // abort asks all to end first, and then waits for each.
 func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) error {
@@ -80,7 +81,7 @@ func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) 
 		}
 	}
 	for _, id := range ids {
-		run, err := s.Abort(ctx, id, abortWait)
+		run, err := s.Abort(ctx, id, abortPatience)
 		if err != nil {
 			return err
 		}
@@ -104,8 +105,8 @@ func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) 
 
 // sentence says how a run ended.
 func sentence(run *pb.Run) string {
-	text := run.GetState().String()
-	if how := howItEnded(run); how != "" {
+	text, how := run.GetState().String(), howItEnded(run)
+	if how != "" && !strings.EqualFold(how, text) {
 		text += ", " + how
 	}
 	return text

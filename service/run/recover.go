@@ -66,13 +66,9 @@ func (r *Runner) lose(ctx context.Context, run *pb.Run) error {
 	if err != nil {
 		return fmt.Errorf("cannot complete the log of run %s: %w", run.GetId(), err)
 	}
-	// With the spool sent, all there was is in the log, unless somebody else has
-	// closed that before. One that had its end already tells how the run ended:
-	// only the record is late.
-	_, err = r.record(ctx, run.GetId(), func(run *pb.Run) {
-		fillFrom(run, stored)
-		run.LogComplete = run.LogComplete || stored.Error == end.Error
-	})
+	// A log that had its end already tells how the run ended: only the record is
+	// late. Of one that is closed here, what was in memory is gone.
+	_, err = r.record(ctx, run.GetId(), func(run *pb.Run) { fillFrom(run, stored) })
 	return err
 }
 

@@ -59,7 +59,7 @@ func parseCursor(s string) (*cursor, error) {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(s)
 	fields := strings.Split(string(raw), " ")
-	if err != nil || len(fields) != 3 || subjects.Token(fields[2]) != nil {
+	if err != nil || len(fields) != 3 || subjects.RunID(fields[2]) != nil {
 		return nil, ErrBadNext
 	}
 	t, err1 := strconv.ParseInt(fields[0], 10, 64)
@@ -117,7 +117,7 @@ func (p *page) add(e entry) {
 		return
 	}
 	seen, err := peek(e.body, p.tags)
-	if err != nil || string(seen.id) != e.key || subjects.Token(e.key) != nil {
+	if err != nil || string(seen.id) != e.key || subjects.RunID(e.key) != nil {
 		return // not written by us
 	}
 	p.drop(e.key)

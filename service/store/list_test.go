@@ -27,11 +27,11 @@ func TestListAgreesWithModel(t *testing.T) {
 	}
 	var all []model
 	var late []func()
-	for i := range 600 {
-		run := newRun("x"+strconv.Itoa(i*7919%600), pb.State_RUNNING)
-		run.Tags["n"] = strconv.Itoa(i % 120)
+	for i := range 400 {
+		run := newRun("x"+strconv.Itoa(i*7919%400), pb.State_RUNNING)
+		run.Tags["n"] = strconv.Itoa(i % 80)
 		// Some runners' clocks are behind, and runs were created in no order.
-		run.Created = timestamppb.New(began.Add(-time.Duration(i*104729%600) * time.Second))
+		run.Created = timestamppb.New(began.Add(-time.Duration(i*104729%400) * time.Second))
 		rev := create(t, s, run)
 		all = append(all, model{run, run.Created.AsTime()})
 		end := func() { move(t, s, run, rev, []pb.State{pb.State_COMPLETE, pb.State_FAILED}[i%2]) }
@@ -53,7 +53,7 @@ func TestListAgreesWithModel(t *testing.T) {
 		return strings.Compare(b.run.Id, a.run.Id)
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		q := &pb.Query{All: true, Limit: rapid.Int64Range(20, 700).Draw(rt, "limit")}
+		q := &pb.Query{All: true, Limit: rapid.Int64Range(30, 700).Draw(rt, "limit")}
 		q.States = rapid.SliceOfN(rapid.SampledFrom(allStates), 0, 2).Draw(rt, "states")
 		q.Tags = rapid.SampledFrom([]map[string]string{nil, {"team": "blue"}, {"n": "7"}, {"n": "7", "team": "blue"}, {"n": "x"}}).Draw(rt, "tags")
 		var want []string
@@ -88,7 +88,7 @@ func TestPagesWhileRunsEnd(t *testing.T) {
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	live := make(map[string]func())
-	for i := range 600 {
+	for i := range 400 {
 		run := newRun(name(i), pb.State_RUNNING)
 		rev := create(t, owner, run)
 		live[run.Id] = func() { move(t, owner, run, rev, pb.State_COMPLETE) }

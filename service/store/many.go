@@ -31,7 +31,7 @@ func (s *Store) getRuns(ctx context.Context, ids []string) ([]entry, error) {
 		return found, nil
 	}
 	for _, id := range ids {
-		if subjects.Token(id) != nil {
+		if subjects.RunID(id) != nil {
 			return nil, unknown(id)
 		}
 	}

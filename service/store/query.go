@@ -144,7 +144,7 @@ func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, erro
 	}
 	picked := make(map[string]struct{})
 	if err := s.runs.bodies(ctx, until, func(body []byte) bool {
-		if seen, err := peek(body, p.tags); err == nil && p.matches(seen) && subjects.Token(string(seen.id)) == nil {
+		if seen, err := peek(body, p.tags); err == nil && p.matches(seen) && subjects.RunID(string(seen.id)) == nil {
 			picked[string(seen.id)] = struct{}{}
 		}
 		return len(picked) <= maxPicked

@@ -27,7 +27,7 @@ func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
 	if !canBegin(run.GetState()) {
 		return 0, fmt.Errorf("cannot create run %s: %w: it can't begin as %s", run.GetId(), ErrIllegalMove, run.GetState())
 	}
-	if err := subjects.Token(run.GetId()); err != nil {
+	if err := subjects.RunID(run.GetId()); err != nil {
 		return 0, fmt.Errorf("cannot create run: id %w", err)
 	}
 	w, err := s.writeOf(run)
@@ -123,7 +123,7 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 
 // getLatest is Get that no replica can answer with what was before.
 func (s *Store) getLatest(ctx context.Context, id string) (*pb.Run, uint64, error) {
-	if subjects.Token(id) != nil {
+	if subjects.RunID(id) != nil {
 		return nil, 0, unknown(id)
 	}
 	e, err := s.runs.getLeader(ctx, id)
@@ -138,7 +138,7 @@ func (s *Store) getLatest(ctx context.Context, id string) (*pb.Run, uint64, erro
 }
 
 func (s *Store) getRun(ctx context.Context, id string) (entry, error) {
-	if subjects.Token(id) != nil {
+	if subjects.RunID(id) != nil {
 		return entry{}, unknown(id)
 	}
 	e, err := s.runs.get(ctx, id)
@@ -159,7 +159,7 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 	if ok && m.rev == rev {
 		return m.state, nil
 	}
-	if subjects.Token(id) != nil {
+	if subjects.RunID(id) != nil {
 		return 0, unknown(id)
 	}
 	e, err := s.runs.getLeader(ctx, id)

@@ -154,16 +154,19 @@ func createOrAdopt(ctx context.Context, js jetstream.JetStream, cfg Config, want
 	have := stream.CachedInfo().Config
 	update := have
 	update.AllowDirect, update.AllowMsgTTL = true, true
+	// With a history, what was there before a final record would come back when
+	// that has outlived its time.
+	update.MaxMsgsPerSubject = 1
 	if update.SubjectDeleteMarkerTTL == 0 {
 		update.SubjectDeleteMarkerTTL = markerTTL
 	}
 	// Only ever more replicas: a runner that was started without the option
 	// must not take them away again.
 	update.Replicas = max(have.Replicas, cfg.Replicas)
-	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL ||
+	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL || update.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
 		update.SubjectDeleteMarkerTTL != have.SubjectDeleteMarkerTTL || update.Replicas != have.Replicas {
 		if _, err := js.UpdateStream(ctx, update); err != nil {
-			if !have.AllowMsgTTL || isTransient(err) {
+			if !have.AllowMsgTTL || have.MaxMsgsPerSubject != 1 || isTransient(err) {
 				return nil, err
 			}
 			cfg.Logger.Warn("cannot change the settings of a bucket; using it as it is", "bucket", want.Bucket, "error", err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,39 +12,66 @@ import (
 )
 
 // watch calls each with the entries of the keys (none: all) as they change, and
-// before that with what they are now, followed once by a nil; given a revision,
-// it begins with what came after that instead. It ends when each says so, or
-// ctx ends (no error).
+// before that with what they are now, followed by a nil; given a revision, it
+// begins with what came after that instead. After a reconnect it begins again.
+// It ends when each says so, or ctx ends (no error).
 func (b *bucket) watch(ctx context.Context, keys []string, since uint64, each func(*entry) (more bool)) error {
-	w, cancel, err := b.openWatch(ctx, keys, since)
-	if err != nil || w == nil {
-		return err
-	}
-	defer cancel()
-	defer func() {
+	// The client's own watch finds out that a server which was restarted knows
+	// it no more, but not before 20 s have passed.
+	reconnected := b.nc.StatusChanged(nats.CONNECTED)
+	defer b.nc.RemoveStatusListener(reconnected)
+	for {
+		w, cancel, err := b.openWatch(ctx, keys, since)
+		if err != nil || w == nil {
+			return err
+		}
+		last, err := follow(ctx, w, reconnected, each)
 		_ = w.Stop()
 		drain(w)
-	}()
+		cancel()
+		if !errors.Is(err, errReconnected) {
+			if err != nil {
+				err = fmt.Errorf("cannot watch bucket %s: %w", b.kv.Bucket(), err)
+			}
+			return err
+		}
+		if since > 0 {
+			since = max(since, last)
+		}
+	}
+}
+
+var errReconnected = errors.New("reconnected")
+
+// follow returns the last revision it has seen and why it ended, nil if each or
+// ctx wanted that.
+func follow(ctx context.Context, w jetstream.KeyWatcher, reconnected <-chan nats.Status, each func(*entry) bool) (last uint64, err error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return last, nil
+		case _, open := <-reconnected:
+			if !open {
+				return last, nats.ErrConnectionClosed
+			}
+			return last, errReconnected
 		case update, ok := <-w.Updates():
+			if !ok && ctx.Err() == nil {
+				return last, nats.ErrConnectionClosed
+			}
 			if !ok {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("cannot watch bucket %s: %w", b.kv.Bucket(), nats.ErrConnectionClosed)
+				return last, nil
 			}
 			var e *entry
 			if update != nil {
-				e = &entry{key: update.Key(), rev: update.Revision(), stored: update.Created()}
+				last = update.Revision()
+				e = &entry{key: update.Key(), rev: last, stored: update.Created()}
 				if update.Operation() == jetstream.KeyValuePut {
 					e.body = update.Value()
 				}
 			}
 			if !each(e) {
-				return nil
+				return last, nil
 			}
 		}
 	}

@@ -1,0 +1,248 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// plain starts a stock server, for what the embedded one has no setting for.
+func plain(t *testing.T, o *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	o.JetStream, o.NoSigs, o.NoLog, o.Host = true, true, true, "127.0.0.1"
+	s, err := natsserver.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server doesn't start")
+	}
+	return s
+}
+
+func dial(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreDiscoveredServers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// TestServerAway: writes and waits go through a restart of the server.
+func TestServerAway(t *testing.T) {
+	dir := t.TempDir()
+	srv := plain(t, &natsserver.Options{StoreDir: dir, Port: -1})
+	port := srv.Addr().String()[strings.LastIndex(srv.Addr().String(), ":")+1:]
+	var o natsserver.Options
+	if _, err := fmt.Sscan(port, &o.Port); err != nil {
+		t.Fatal(err)
+	}
+	o.StoreDir = dir
+	newStore := func() *Store {
+		js, err := jetstream.New(dial(t, srv.ClientURL()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return openOn(t, js, Config{})
+	}
+	owner, s := newStore(), newStore()
+	run := newRun("a", pb.State_RUNNING)
+	rev := create(t, owner, run)
+	ended := make(chan *pb.Run, 1)
+	go func() {
+		got, err := s.Wait(within(t, 60*time.Second), "a")
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- got
+	}()
+	eventually(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
+	srv.Shutdown()
+	srv.WaitForShutdown()
+
+	written := make(chan error, 2)
+	run.State = pb.State_COMPLETE
+	go func() {
+		_, err := owner.Update(within(t, 60*time.Second), run, rev)
+		written <- err
+	}()
+	go func() {
+		_, err := s.Create(within(t, 60*time.Second), newRun("b", pb.State_PENDING))
+		written <- err
+	}()
+	select {
+	case err := <-written:
+		t.Fatalf("a write without a server: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	plain(t, &o)
+	for range 2 {
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+	}
+	wantSame(t, <-ended, run)
+}
+
+// TestAckIsLost: a write that was stored but whose answer was lost is told from
+// one that somebody else made.
+func TestAckIsLost(t *testing.T) {
+	srv := server(t)
+	s, other := open(t, srv, Config{}), open(t, srv, Config{})
+	// Break the connection as often as it comes back, while writes are going on.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(3 * time.Millisecond):
+				_ = s.runs.nc.ForceReconnect()
+			}
+		}
+	})
+	for i := range 60 {
+		run := newRun(name(i), pb.State_PENDING)
+		rev := create(t, s, run)
+		if _, err := other.Create(t.Context(), newRun(name(i), pb.State_PENDING)); !errors.Is(err, ErrExists) {
+			t.Fatalf("got %v, want ErrExists", err)
+		}
+		rev = move(t, s, run, rev, pb.State_RUNNING)
+		move(t, s, run, rev, pb.State_COMPLETE)
+		got, _, err := other.Get(t.Context(), run.Id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, got, run)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// TestDomain: everything works through a domain's prefix.
+func TestDomain(t *testing.T) {
+	srv := plain(t, &natsserver.Options{StoreDir: t.TempDir(), Port: -1, JetStreamDomain: "hub"})
+	js, err := jetstream.NewWithDomain(dial(t, srv.ClientURL()), "hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openOn(t, js, Config{KeepCount: 1})
+	if !strings.HasPrefix(s.runs.publish, "$JS.hub.API.") {
+		t.Errorf("writes go to %s", s.runs.publish)
+	}
+	run := newRun("a", pb.State_PENDING)
+	rev := create(t, s, run)
+	rev = move(t, s, run, rev, pb.State_RUNNING)
+	if _, err := s.Update(t.Context(), run, rev-1); !errors.Is(err, ErrConflict) {
+		t.Errorf("got %v, want ErrConflict", err)
+	}
+	move(t, s, run, rev, pb.State_COMPLETE)
+	finish(t, s, newRun("b", pb.State_RUNNING))
+	if got := query(t, s, &pb.Query{All: true}).Runs; len(got) != 2 {
+		t.Errorf("got %v, want two runs", ids(got))
+	}
+	if got := query(t, s, &pb.Query{Runs: []string{"a", "b"}}).Runs; len(got) != 2 {
+		t.Errorf("got %v, want two runs", ids(got))
+	}
+	put(t, s, &pb.Card{Name: "one"})
+	if got := cards(t, s); len(got) != 1 {
+		t.Errorf("got %v, want one card", got)
+	}
+	if removed, err := s.Prune(t.Context()); err != nil || len(removed) != 1 || removed[0] != "a" {
+		t.Errorf("removed %v, %v; want a", removed, err)
+	}
+	if _, err := s.Wait(within(t, 5*time.Second), "b"); err != nil {
+		t.Error(err)
+	}
+}
+
+// cluster starts servers that know each other.
+func cluster(t *testing.T, n int) (servers []*natsserver.Server) {
+	t.Helper()
+	var ports []int
+	var routes []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, "nats://"+l.Addr().String())
+		l.Close()
+	}
+	for i, port := range ports {
+		o := &natsserver.Options{ServerName: name(i), StoreDir: t.TempDir(), Port: -1}
+		o.Cluster.Name, o.Cluster.Host, o.Cluster.Port = "c", "127.0.0.1", port
+		o.Routes = natsserver.RoutesFromStr(strings.Join(routes, ","))
+		servers = append(servers, plain(t, o))
+	}
+	return servers
+}
+
+// TestThreeReplicas: two stores on different servers of a cluster, each asked
+// for what the other one has just written.
+func TestThreeReplicas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three servers")
+	}
+	servers := cluster(t, 3)
+	var jss []jetstream.JetStream
+	for _, srv := range servers {
+		js, err := jetstream.New(dial(t, srv.ClientURL()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		jss = append(jss, js)
+	}
+	eventually(t, 30*time.Second, "the cluster has a leader", func() bool {
+		_, err := jss[0].AccountInfo(within(t, time.Second))
+		return err == nil && servers[0].JetStreamIsCurrent()
+	})
+	stores := make([]*Store, 3)
+	var wg sync.WaitGroup
+	for i, js := range jss {
+		wg.Go(func() { stores[i] = openOn(t, js, Config{Replicas: 3}) })
+	}
+	wg.Wait()
+	for i := range 60 {
+		s, other := stores[i%3], stores[(i+1)%3]
+		run := newRun(name(i), pb.State_PENDING)
+		rev := create(t, s, run)
+		if _, _, err := other.Get(t.Context(), run.Id); err != nil {
+			t.Fatalf("a run that was accepted: %v", err)
+		}
+		if got := query(t, stores[(i+2)%3], &pb.Query{Runs: []string{run.Id, run.Id}}); len(got.Runs) != 1 {
+			t.Fatalf("a run that was accepted isn't found")
+		}
+		if _, err := other.Create(t.Context(), newRun(run.Id, pb.State_PENDING)); !errors.Is(err, ErrExists) {
+			t.Fatalf("got %v, want ErrExists", err)
+		}
+		rev = move(t, s, run, rev, pb.State_RUNNING)
+		move(t, s, run, rev, pb.State_COMPLETE)
+		lost := newRun(run.Id, pb.State_FAILED)
+		if _, err := other.Update(t.Context(), lost, rev); !errors.Is(err, ErrFinal) {
+			t.Fatalf("got %v, want ErrFinal", err)
+		}
+	}
+	eventually(t, 10*time.Second, "every replica has all", func() bool {
+		return len(query(t, stores[1], &pb.Query{All: true, States: []pb.State{pb.State_COMPLETE}}).Runs) == 60
+	})
+}
