@@ -31,6 +31,7 @@ func (s *Service) task(r *Request) {
 		r.Fail(err)
 		return
 	}
+	r.body = nil // up to a megabyte, and the run may live for days
 	accepted := func(run *pb.Run, err error) {
 		if err != nil {
 			r.Fail(err)
