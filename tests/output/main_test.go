@@ -2,7 +2,6 @@ package output
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,8 +20,13 @@ import (
 	"github.com/runnel-io/runnel/service"
 )
 
-// gone is how long the server is gone in TestServerGone; CI gives 30s.
-var gone = flag.Duration("gone", 8*time.Second, "how long TestServerGone takes the server away")
+// gone is how long TestServerGone takes the server away.
+func gone() time.Duration {
+	if os.Getenv("RUNNEL_LONG") != "" {
+		return 30 * time.Second
+	}
+	return 8 * time.Second
+}
 
 // The test binary is every process that the tests need: a program that a task
 // runs, a NATS server, a runner.

@@ -39,7 +39,7 @@ func (r *trouble) run(id, program string, n int) {
 	if err := pb.UnmarshalJSON(request(r.t, id, program, n), &req); err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), *gone+2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), gone()+2*time.Minute)
 	started := make(chan struct{})
 	r.runs.Go(func() {
 		defer cancel()
@@ -208,14 +208,14 @@ func TestServerGone(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	h := newHost(t)
-	programs := map[string]int{"while": 20 + int((*gone).Seconds()*10), "lines": 1_000_000}
+	programs := map[string]int{"while": 20 + int(gone().Seconds()*10), "lines": 1_000_000}
 	r := &trouble{t: t, nc: h.nc}
 	for program, n := range programs {
 		r.run(program, program, n)
 	}
 	h.flowing("while")
 	kill(h.server)
-	time.Sleep(*gone) // not to wait for something: this is what is tested
+	time.Sleep(gone()) // not to wait for something: this is what is tested
 	h.startServer()
 	r.whole(programs)
 }
