@@ -57,7 +57,7 @@ func (b *benchCommand) openRig(ctx context.Context) (*benchRig, error) {
 }
 
 func (b *benchCommand) openElsewhere() (*benchRig, error) {
-	t, err := b.find()
+	t, err := b.conn.find(finding{log: b.log})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (r *benchRig) start(ctx context.Context, a *app) error {
 	if r.health, err = freeAddress(); err != nil {
 		return err
 	}
-	r.runnerCmd = r.serve(ctx, self, "--name", benchRunner, "--slots", "600", "--health", r.health, "--data", filepath.Join(r.dir, "runner"))
+	r.runnerCmd = r.serve(ctx, self, "--name", benchRunner, "--slots", "600", "--http", r.health, "--data", filepath.Join(r.dir, "runner"))
 	if err := r.runnerCmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runner: %w", err)
 	}

@@ -131,7 +131,7 @@ func TestWhereACommandFindsItsServer(t *testing.T) {
 
 func TestNoServerIsAnErrorWhereNoneMayBeStarted(t *testing.T) {
 	newHome(t)
-	_, err := parsed(t).find()
+	_, err := parsed(t).conn.find(finding{})
 	if err == nil || !strings.Contains(err.Error(), "runnel serve") {
 		t.Errorf("got %v, want an error that names runnel serve", err)
 	}
@@ -161,7 +161,7 @@ func TestWithoutCredentialsNobodyGetsIn(t *testing.T) {
 		{"--server", s.URL(), "--user", "a", "--password", "b"},
 		{"--server", s.URL(), "--token", "c"},
 	} {
-		found, err := parsed(t, args...).find()
+		found, err := parsed(t, args...).conn.find(finding{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestConnectErrorsAreOneClearLine(t *testing.T) {
 		{"nats://me:secret@" + closed, "cannot connect to nats://me:xxxxx@" + closed + ": connection refused"},
 		{"nats://token@" + closed, "cannot connect to nats://xxxxx@" + closed + ": connection refused"},
 	} {
-		found, err := parsed(t, "--server", test.server).find()
+		found, err := parsed(t, "--server", test.server).conn.find(finding{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestConnectErrorsAreOneClearLine(t *testing.T) {
 
 func TestUnknownContext(t *testing.T) {
 	newHome(t)
-	_, err := parsed(t, "--context", "nowhere").find()
+	_, err := parsed(t, "--context", "nowhere").conn.find(finding{})
 	if want := `cannot use nats context "nowhere": unknown context "nowhere"`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -267,7 +267,7 @@ func TestLocalServerThatIsStartingIsWaitedFor(t *testing.T) {
 	if err := old.leave(); err != nil {
 		t.Fatal(err)
 	}
-	found, err := parsed(t).find()
+	found, err := parsed(t).conn.find(finding{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func newGlanceSysCommand(a *app) *cobra.Command {
 		Example: "  runnel glance sys\n  runnel glance sys --all --where 'labels.env == \"prod\"'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSession(func(s *session) error { return g.sys(cmd.Context(), s) })
+			return a.withSession(cmd.Context(), func(s *session) error { return g.sys(cmd.Context(), s) })
 		},
 	}
 	g.addFlags(cmd)
@@ -69,7 +69,7 @@ func (g *glanceCommand) sys(ctx context.Context, s *session) error {
 	query := &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}
 	if g.many() {
 		replies := map[string]*pb.GlanceReply{}
-		opts, done := g.fanProgress(g.fan.options())
+		opts, done := g.fanProgress(g.fan.FanOptions)
 		result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
 		done()
 		if err != nil {
@@ -139,7 +139,7 @@ func newGlancePsCommand(a *app) *cobra.Command {
 			if g.many() {
 				return errors.New("cannot list the processes of every runner at once: name one with --on")
 			}
-			return a.withSession(func(s *session) error {
+			return a.withSession(cmd.Context(), func(s *session) error {
 				return g.ps(cmd.Context(), s, &pb.SysQuery{Enable: true, Top: top, Sort: sort})
 			})
 		},
@@ -194,7 +194,7 @@ func newGlanceLsCommand(a *app) *cobra.Command {
 			if g.many() {
 				return errors.New("cannot list a directory of every runner at once: name one with --on")
 			}
-			return a.withSession(func(s *session) error { return g.ls(cmd.Context(), s, args[0]) })
+			return a.withSession(cmd.Context(), func(s *session) error { return g.ls(cmd.Context(), s, args[0]) })
 		},
 	}
 	g.addFlags(cmd)
@@ -246,7 +246,7 @@ func newGlanceCatCommand(a *app) *cobra.Command {
 			if g.many() {
 				return errors.New("cannot show a file of every runner at once: name one with --on")
 			}
-			return a.withSession(func(s *session) error {
+			return a.withSession(cmd.Context(), func(s *session) error {
 				c := &cat{glanceCommand: g, s: s, where: g.where.Target, path: path.Clean(args[0]), follow: follow}
 				return c.run(cmd.Context(), tail)
 			})
@@ -284,7 +284,7 @@ func (c *cat) run(ctx context.Context, tail int64) error {
 		more, err := c.piece(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return &exitError{code: exitInterrupted}
+			return &exitError{code: exitAborted}
 		case err != nil:
 			return fmt.Errorf("cannot show %s: %w", c.path, err)
 		case more:
@@ -295,7 +295,7 @@ func (c *cat) run(ctx context.Context, tail int64) error {
 		select {
 		case <-time.After(catPause):
 		case <-ctx.Done():
-			return &exitError{code: exitInterrupted}
+			return &exitError{code: exitAborted}
 		}
 	}
 }

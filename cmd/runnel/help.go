@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -56,7 +57,7 @@ func styleHelp(root *cobra.Command) {
 }
 
 func writeHelp(w io.Writer, cmd *cobra.Command) {
-	fmt.Fprintf(w, "%s.\n", strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short), "."))
+	fmt.Fprintf(w, "%s.\n", text.WrapSoft(strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short), "."), helpWidth))
 	if cmd.Example != "" {
 		fmt.Fprintf(w, "\n%s\n", cmd.Example)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +38,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serveInScript,
 			"stop":    stopInScript,
+			"exits":   exitsWith,
 			"untouch": untouched,
 			"mode":    fileMode,
 		},
@@ -101,6 +103,23 @@ func stopInScript(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
+// exitsWith runs a program and checks its exit code: exits 3 runnel run …
+func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("cannot run %q: %v", args[1:], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%q: exit code %d, want %d", args[1:], got, want)
+	}
+}
+
 // untouched checks that there is nothing in a directory, if there is one.
 func untouched(ts *testscript.TestScript, _ bool, args []string) {
 	for _, arg := range args {
@@ -135,6 +154,9 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	root := newRoot(newApp(stdio{strings.NewReader(""), io.Discard, io.Discard}))
 	var check func(*cobra.Command)
 	check = func(cmd *cobra.Command) {
+		if cmd.Hidden {
+			return
+		}
 		var out strings.Builder
 		writeHelp(&out, cmd)
 		text := out.String()

@@ -43,13 +43,13 @@ func newMaintClockCommand(a *app) *cobra.Command {
 	c := &clockCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "clock",
-		Short: "Compare clocks with this host's, with NTP or with a time, and set them",
+		Short: "Compare clocks with this one, with NTP or a time, and set them",
 		Example: `  runnel maint clock --all                   against this host's clock
-  runnel maint clock --all --ntp             each against the NTP servers of its runner
+  runnel maint clock --all --ntp             each against its NTP servers
   runnel maint clock --on web2 --ntp --sync  set it, and verify`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSession(func(s *session) error { return c.run(cmd.Context(), s) })
+			return a.withSession(cmd.Context(), func(s *session) error { return c.run(cmd.Context(), s) })
 		},
 	}
 	flags := cmd.Flags()
@@ -80,7 +80,7 @@ func (c *clockCommand) run(ctx context.Context, s *session) error {
 		}
 		return c.table([]client.Clock{clock})
 	}
-	opts, done := c.fanProgress(c.fan.options())
+	opts, done := c.fanProgress(c.fan.FanOptions)
 	result, clocks, err := s.ClockAll(ctx, c.where.Target, query, opts)
 	done()
 	if err != nil {

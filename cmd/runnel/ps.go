@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // psCommand is `runnel ps`: the runs of the fleet, newest first.
@@ -31,7 +32,7 @@ func newPsCommand(a *app) *cobra.Command {
 		Example: "  runnel ps\n  runnel ps --state RUNNING,PENDING\n  runnel ps --tag team=web --limit 0",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSession(func(s *session) error { return p.run(cmd.Context(), s) })
+			return a.withSession(cmd.Context(), func(s *session) error { return p.run(cmd.Context(), s) })
 		},
 	}
 	flags := cmd.Flags()
@@ -124,16 +125,8 @@ func howItEnded(run *pb.Run) string {
 	switch {
 	case run.GetAborting():
 		return "aborting"
-	case run.GetError() != "":
-		return run.GetError()
-	case run.GetReason() == pb.ReasonOOM:
-		return "out of memory"
-	case run.GetReason() == pb.ReasonOutputLimit:
-		return "too much output"
-	case run.GetSignal() != "":
-		return run.GetSignal()
-	case run.GetState() == pb.State_COMPLETE:
-		return fmt.Sprintf("exit %d", run.GetExitCode())
+	case !store.Final(run.GetState()):
+		return ""
 	}
-	return ""
+	return briefly(endOf(run))
 }

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/runnel-io/runnel/pb"
 )
 
 // newRmCommand is `runnel rm`.
@@ -23,7 +21,7 @@ func newRmCommand(a *app) *cobra.Command {
 			if len(args) == 0 && older <= 0 {
 				return errors.New("which run? name it, or use --older")
 			}
-			return a.withSession(func(s *session) error { return a.rm(cmd.Context(), s, args, older) })
+			return a.withSession(cmd.Context(), func(s *session) error { return a.rm(cmd.Context(), s, args, older) })
 		},
 	}
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")
@@ -33,56 +31,23 @@ func newRmCommand(a *app) *cobra.Command {
 
 func (a *app) rm(ctx context.Context, s *session, args []string, older time.Duration) error {
 	removed := 0
-	remove := func(run *pb.Run) error {
-		if err := s.Remove(ctx, run.GetId()); err != nil {
-			return fmt.Errorf("cannot remove run %s: %w", run.GetId(), err)
-		}
-		removed++
-		return nil
-	}
 	for _, arg := range args {
 		run, err := s.Find(ctx, arg)
 		if err == nil {
-			err = remove(run)
+			err = s.Remove(ctx, run.GetId())
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("cannot remove run %s: %w", arg, err)
 		}
+		removed++
 	}
 	if older > 0 {
-		if err := a.rmOlder(ctx, s, time.Now().Add(-older), remove); err != nil {
-			return err
+		ids, err := s.RemoveOlder(ctx, older)
+		removed += len(ids)
+		if err != nil {
+			return fmt.Errorf("%s removed, but then: %w", plural(removed, "run"), err)
 		}
 	}
 	a.say("%s removed", plural(removed, "run"))
-	return nil
-}
-
-// rmOlder collects first: pages move while runs are removed.
-func (a *app) rmOlder(ctx context.Context, s *session, before time.Time, remove func(*pb.Run) error) error {
-	query := &pb.Query{All: true, Limit: 1000, States: []pb.State{pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}}
-	var old []*pb.Run
-	for {
-		reply, err := s.Query(ctx, query)
-		if err != nil {
-			return err
-		}
-		for _, run := range reply.GetRuns() {
-			if run.GetEnded() != nil && run.GetEnded().AsTime().Before(before) {
-				old = append(old, &pb.Run{Id: run.GetId()})
-			}
-		}
-		if query.Next = reply.GetNext(); query.Next == "" {
-			break
-		}
-	}
-	p := newProgress(a.err, a.errLook, "runs", len(old))
-	defer p.done()
-	for _, run := range old {
-		if err := remove(run); err != nil {
-			return err
-		}
-		p.add(1)
-	}
 	return nil
 }

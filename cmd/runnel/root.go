@@ -8,6 +8,7 @@ import (
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -63,6 +64,17 @@ func newRoot(a *app) *cobra.Command {
 	)
 	a.addGlobalFlags(root)
 	root.AddCommand(
+		newRunCommand(a),
+		newLogsCommand(a),
+		newShowCommand(a),
+		newPsCommand(a),
+		newWaitCommand(a),
+		newAbortCommand(a),
+		newRmCommand(a),
+		newListCommand(a),
+		newGlanceCommand(a),
+		newMaintCommand(a),
+		newBenchCommand(a),
 		newServeCommand(a),
 		newVersionCommand(a),
 	)
@@ -96,8 +108,12 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 
 // prepare runs before every command, but not before its help.
 func (a *app) prepare(cmd *cobra.Command) error {
-	if err := applyEnv(cmd.Flags()); err != nil {
-		return err
+	// A command's own flag may have the name of a global one: that one's
+	// variable still counts.
+	for _, flags := range []*pflag.FlagSet{cmd.Root().PersistentFlags(), cmd.Flags()} {
+		if err := applyEnv(flags); err != nil {
+			return err
+		}
 	}
 	return a.setLogger(slog.LevelWarn)
 }
@@ -135,6 +151,3 @@ func (a *app) space(t *target) (subjects.Space, error) {
 	}
 	return subjects.New(prefix)
 }
-
-// find finds the server for a command that does nothing without one.
-func (a *app) find() (*target, error) { return a.conn.find(finding{log: a.log}) }

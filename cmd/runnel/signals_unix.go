@@ -25,3 +25,11 @@ func userSignals() (signals <-chan os.Signal, stop func()) {
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	return c, func() { signal.Stop(c) }
 }
+
+// ignorePipeSignal makes a write to a pipe that nobody reads an error (EPIPE)
+// instead of the end of the process, until what it returns is called.
+func ignorePipeSignal() (stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGPIPE)
+	return func() { signal.Stop(c) }
+}

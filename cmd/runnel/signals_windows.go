@@ -18,3 +18,6 @@ func userSignals() (signals <-chan os.Signal, stop func()) {
 	signal.Notify(c, os.Interrupt)
 	return c, func() { signal.Stop(c) }
 }
+
+// ignorePipeSignal does nothing: there is no such signal.
+func ignorePipeSignal() (stop func()) { return func() {} }

@@ -7,10 +7,12 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/service"
 )
 
-// version is set by the linker for releases: -X main.version=1.2.3.
-var version = "0.1.0-dev"
+// version may be set by the linker: -X main.version=1.2.3-rc1.
+var version = service.Version
 
 // build is what is known of this binary.
 type build struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // newWaitCommand is `runnel wait`.
@@ -21,11 +22,11 @@ func newWaitCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "wait RUN…",
 		GroupID: groupRun,
-		Short:   "Wait for runs to end; exit with the code of the first that is not 0",
+		Short:   "Wait for runs to end; exit with the first code that is not 0",
 		Example: "  runnel wait 01JD3Q8Z\n  runnel wait --for RUNNING --at-most 30s 01JD3Q8Z",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withSession(func(s *session) error {
+			return a.withSession(cmd.Context(), func(s *session) error {
 				ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
 				if atMost > 0 {
 					ctx, cancel = context.WithTimeout(ctx, atMost)
@@ -70,8 +71,8 @@ func (a *app) wait(ctx context.Context, s *session, args []string, state string,
 		if err != nil {
 			return err
 		}
-		if code == 0 {
-			code = exitCodeOf(run)
+		if code == 0 && store.Final(run.GetState()) {
+			code = exitOf(endOf(run))
 		}
 	}
 	if code != 0 {

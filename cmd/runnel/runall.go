@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// runAll runs a task on every runner that is meant, shows each line with the
+// runner's name in front, and sums up.
+func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	var (
+		mu  sync.Mutex
+		ids []string // of the runs that there are
+	)
+	stop := r.heedSignals(leave, func() {
+		mu.Lock()
+		running := slices.Clone(ids)
+		mu.Unlock()
+		r.end(ctx, s, running...)
+	})
+	defer stop()
+
+	all := &showAll{show: newShow(r.app, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
+	bar := newProgress(r.stdio.err, r.barLook(), "runners", 0)
+	fan := r.fan.FanOptions
+	fan.Timeout = s.target.timeout
+	fan.Expected = func(names []string) {
+		all.width = longest(names)
+		bar.total = len(names)
+	}
+	result, err := s.RunAll(ctx, r.where.Target, req, fan, client.RunEvents{
+		Accepted: func(run *pb.Run) {
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, run.GetId())
+		},
+		Record: all.record,
+		Ended: func(runner string, _ client.Outcome) {
+			all.end(runner)
+			bar.add(1)
+		},
+	})
+	bar.done()
+	if err := errors.Join(err, all.flush()); err != nil {
+		return r.interrupted(ctx, s, "", err)
+	}
+	return r.sumUp(result, all.width)
+}
+
+// barLook draws a bar only where it does not mix with output.
+func (r *runCommand) barLook() look {
+	l := r.errLook
+	l.terminal = l.terminal && !r.look.terminal
+	return l
+}
+
+func longest(names []string) int {
+	width := 0
+	for _, name := range names {
+		width = max(width, len(name))
+	}
+	return width
+}
+
+// showAll prints the output of many runs. Text is printed in whole lines, so
+// that a line is one runner's. Its methods are called one at a time.
+type showAll struct {
+	*show
+	width int                   // of the longest name
+	rests map[string]*[2][]byte // by runner and stream: a line that has no end yet
+	err   error
+}
+
+// maxRest bounds a line that has no end: what is above goes out as one.
+const maxRest = 1 << 20
+
+func (s *showAll) record(runner string, r lines.Record) {
+	switch {
+	case s.err != nil:
+	case s.asJSON:
+		// The wire's record does not say whose it is: its subject does.
+		s.buffer = lines.AppendJSON(s.buffer[:0], r)
+		s.write(lines.Stdout, fmt.Appendf(nil, `{"runner":%q,`, runner), s.buffer[1:])
+	case r.End != nil:
+	case r.Gap != nil:
+		s.line(runner, lines.Stderr, []byte("runnel: "+gapText(r.Gap)))
+	case s.raw && r.Open:
+		s.write(r.Stream, r.Text)
+	case s.raw:
+		s.write(r.Stream, r.Text, newline)
+	default:
+		s.text(runner, r)
+	}
+}
+
+func (s *showAll) text(runner string, r lines.Record) {
+	rest := s.rests[runner]
+	if rest == nil {
+		rest = new([2][]byte)
+		s.rests[runner] = rest
+	}
+	held := &rest[r.Stream]
+	if r.Open && len(*held) < maxRest {
+		*held = append(*held, r.Text...)
+		return
+	}
+	s.line(runner, r.Stream, *held, r.Text)
+	*held = (*held)[:0]
+}
+
+// end prints what a runner has left unfinished.
+func (s *showAll) end(runner string) {
+	rest := s.rests[runner]
+	if rest == nil {
+		return
+	}
+	delete(s.rests, runner)
+	for stream, held := range rest {
+		if len(held) > 0 {
+			s.line(runner, lines.Stream(stream), held)
+		}
+	}
+}
+
+func (s *showAll) line(runner string, stream lines.Stream, parts ...[]byte) {
+	prefix := fmt.Appendf(nil, "%-*s  ", s.width, runner)
+	s.write(stream, append(append([][]byte{prefix}, parts...), newline)...)
+}
+
+func (s *showAll) write(stream lines.Stream, parts ...[]byte) {
+	if err := s.out.write(stream, parts...); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *showAll) flush() error { return errors.Join(s.err, s.out.flush()) }
+
+// sumUp tells who is missing, and in one line how it went.
+func (r *runCommand) sumUp(result *client.AllResult, width int) error {
+	ok, lost := 0, false
+	var failed []string
+	for runner, outcome := range result.Outcomes {
+		end := outcome.Log.End
+		if exitOf(end) == 0 {
+			ok++
+			continue
+		}
+		lost = lost || end == nil
+		failed = append(failed, runner+": "+briefly(end))
+	}
+	for runner, answer := range result.Answers {
+		if answer.Err != nil {
+			failed = append(failed, runner+": "+answer.Err.Error())
+			lost = true
+		}
+	}
+	for _, runner := range result.Missing {
+		fmt.Fprintf(r.stdio.err, "%-*s  no answer in %s\n", width, runner, r.conn.timeout)
+	}
+	text := fanSummary(ok, failed, &result.FanResult)
+	switch {
+	case ok+len(failed)+len(result.Missing) == 0:
+		return r.nobody()
+	case !result.Complete() || lost:
+		return &exitError{exitOwn, text}
+	case len(failed) > 0:
+		return &exitError{1, text}
+	}
+	r.say("%s", text)
+	return nil
+}
+
+// nobody is the error of a fan-out that no runner was meant by.
+func (r *runCommand) nobody() error {
+	if r.where.Where == "" && r.where.Pool == "" {
+		return client.ErrNoRunners
+	}
+	return errors.New("no online runner matches (runnel ls)")
+}
+
+// fanSummary is a fan-out in one line: names with the numbers, the bad news last.
+func fanSummary(ok int, failed []string, result *client.FanResult) string {
+	slices.Sort(failed)
+	parts := []string{fmt.Sprintf("%d ok", ok)}
+	for _, group := range []struct {
+		names []string
+		word  string
+	}{{result.Unexpected, "unexpected"}, {failed, "failed"}, {result.Missing, "missing"}} {
+		if len(group.names) > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(group.names), group.word, names(group.names)))
+		}
+	}
+	if result.Short > 0 {
+		parts = append(parts, fmt.Sprintf("%d fewer than expected", result.Short))
+	}
+	return plural(ok+len(failed)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
+}
+
+// detachAll starts the task everywhere, prints the ids and leaves.
+func (r *runCommand) detachAll(ctx context.Context, s *session, req *pb.TaskRequest) error {
+	fan := r.fan.FanOptions
+	fan.Timeout = s.target.timeout
+	var failed []string
+	var printing error
+	fan.Each = func(answer client.Answer) {
+		reply, ok := answer.Reply.(*pb.TaskReply)
+		if answer.Err != nil || !ok {
+			failed = append(failed, fmt.Sprintf("%s: %v", answer.Runner, answer.Err))
+			return
+		}
+		printing = errors.Join(printing, r.printStarted(reply.GetRun()))
+	}
+	result, err := s.FanOut(ctx, subjects.Task, r.where.Target, req, func() pb.Message { return &pb.TaskReply{} }, fan)
+	switch {
+	case err != nil || printing != nil:
+		return errors.Join(err, printing)
+	case len(result.Answers) == 0 && len(result.Missing) == 0:
+		return r.nobody()
+	case result.Complete() && len(failed) == 0:
+		return nil
+	}
+	return errors.New(fanSummary(len(result.Answers)-len(failed), failed, result))
+}
