@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/runnel-io/runnel/service/sandbox"
 )
@@ -79,5 +83,48 @@ func BenchmarkFlood(b *testing.B) {
 		if _, err := p.Pump(nil, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkIsolated compares an isolated run of /bin/true with the same namespaces made by a bare clone and exec. The budgets are 1.5 for standard and 2.5 for strict.
+func BenchmarkIsolated(b *testing.B) {
+	shim := filepath.Join(b.TempDir(), "runnel-shim")
+	build := exec.Command("go", "build", "-o", shim, "github.com/runnel-io/runnel/cmd/runnel-shim")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	flags := map[sandbox.Isolation]uintptr{sandbox.Standard: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS}
+	flags[sandbox.Strict] = flags[sandbox.Standard] | unix.CLONE_NEWNET
+	for _, level := range levels {
+		b.Run(level.String(), func(b *testing.B) {
+			h, err := sandbox.Open(sandbox.Config{Prefix: fmt.Sprintf("rt-bench-%d-", os.Getpid()), Shim: shim})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer h.Close()
+			n := 0
+			compare(b, func() {
+				var out, errs bytes.Buffer
+				cmd := exec.Command("/bin/true")
+				cmd.Stdout, cmd.Stderr = &out, &errs
+				cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags[level]}
+				if os.Geteuid() != 0 {
+					cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+				}
+				if err := cmd.Run(); err != nil {
+					b.Fatal(err)
+				}
+			}, func() {
+				n++
+				p, err := h.Start(sandbox.Spec{ID: fmt.Sprint(n), Argv: []string{"/bin/true"}, Isolation: level})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := p.Pump(nil, nil); err != nil {
+					b.Fatal(err)
+				}
+			})
+		})
 	}
 }

@@ -19,37 +19,35 @@ var rlimitNumbers = map[string]int{"cpu": unix.RLIMIT_CPU, "fsize": unix.RLIMIT_
 // lastCap is the highest capability that a bounding set may have; the kernel says EINVAL for those that it does not know.
 const lastCap = 63
 
-// childSteps is the way of a shim's child from fork to exec, in an order that matters: what needs rights comes before they are given up, and the filter, which forbids
-// much, comes last but for the program.
-func childSteps(o *order, stdio [3]int, ruleset int) (*steps, error) {
+// childSteps is the main process's way to exec, in an order that matters: what needs rights comes before they are given up, and the filter, which forbids much, comes last but for the
+// program. ruleset is where the number of the landlock rules was saved, or nil.
+func childSteps(o *order, stdio [3]int, ruleset *uintptr) (*steps, error) {
 	s := &steps{}
 	s.add("own session", unix.SYS_SETSID)
 	for i := 0; i < len(o.rlimits); i += 2 {
 		limit := &unix.Rlimit{Cur: uint64(o.rlimits[i+1]), Max: uint64(o.rlimits[i+1])}
 		s.keep = append(s.keep, limit)
-		s.add(fmt.Sprintf("set resource limit %d", o.rlimits[i]), unix.SYS_PRLIMIT64, 0, uintptr(o.rlimits[i]), uintptr(unsafe.Pointer(limit)), 0)
+		s.add(fmt.Sprintf("set resource limit %d", o.rlimits[i]), unix.SYS_PRLIMIT64, 0, int(o.rlimits[i]), uintptr(unsafe.Pointer(limit)), 0)
 	}
 	for i, fd := range stdio {
-		s.add("set up standard streams", unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
+		s.add("set up standard streams", unix.SYS_DUP3, fd, i, 0)
 	}
 	s.add("close descriptors", unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	if o.level != None {
 		s.add("no new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		for capability := range lastCap + 1 {
-			s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(capability), 0, 0, 0)
-			s.mayFail(unix.EINVAL)
+			s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0, 0, 0).may = unix.EINVAL
 		}
 	}
-	if ruleset >= 0 {
-		s.add("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0)
+	if ruleset != nil {
+		s.add("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
 	}
 	s.addIdentity(o)
 	if o.level != None {
 		s.addNoCapabilities()
 	}
-	s.add("die with the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-	if err := s.addDir(o); err != nil {
-		return nil, err
+	if o.dir != "" {
+		s.add(stepEnter, unix.SYS_CHDIR, o.dir)
 	}
 	s.addSignals()
 	if o.level == Strict {
@@ -61,7 +59,8 @@ func childSteps(o *order, stdio [3]int, ruleset int) (*steps, error) {
 		s.keep = append(s.keep, program, filter)
 		s.add("seccomp", unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(program)), 0, 0)
 	}
-	return s, s.addExec(o)
+	s.add(stepExecute, unix.SYS_EXECVE, o.path, s.texts(o.argv), s.texts(o.env))
+	return s, nil
 }
 
 // addIdentity takes on the account. In a user namespace there is only one.
@@ -74,9 +73,9 @@ func (s *steps) addIdentity(o *order) {
 		groups[i] = uint32(group)
 	}
 	s.keep = append(s.keep, groups)
-	s.add("set groups", unix.SYS_SETGROUPS, uintptr(len(o.groups)), uintptr(unsafe.Pointer(&groups[0])))
-	s.add("set group", unix.SYS_SETRESGID, uintptr(o.gid), uintptr(o.gid), uintptr(o.gid))
-	s.add("set user", unix.SYS_SETRESUID, uintptr(o.uid), uintptr(o.uid), uintptr(o.uid))
+	s.add("set groups", unix.SYS_SETGROUPS, len(o.groups), uintptr(unsafe.Pointer(&groups[0])))
+	s.add("set group", unix.SYS_SETRESGID, int(o.gid), int(o.gid), int(o.gid))
+	s.add("set user", unix.SYS_SETRESUID, int(o.uid), int(o.uid), int(o.uid))
 }
 
 // addNoCapabilities gives up what is left: in a user namespace, its owner has all of them there.
@@ -84,21 +83,8 @@ func (s *steps) addNoCapabilities() {
 	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := &[2]unix.CapUserData{}
 	s.keep = append(s.keep, header, data)
-	s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	s.mayFail(unix.EINVAL)
+	s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).may = unix.EINVAL
 	s.add("drop capabilities", unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(data)))
-}
-
-func (s *steps) addDir(o *order) error {
-	if o.dir == "" {
-		return nil
-	}
-	dir, err := s.text(o.dir)
-	if err != nil {
-		return err
-	}
-	s.add(stepEnter, unix.SYS_CHDIR, dir)
-	return nil
 }
 
 // addSignals gives the program the signals that a fresh one has.
@@ -109,24 +95,7 @@ func (s *steps) addSignals() {
 		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
 			continue
 		}
-		s.add("reset signals", unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(byDefault)), 0, 8)
+		s.add("reset signals", unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(byDefault)), 0, 8)
 	}
-	s.add("reset signals", unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(none)), 0, 8)
-}
-
-func (s *steps) addExec(o *order) error {
-	path, err := s.text(o.path)
-	if err != nil {
-		return err
-	}
-	argv, err := s.texts(o.argv)
-	if err != nil {
-		return err
-	}
-	env, err := s.texts(o.env)
-	if err != nil {
-		return err
-	}
-	s.add(stepExecute, unix.SYS_EXECVE, path, argv, env)
-	return nil
+	s.add("reset signals", unix.SYS_RT_SIGPROCMASK, int(unix.SIG_SETMASK), uintptr(unsafe.Pointer(none)), 0, 8)
 }

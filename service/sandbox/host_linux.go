@@ -34,8 +34,8 @@ type tree struct {
 	pidfd      int
 	startTicks uint64 // since boot, not later than the main process's own
 	watch      *watch
-	shim       *shim // what started the main process, and is the run's number; or nil
-	usage      usage // of the leaf, taken before it was removed
+	first      *firstProcess // of an isolated run's namespace; then the run's number is its; or nil
+	usage      usage         // of the leaf, taken before it was removed
 }
 
 // Facts tells what this host can do.
@@ -72,7 +72,7 @@ func (h *Host) openOS(cfg Config) error {
 		}
 		h.cgroups = found
 	}
-	h.shims = &shims{null: h.null, ready: map[string]*shim{}, lastAt: map[string]time.Time{}}
+	h.shims = &shims{null: h.null}
 	h.shims.path, h.shims.why = findShim(cfg.Shim)
 	for _, path := range cfg.Hide {
 		if path, err := filepath.EvalSymlinks(within("", path)); err == nil {

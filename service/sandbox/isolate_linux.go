@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -175,48 +177,46 @@ func realPaths(paths []string) (clean []string, err error) {
 	return clean, nil
 }
 
-// kind is the shim that an order needs.
-func (o *order) kind() string {
-	switch {
-	case o.level == None:
-		return kindPlain
-	case o.network:
-		return kindIsolated
-	}
-	return kindOffline
-}
-
-// forkInShim has a shim start the main process. The shim is what the run's number and pidfd are of: it ends when the process has.
+// forkInShim has the shim start the main process. An isolated run's number is that of its namespace's first process, which ends when the main process has.
 func (p *Process) forkInShim(cmd *command, writers [2]int, leafFD int) error {
 	h := p.host
-	fds := []int{int(cmd.stdin.Fd()), writers[0], writers[1]}
+	var result [2]int
+	if err := unix.Pipe2(result[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return explain(cmd, err)
+	}
+	defer unix.Close(result[1])
+	fds := []int{int(cmd.stdin.Fd()), writers[0], writers[1], result[1]}
 	if cmd.order.hasLeaf = leafFD >= 0; cmd.order.hasLeaf {
 		fds = append(fds, leafFD)
 	}
 	h.forking.RLock()
 	defer h.forking.RUnlock()
 	p.tree.startTicks = ticksSinceBoot()
-	for {
-		one, ready, err := h.shims.take(cmd.order.kind())
-		if err != nil {
-			return startErrorf(needOf(cmd.order), "%w", err)
-		}
-		err = one.give(cmd.order, fds)
-		if err == nil {
-			p.pid, p.tree.pidfd, p.tree.shim = one.pid, one.pidfd, one
-			h.enter(p)
-			return nil
-		}
-		one.dismiss()
-		var answer *toldError
-		if errors.As(err, &answer) {
-			return explainShim(cmd, answer)
-		}
-		if !ready {
-			return startErrorf(needOf(cmd.order), "the shim ended: %w", err)
-		}
-		// One that waited may have been killed meanwhile; a new one has not.
+	p.started = time.Now()
+	child, err := h.shims.carry(cmd.order, fds)
+	runtime.KeepAlive(cmd.stdin)
+	if err != nil {
+		unix.Close(result[0])
+		return explainShim(cmd, err)
 	}
+	p.pid, p.tree.pidfd = child.pid, child.pidfd
+	if cmd.order.level == None {
+		unix.Close(result[0])
+	} else {
+		p.tree.first = &firstProcess{result[0]}
+	}
+	h.enter(p)
+	return nil
+}
+
+// firstProcess is the first one of an isolated run's PID namespace.
+type firstProcess struct{ result int }
+
+// ending is what it wrote before it ended; false if it was killed before it could.
+func (f *firstProcess) ending() (end ending, told bool) {
+	buf := (*[endingBytes]byte)(unsafe.Pointer(&end))[:]
+	n, err := readFull(f.result, buf)
+	return end, err == nil && n == len(buf)
 }
 
 func needOf(o *order) string {
@@ -226,7 +226,11 @@ func needOf(o *order) string {
 	return fmt.Sprintf("isolate (%s)", o.level)
 }
 
-func explainShim(cmd *command, answer *toldError) *StartError {
+func explainShim(cmd *command, err error) *StartError {
+	answer := &answerError{}
+	if !errors.As(err, &answer) {
+		return startErrorf(needOf(cmd.order), "%w", err)
+	}
 	switch answer.step {
 	case stepExecute:
 		if answer.errno == unix.ENOENT && executable(cmd.path) == nil && !isScript(cmd.path) {
@@ -236,8 +240,13 @@ func explainShim(cmd *command, answer *toldError) *StartError {
 	case stepEnter:
 		return startErrorf(fmt.Sprintf("enter directory %q", cmd.order.dir), "%w", answer.errno)
 	}
-	if answer.errno == unix.EAGAIN && strings.HasPrefix(answer.step, "fork") {
-		return explain(cmd, answer.errno)
+	if answer.step == stepFork {
+		switch answer.errno {
+		case unix.EAGAIN, unix.ENOMEM:
+			return explain(cmd, answer.errno)
+		case unix.EPERM, unix.ENOSPC, unix.EINVAL:
+			return startErrorf(needOf(cmd.order), "%w", plainError{fmt.Sprintf("this host does not let the runner make namespaces (%v)", answer.errno), answer.errno})
+		}
 	}
 	return startErrorf(needOf(cmd.order), "%w", answer)
 }
@@ -251,4 +260,16 @@ func isScript(path string) bool {
 	var head [2]byte
 	n, _ := file.Read(head[:])
 	return n == 2 && string(head[:]) == "#!"
+}
+
+// rlimitList is an order's form of limits.
+func rlimitList(limits []Rlimit) (list []int64, err error) {
+	for _, one := range limits {
+		number, known := rlimitNumbers[one.Resource]
+		if !known {
+			return nil, fmt.Errorf("unknown resource %q", one.Resource)
+		}
+		list = append(list, int64(number), int64(min(one.Max, 1<<62)))
+	}
+	return list, nil
 }

@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,13 +34,13 @@ func landlockVersion() int {
 	return int(version)
 }
 
-// newRuleset makes the rules of a strict run.
-func newRuleset(writable []string) (fd int, err error) {
+// addRuleset adds the steps that make a strict run's rules, and returns where their number is saved.
+func (s *steps) addRuleset(writable []string) (ruleset *uintptr, err error) {
 	version := landlockVersion()
 	if version == 0 {
-		return -1, errors.New("landlock is not there, or not turned on")
+		return nil, errors.New("landlock is not there, or not turned on")
 	}
-	attr, size := landlockAttr{fs: landlockFirst}, uintptr(8)
+	attr, size := &landlockAttr{fs: landlockFirst}, 8
 	if version >= 2 {
 		attr.fs |= landlockRefer
 	}
@@ -51,50 +51,30 @@ func newRuleset(writable []string) (fd int, err error) {
 		attr.fs |= landlockIoctl
 	}
 	if version >= 6 {
-		size, attr.scoped = 24, landlockScopes
+		size, attr.scoped = int(unsafe.Sizeof(*attr)), landlockScopes
 	}
-	made, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
-	if errno != 0 {
-		return -1, fmt.Errorf("landlock: %w", errno)
-	}
-	fd = int(made)
-	rules := map[string]uint64{"/": landlockReading, "/dev": landlockReading | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | landlockIoctl | landlockTrunc,
-		"/proc": landlockReading | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | landlockTrunc}
+	s.keep = append(s.keep, attr)
+	ruleset = new(uintptr)
+	s.add("landlock", unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(attr)), size, 0).save = ruleset
+	s.allowBelow(ruleset, "/", landlockReading)
+	s.allowBelow(ruleset, "/dev", (landlockReading|unix.LANDLOCK_ACCESS_FS_WRITE_FILE|landlockIoctl|landlockTrunc)&attr.fs)
+	s.allowBelow(ruleset, "/proc", (landlockReading|unix.LANDLOCK_ACCESS_FS_WRITE_FILE|landlockTrunc)&attr.fs)
 	for _, path := range writable {
-		rules[path] = attr.fs
-	}
-	for path, rights := range rules {
-		if err := allowBelow(fd, path, rights&attr.fs); err != nil {
-			unix.Close(fd)
-			return -1, err
+		info, err := os.Stat(path)
+		switch {
+		case err != nil: // a cover's place that this host does not have
+		case info.IsDir():
+			s.allowBelow(ruleset, path, attr.fs)
+		default:
+			s.allowBelow(ruleset, path, landlockOnFile&attr.fs)
 		}
 	}
-	return fd, nil
+	return ruleset, nil
 }
 
-func allowBelow(ruleset int, path string, rights uint64) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("landlock: open %s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return fmt.Errorf("landlock: stat %s: %w", path, err)
-	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFDIR {
-		rights &= landlockOnFile
-	}
-	// The kernel's struct is packed: 8 bytes of rights, 4 of descriptor.
-	var rule [12]byte
-	*(*uint64)(unsafe.Pointer(&rule[0])) = rights
-	*(*int32)(unsafe.Pointer(&rule[8])) = int32(fd)
-	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
-	if errno != 0 {
-		return fmt.Errorf("landlock: allow %s: %w", path, errno)
-	}
-	return nil
+func (s *steps) allowBelow(ruleset *uintptr, path string, rights uint64) {
+	rule := &[2]uint64{rights} // the kernel's struct: 8 bytes of rights, 4 of descriptor
+	s.keep = append(s.keep, rule)
+	s.add("landlock: open "+path, unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_PATH|unix.O_CLOEXEC, 0).save = (*uintptr)(unsafe.Pointer(&rule[1]))
+	s.add("landlock: allow "+path, unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(rule)), 0)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// order is what a shim is told to do. It comes with descriptors: standard input, output and error, and the leaf if hasLeaf.
+// order is what a shim is told to do. It comes with descriptors: standard input, output and error, a pipe for how it ended, and the leaf if hasLeaf.
 //
 // It is written as lengths and bytes by hand: it is read by a program that should start at once.
 type order struct {
@@ -28,6 +28,9 @@ type order struct {
 	tmpBytes     int64    // size of /tmp and its like; 0 means the kernel's default
 	rlimits      []int64  // resource and value in turn
 }
+
+// orderFDs is how many descriptors come with an order without a leaf.
+const orderFDs = 4
 
 // maxOrderBytes bounds what a shim reads: arguments and environment together are bounded by the kernel to less.
 const maxOrderBytes = 16 << 20

@@ -64,7 +64,7 @@ func (m *pump) untilEnded(quiet func()) error {
 		}
 		ended := false
 		for _, event := range events {
-			if event.Fd == eventEnded || event.Fd == eventTold {
+			if event.Fd == eventEnded {
 				ended = true
 			} else {
 				m.read(int(event.Fd))

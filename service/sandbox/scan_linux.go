@@ -29,7 +29,7 @@ func (p *Process) found(links map[string]bool) ([]proc, error) {
 	for _, one := range all.procs {
 		switch {
 		case one.dead() || one.startTicks < p.tree.startTicks:
-		case one.pid == p.pid && p.tree.shim != nil: // what it starts is the run's, but not the shim
+		case one.pid == p.pid && p.tree.first != nil: // it ends by itself when the others have
 		case one.pid == p.pid, one.pgrp == p.pid, one.session == p.pid:
 			members, in[one.pid] = append(members, one), true
 		case others[one.session]:

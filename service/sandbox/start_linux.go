@@ -54,7 +54,7 @@ func (h *Host) spawn(cmd *command) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.watchAll(); err != nil {
+	if err := p.tree.watch.add(p.pipes[0], p.pipes[1], p.tree.pidfd); err != nil {
 		p.killTree()
 		p.end()
 		p.retire()
@@ -104,15 +104,6 @@ func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
 	return nil
 }
 
-// watchAll puts what Pump waits for in the epoll set. A plain shim stays when its process has ended, and says so on its socket.
-func (p *Process) watchAll() error {
-	fds := []int{p.pipes[0], p.pipes[1], p.tree.pidfd}
-	if p.tree.shim != nil && p.tree.shim.kind == kindPlain {
-		fds = append(fds, p.tree.shim.sock)
-	}
-	return p.tree.watch.add(fds...)
-}
-
 // openLeaf makes and opens the run's leaf, if there are cgroups, and sets its limits.
 func (p *Process) openLeaf(limits Limits) (fd int, err error) {
 	h := p.host
@@ -140,9 +131,9 @@ func (p *Process) openLeaf(limits Limits) (fd int, err error) {
 // undoStart gives back everything that a started process holds but the process.
 func (p *Process) undoStart() {
 	closeFDs(p.pipes[0], p.pipes[1], p.tree.pidfd)
-	if p.tree.shim != nil {
-		closeFDs(p.tree.shim.sock)
-		p.tree.shim = nil
+	if p.tree.first != nil {
+		unix.Close(p.tree.first.result)
+		p.tree.first = nil
 	}
 	p.pipes, p.tree.pidfd = [2]int{-1, -1}, -1
 	if p.tree.watch != nil {

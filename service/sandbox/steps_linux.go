@@ -8,15 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// step is one system call that the forked child makes before it executes the program. It is all prepared before the fork: a fork of a Go program has one thread and no
-// runtime, so the child may do nothing but make system calls.
+// step is one system call that a forked child makes. It is all prepared before the fork: a fork of a Go program has one thread and no runtime, so it may do nothing but make system
+// calls, from a function that needs no more stack. That is worth it, because the runtime of a fresh Go program takes longer to start than all else that an isolated run needs.
 type step struct {
 	number uintptr
 	args   [6]uintptr
+	load   [6]*uintptr   // arguments that are results of earlier steps
+	save   *uintptr      // where the result goes, if it is wanted
 	may    syscall.Errno // this failure is none
 }
 
-// steps are the child's way from fork to exec, and what each is called. Memory that arguments point to is kept by keep.
+// steps are a child's way, and what each step is called. Memory that arguments point to is kept by keep.
 type steps struct {
 	list  []step
 	names []string
@@ -32,37 +34,37 @@ type stepError struct {
 func (e *stepError) Error() string { return e.step + ": " + e.errno.Error() }
 func (e *stepError) Unwrap() error { return e.errno }
 
-func (s *steps) add(name string, number uintptr, args ...uintptr) {
+// add adds a step. An argument is a uintptr, or a *uintptr that an earlier step saved its result in.
+func (s *steps) add(name string, number uintptr, args ...any) *step {
 	one := step{number: number}
-	copy(one.args[:], args)
-	s.list, s.names = append(s.list, one), append(s.names, name)
-}
-
-// mayFail lets the last step fail in one way.
-func (s *steps) mayFail(errno syscall.Errno) { s.list[len(s.list)-1].may = errno }
-
-// text is a C string that stays where it is.
-func (s *steps) text(text string) (uintptr, error) {
-	p, err := unix.BytePtrFromString(text)
-	if err != nil {
-		return 0, err
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case uintptr:
+			one.args[i] = arg
+		case int:
+			one.args[i] = uintptr(arg)
+		case *uintptr:
+			one.load[i] = arg
+		case string:
+			p := append([]byte(arg), 0)
+			s.keep = append(s.keep, p)
+			one.args[i] = uintptr(unsafe.Pointer(&p[0]))
+		default:
+			panic("sandbox: a step's argument is of a kind that the kernel does not take")
+		}
 	}
-	s.keep = append(s.keep, p)
-	return uintptr(unsafe.Pointer(p)), nil
+	s.list, s.names = append(s.list, one), append(s.names, name)
+	return &s.list[len(s.list)-1]
 }
 
 // texts is a list of C strings that ends in a nil.
-func (s *steps) texts(list []string) (uintptr, error) {
+func (s *steps) texts(list []string) uintptr {
 	pointers := make([]*byte, len(list)+1)
 	for i, text := range list {
-		p, err := unix.BytePtrFromString(text)
-		if err != nil {
-			return 0, err
-		}
-		pointers[i] = p
+		pointers[i] = &append([]byte(text), 0)[0]
 	}
 	s.keep = append(s.keep, pointers)
-	return uintptr(unsafe.Pointer(&pointers[0])), nil
+	return uintptr(unsafe.Pointer(&pointers[0]))
 }
 
 // cloneArgs is the kernel's struct clone_args.
@@ -72,41 +74,167 @@ type cloneArgs struct {
 
 const cloneIntoCgroup = 0x2_0000_0000
 
-// failure is what the child tells about the step that failed.
-type failure struct{ index, errno int64 }
+// plan is one fork, or two: the first child goes the first steps; if there are second ones, it makes another child that goes those, and stays to reap whatever ends in its namespace, until the
+// second child does; then it writes so to a pipe and ends, and with it the namespace.
+type plan struct {
+	outer, inner cloneArgs
+	first        *steps
+	second       *steps // or nil: then the first steps end in exec
+	result       int    // where the first child writes how the second ended
 
-// fork makes a child that goes the steps, in the leaf if there is one (leaf ≥ 0), and returns when it has executed the program, or a *stepError. The calling goroutine
-// must be locked to its thread, because what the thread is (its capabilities, its filters) the child is.
-func (s *steps) fork(leaf int) (pid int, err error) {
+	// What the kernel writes to, and what is written.
+	pidfd  int32
+	report int
+	failed failure
+	status int32
+	usage  unix.Rusage
+	end    ending
+}
+
+// failure is what a child tells about the step that failed; second is 1 for those of the second child, whose fork is its step -1.
+type failure struct{ second, index, errno int64 }
+
+// ending is how the second child ended.
+type ending struct{ status, userNanos, systemNanos, peakKB int64 }
+
+const endingBytes = int(unsafe.Sizeof(ending{}))
+
+// run forks, and returns when the program is executed, or with a *stepError if it could not be. Either way there may be a child, with its pidfd. The first child is a child of this process's
+// parent.
+func (p *plan) run() (pid, pidfd int, err error) {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-		return 0, err
+		return 0, -1, err
 	}
 	defer unix.Close(ends[0])
-	args := cloneArgs{exitSignal: uint64(unix.SIGCHLD)}
-	if leaf >= 0 {
-		args.flags, args.cgroup = cloneIntoCgroup, uint64(leaf)
-	}
-	var all, old [1]uint64
-	all[0] = ^uint64(0)
-	// No signal may find the child while it has the parent's handlers: they are the Go runtime's.
+	p.report = ends[1]
+	p.outer.flags |= unix.CLONE_PARENT | unix.CLONE_PIDFD
+	p.outer.pidfd = uint64(uintptr(unsafe.Pointer(&p.pidfd)))
+	p.inner.exitSignal = uint64(unix.SIGCHLD)
+	all, old := ^uint64(0), uint64(0)
+	// No signal may find a child while it has this process's handlers: they are the Go runtime's. Those of the first child stay blocked for good.
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	child, errno := forkSteps(&args, &s.list[0], len(s.list), ends[1])
+	child, errno := p.fork()
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	unix.Close(ends[1])
 	if errno != 0 {
-		return 0, &stepError{"fork", errno}
+		return 0, -1, &stepError{stepFork, errno}
 	}
 	var failed failure
 	told := (*[unsafe.Sizeof(failed)]byte)(unsafe.Pointer(&failed))[:]
 	n, err := readFull(ends[0], told)
 	switch {
 	case n == 0 && err == nil:
-		return int(child), nil
-	case n != len(told) || failed.index < 0 || failed.index >= int64(len(s.names)):
-		return 0, errors.New("the child ended before it could execute the program")
+		return int(child), int(p.pidfd), nil
+	case n != len(told):
+		return int(child), int(p.pidfd), errors.New("the child ended before it could execute the program")
 	}
-	return 0, &stepError{s.names[failed.index], syscall.Errno(failed.errno)}
+	return int(child), int(p.pidfd), &stepError{p.nameOf(failed), syscall.Errno(failed.errno)}
+}
+
+const stepFork = "fork"
+
+func (p *plan) nameOf(f failure) string {
+	names := p.first.names
+	if f.second != 0 {
+		names = p.second.names
+	}
+	if f.index < 0 || f.index >= int64(len(names)) {
+		return stepFork
+	}
+	return names[f.index]
+}
+
+// fork forks. The child comes out of the same system call, with a copy of everything, and never returns.
+//
+//go:norace
+//go:nosplit
+//go:noinline
+func (p *plan) fork() (pid uintptr, errno syscall.Errno) {
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.outer)), unsafe.Sizeof(p.outer), 0)
+	if errno != 0 || pid != 0 {
+		return pid, errno
+	}
+	p.walk(p.first, 0)
+	if p.second == nil {
+		p.exit()
+	}
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.inner)), unsafe.Sizeof(p.inner), 0)
+	if errno != 0 {
+		p.fail(1, -1, errno)
+	}
+	if pid == 0 {
+		p.walk(p.second, 1)
+		p.exit()
+	}
+	p.reap(pid)
+	return 0, 0
+}
+
+// walk goes the steps, or ends the process.
+//
+//go:norace
+//go:nosplit
+func (p *plan) walk(s *steps, second int64) {
+	for i := 0; i < len(s.list); i++ {
+		one := &s.list[i]
+		for k := 0; k < len(one.load); k++ {
+			if one.load[k] != nil {
+				one.args[k] = *one.load[k]
+			}
+		}
+		result, _, errno := syscall.RawSyscall6(one.number, one.args[0], one.args[1], one.args[2], one.args[3], one.args[4], one.args[5])
+		if errno != 0 && errno != one.may {
+			p.fail(second, int64(i), errno)
+		}
+		if one.save != nil {
+			*one.save = result
+		}
+	}
+}
+
+//go:norace
+//go:nosplit
+func (p *plan) fail(second, index int64, errno syscall.Errno) {
+	p.failed.second, p.failed.index, p.failed.errno = second, index, int64(errno)
+	syscall.RawSyscall(unix.SYS_WRITE, uintptr(p.report), uintptr(unsafe.Pointer(&p.failed)), unsafe.Sizeof(p.failed))
+	p.exit()
+}
+
+//go:norace
+//go:nosplit
+func (p *plan) exit() {
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
+	}
+}
+
+// reap is the life of a namespace's first process.
+//
+//go:norace
+//go:nosplit
+func (p *plan) reap(child uintptr) {
+	// It holds nothing of the run's but that pipe.
+	syscall.RawSyscall(unix.SYS_DUP3, uintptr(p.result), 0, 0)
+	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 1, uintptr(^uint32(0)), 0)
+	for {
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&p.status)), 0, 0, 0, 0)
+		if errno != 0 && errno != unix.EINTR {
+			p.exit()
+		}
+		if errno == 0 && pid == child {
+			break
+		}
+	}
+	syscall.RawSyscall(unix.SYS_GETRUSAGE, ^uintptr(0), uintptr(unsafe.Pointer(&p.usage)), 0) // RUSAGE_CHILDREN
+	p.end.status = int64(p.status)
+	p.end.userNanos = int64(p.usage.Utime.Sec)*1e9 + int64(p.usage.Utime.Usec)*1e3
+	p.end.systemNanos = int64(p.usage.Stime.Sec)*1e9 + int64(p.usage.Stime.Usec)*1e3
+	p.end.peakKB = int64(p.usage.Maxrss)
+	syscall.RawSyscall(unix.SYS_WRITE, 0, uintptr(unsafe.Pointer(&p.end)), unsafe.Sizeof(p.end))
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
 }
 
 // readFull reads until buf is full or the end.
@@ -122,28 +250,4 @@ func readFull(fd int, buf []byte) (n int, err error) {
 		n += got
 	}
 	return n, nil
-}
-
-// forkSteps forks. The child comes out of the same system call, with a copy of everything, and never returns.
-//
-//go:norace
-//go:nosplit
-//go:noinline
-func forkSteps(args *cloneArgs, first *step, count, report int) (pid uintptr, errno syscall.Errno) {
-	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
-	if errno != 0 || pid != 0 {
-		return pid, errno
-	}
-	for i := 0; i < count; i++ {
-		one := (*step)(unsafe.Add(unsafe.Pointer(first), uintptr(i)*unsafe.Sizeof(*first)))
-		_, _, errno = syscall.RawSyscall6(one.number, one.args[0], one.args[1], one.args[2], one.args[3], one.args[4], one.args[5])
-		if errno != 0 && errno != one.may {
-			failed := failure{int64(i), int64(errno)}
-			syscall.RawSyscall(unix.SYS_WRITE, uintptr(report), uintptr(unsafe.Pointer(&failed)), unsafe.Sizeof(failed))
-			break
-		}
-	}
-	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
-	}
 }

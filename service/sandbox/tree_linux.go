@@ -40,8 +40,8 @@ func (p *Process) killTree() {
 	}
 }
 
-// holdsNamespace says that the shim is the first process of the run's PID namespace: nothing in there outlives it.
-func (p *Process) holdsNamespace() bool { return p.tree.shim != nil && p.tree.shim.kind != kindPlain }
+// holdsNamespace says that the run's number is that of the first process of its PID namespace: nothing in there outlives it.
+func (p *Process) holdsNamespace() bool { return p.tree.first != nil }
 
 // end kills what the main process left behind and waits until it is gone. A leaf that is empty already, as most are, stays so, and is removed beside what follows.
 func (p *Process) end() {
@@ -91,20 +91,16 @@ func (p *Process) reap() (Status, error) {
 
 // wait takes the status of the main process, which has ended or was killed.
 func (p *Process) wait() (Status, error) {
-	if p.tree.shim == nil {
-		return p.waitPID()
+	status, err := p.waitPID()
+	if err != nil || p.tree.first == nil {
+		return status, err
 	}
-	t, err := p.tree.shim.hear()
-	unix.Close(p.tree.shim.sock) // lets a plain shim go
-	p.tree.shim.sock = -1
-	if _, waitErr := p.waitPID(); waitErr != nil {
-		return Status{ExitCode: -1}, waitErr
-	}
-	if err != nil || t.kind != toldEnded { // it was killed with all that it held
+	end, told := p.tree.first.ending()
+	if !told { // it was killed with all that it held
 		return Status{ExitCode: -1, Signal: unix.SIGKILL}, nil
 	}
-	status := statusOf(unix.WaitStatus(t.status), unix.Rusage{})
-	status.CPUUser, status.CPUSystem, status.PeakMemoryBytes = time.Duration(t.userNanos), time.Duration(t.systemNanos), t.peakKB<<10
+	status = statusOf(unix.WaitStatus(end.status), unix.Rusage{})
+	status.CPUUser, status.CPUSystem, status.PeakMemoryBytes = time.Duration(end.userNanos), time.Duration(end.systemNanos), end.peakKB<<10
 	return status, nil
 }
 

@@ -108,6 +108,9 @@ func TestEndOfMainEndsTheTree(t *testing.T) {
 					if took := time.Since(began); took > 2*time.Second {
 						t.Errorf("it took %v", took)
 					}
+					if way == byGroup { // killed, but not waited for
+						until(t, "killed processes to be gone", time.Second, func() bool { return len(sandbox.HasCmdline(t, n)) == 0 })
+					}
 					if left := sandbox.HasCmdline(t, n); len(left) > 0 {
 						t.Errorf("left alive: %v", left)
 						killAll(left)

@@ -14,14 +14,11 @@ type watch struct {
 	fd     int // owned by file
 	file   *os.File
 	raw    syscall.RawConn
-	events [4]unix.EpollEvent
+	events [3]unix.EpollEvent
 }
 
 // What an event is of: the two pipes are their stream's number.
-const (
-	eventEnded = 2
-	eventTold  = 3
-)
+const eventEnded = 2
 
 func newWatch() (*watch, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
