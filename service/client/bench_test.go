@@ -52,5 +52,15 @@ func BenchmarkTrue(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+		b.Run("16", func(b *testing.B) {
+			b.SetParallelism(8)
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					if _, err := c.Run(b.Context(), client.Target{}, task, nil, func(lines.Record) error { return nil }); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	})
 }
