@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service"
 )
 
 // A caller is a client with nothing of ours: a connection, and JSON.
@@ -250,4 +254,41 @@ func mark() string {
 var marks struct {
 	sync.Mutex
 	n int
+}
+
+// benchFleet is a runner and a client, without a word.
+type benchFleet struct {
+	b  *testing.B
+	nc *nats.Conn
+}
+
+func newBenchFleet(b *testing.B) *benchFleet {
+	b.Helper()
+	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = server.Close() })
+	connect := func() *nats.Conn {
+		nc, err := server.Connect()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(nc.Close)
+		return nc
+	}
+	s, err := service.Start(b.Context(), connect(), service.Config{Name: "a", DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(s.Close)
+	return &benchFleet{b, connect()}
+}
+
+func (f *benchFleet) request(subject, body string) *nats.Msg {
+	msg, err := f.nc.Request(subject, []byte(body), patience)
+	if err != nil || msg.Header.Get("Nats-Service-Error-Code") != "" {
+		f.b.Fatalf("%s: %v %v", subject, err, msg)
+	}
+	return msg
 }
