@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/sandbox"
@@ -24,18 +26,33 @@ type plan struct {
 }
 
 func planOf(t *pb.Task) (p plan, err error) {
-	var errs [4]error
+	var errs [6]error
 	p.params, errs[0] = pb.Environ(t.GetParams())
 	p.timeout, errs[1] = pb.Duration("spec.task.timeout", t.GetTimeout(), 0)
 	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), pb.DefaultGrace)
 	p.expires, errs[3] = pb.Duration("spec.task.expires", t.GetExpires(), 0)
+	wall, err := pb.Duration("spec.task.limits.wallTime", t.GetLimits().GetWallTime(), 0)
+	errs[4] = err
+	p.outputBytes, errs[5] = sizeOf(t.GetLimits().GetOutputBytes())
 	if err := errors.Join(errs[:]...); err != nil {
 		return plan{}, err
+	}
+	if wall > 0 && (p.timeout == 0 || wall < p.timeout) {
+		p.timeout = wall
 	}
 	if t.GetFile() != nil && t.GetLanguage() == nil {
 		p.script, err = t.GetFile().Script()
 	}
 	return p, err
+}
+
+// sizeOf reads a limit that is bytes as a number, or a string such as "64M";
+// 0 stands for none. The service has refused what is neither.
+func sizeOf(v *structpb.Value) (int64, error) {
+	if s := v.GetStringValue(); s != "" {
+		return sandbox.ParseBytes(s)
+	}
+	return int64(v.GetNumberValue()), nil
 }
 
 // begin starts the process. cleanUp is never nil.
