@@ -119,3 +119,27 @@ func TestMaxBytes(t *testing.T) {
 		t.Errorf("the record is %v, EOF %+v", record, got.end.End)
 	}
 }
+
+// Output above limits.outputBytes ends the run; what is below is kept.
+func TestOutputLimit(t *testing.T) {
+	f := newFleet(t)
+	f.start(service.Config{})
+	for _, limit := range []string{`1000`, `"1000"`} {
+		got := f.run(`{"argv":["bash","-c","while :; do echo 123456789; done"],"limits":{"outputBytes":` + limit + `}}`)
+		if want := strings.Repeat("123456789\n", 100); got.stdout != want {
+			t.Errorf("%s: got %d bytes", limit, len(got.stdout))
+		}
+		if got.end.State != "COMPLETE" || got.end.Reason != "output-limit" {
+			t.Errorf("%s: got %+v", limit, got.end.End)
+		}
+		if record := f.record(got.id); record["reason"] != "output-limit" || record["bytes"] != 1000.0 {
+			t.Errorf("%s: the record is %v", limit, record)
+		}
+	}
+	if got := f.run(`{"argv":["bash","-c","printf 1234567890"],"limits":{"outputBytes":10}}`); got.end.Reason != "exit" {
+		t.Errorf("exactly the limit: got %+v", got.end.End)
+	}
+	for _, bad := range []string{`"lots"`, `-1`, `1.5`, `true`, `{}`} {
+		f.refused(400, "limits.outputBytes", "runner.task.any", `{"kind":"runner","spec":{"task":{"commands":["true"],"limits":{"outputBytes":`+bad+`}}}}`)
+	}
+}
