@@ -89,7 +89,7 @@ func (b *bucket) get(ctx context.Context, key string) (entry, error) {
 // getLeader reads a key from the stream's leader: what it says is what a
 // compare-and-set is compared with.
 func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]string{"last_by_subj": b.subject + key})
 	if err != nil {

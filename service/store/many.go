@@ -155,7 +155,7 @@ func (b *bucket) directGet(ctx context.Context, request any, each func(*nats.Msg
 	if err := b.nc.PublishRequest(b.api+"DIRECT.GET."+b.name, inbox, body); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errNoAnswer)
 	defer cancel()
 	for {
 		var m *nats.Msg

@@ -11,9 +11,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// attemptTimeout is how long one write or read of the leader waits for its
-// answer before it is sent again.
-const attemptTimeout = 5 * time.Second
+const (
+	// answerTimeout is how long one write, or one read of the leader, waits for
+	// its answer before it is sent again: short, as a reconnect loses answers,
+	// and as it does no harm to ask twice.
+	answerTimeout = 1500 * time.Millisecond
+	// requestTimeout is the same for what takes the server longer.
+	requestTimeout = 5 * time.Second
+)
 
 // write is what put does.
 type write struct {
@@ -74,7 +79,7 @@ func (b *bucket) put(ctx context.Context, w write) (uint64, error) {
 
 // attempt publishes raw, not by the KV's Update: that can't give a TTL.
 func (b *bucket) attempt(ctx context.Context, w write) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	options := []jetstream.PublishOpt{
 		jetstream.WithExpectLastSequencePerSubject(w.expect),

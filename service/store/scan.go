@@ -40,7 +40,7 @@ func (b *bucket) scan(ctx context.Context, from uint64, each func(entry)) (err e
 	}
 	info := consumer.CachedInfo()
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
 		_ = b.stream.DeleteConsumer(ctx, info.Name) // else it goes after scanOrphan
 	}()

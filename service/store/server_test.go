@@ -104,37 +104,50 @@ func TestServerAway(t *testing.T) {
 // TestAckIsLost: a write that was stored but whose answer was lost is told from
 // one that somebody else made.
 func TestAckIsLost(t *testing.T) {
-	srv := server(t)
-	s, other := open(t, srv, Config{}), open(t, srv, Config{})
-	// Break the connection as often as it comes back, while writes are going on.
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(3 * time.Millisecond):
-				_ = s.runs.nc.ForceReconnect()
-			}
-		}
-	})
-	for i := range 60 {
-		run := newRun(name(i), pb.State_PENDING)
-		rev := create(t, s, run)
-		if _, err := other.Create(t.Context(), newRun(name(i), pb.State_PENDING)); !errors.Is(err, ErrExists) {
-			t.Fatalf("got %v, want ErrExists", err)
-		}
-		rev = move(t, s, run, rev, pb.State_RUNNING)
-		move(t, s, run, rev, pb.State_COMPLETE)
-		got, _, err := other.Get(t.Context(), run.Id)
+	srv := plain(t, &natsserver.Options{StoreDir: t.TempDir(), Port: -1})
+	line := newDeafLine(t, srv.Addr().String())
+	stores := make([]*Store, 2)
+	for i, url := range []string{"nats://" + line.Addr().String(), srv.ClientURL()} {
+		js, err := jetstream.New(dial(t, url))
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, got, run)
+		stores[i] = openOn(t, js, Config{})
 	}
-	close(stop)
-	wg.Wait()
+	s, other := stores[0], stores[1]
+	// unheard does a write whose answer is lost after it was stored.
+	unheard := func(write func() error, stored func() bool) error {
+		line.deaf.Store(true)
+		done := make(chan error, 1)
+		go func() { done <- write() }()
+		eventually(t, 10*time.Second, "it is stored", stored)
+		line.cut()
+		return <-done
+	}
+	is := func(state pb.State) func() bool {
+		return func() bool {
+			got, _, err := other.Get(t.Context(), "a")
+			return err == nil && got.State == state
+		}
+	}
+	run := newRun("a", pb.State_RUNNING)
+	ctx := within(t, 60*time.Second)
+	var rev uint64
+	if err := unheard(func() (err error) { rev, err = s.Create(ctx, run); return err }, is(pb.State_RUNNING)); err != nil {
+		t.Fatalf("the claim: %v", err)
+	}
+	if _, err := other.Create(ctx, newRun("a", pb.State_RUNNING)); !errors.Is(err, ErrExists) {
+		t.Errorf("somebody else's claim: got %v, want ErrExists", err)
+	}
+	run.State = pb.State_COMPLETE
+	if err := unheard(func() (err error) { _, err = s.Update(ctx, run, rev); return err }, is(pb.State_COMPLETE)); err != nil {
+		t.Fatalf("the end: %v", err)
+	}
+	got, _, err := other.Get(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, got, run)
 }
 
 // TestDomain: everything works through a domain's prefix.

@@ -87,7 +87,7 @@ func (b *bucket) openWatch(ctx context.Context, keys []string, since uint64) (je
 	}
 	for try := 1; ; try++ {
 		life, cancel := context.WithCancel(ctx)
-		timeout := time.AfterFunc(attemptTimeout, cancel)
+		timeout := time.AfterFunc(requestTimeout, cancel)
 		w, err := b.kv.WatchFiltered(life, slices.Clone(keys), options...)
 		if inTime := timeout.Stop(); err == nil && inTime {
 			return w, cancel, nil
