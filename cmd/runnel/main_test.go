@@ -38,7 +38,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serveInScript,
 			"stop":    stopInScript,
+			"signal":  signalInScript,
 			"exits":   exitsWith,
+			"until":   untilInScript,
 			"untouch": untouched,
 			"mode":    fileMode,
 		},
@@ -100,6 +102,29 @@ func stopInScript(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(s.cmd.Wait())
 	if took := time.Since(began); took > time.Second {
 		ts.Fatalf("runnel serve took %v to end, want less than a second", took)
+	}
+}
+
+// signalInScript sends the server a signal: signal HUP. After KILL it is gone.
+func signalInScript(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value("served").(*served)
+	ts.Check(s.cmd.Process.Signal(syscall.Signal(signalNumber("SIG" + args[0]))))
+	if args[0] == "KILL" {
+		s.cmd.Wait()
+	}
+}
+
+// untilInScript runs a program until its standard output has a text: until
+// env=test runnel ls.
+func untilInScript(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q never said %q", args[1:], args[0])
+		}
 	}
 }
 

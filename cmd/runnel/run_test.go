@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,9 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
 )
 
 // runnel runs a command line in this process and returns what it printed.
@@ -221,5 +224,76 @@ func TestClosedPipeEndsTheRun(t *testing.T) {
 	out.(io.Closer).Close()
 	if got, want := exitCode(t, cmd.Wait()), 128+int(syscall.SIGPIPE); got != want {
 		t.Errorf("got code %d, want %d", got, want)
+	}
+}
+
+// The sum of a fan-out as people read it: names with the numbers, bad news last.
+func TestSummaryOfAFanOut(t *testing.T) {
+	result := &client.AllResult{Outcomes: map[string]client.Outcome{}}
+	ended := func(runner string, end *lines.End) {
+		result.Outcomes[runner] = client.Outcome{Log: logs.FollowResult{End: end}}
+	}
+	ended("web1", &lines.End{State: "COMPLETE"})
+	ended("web2", &lines.End{State: "COMPLETE"})
+	ended("db1", &lines.End{State: "COMPLETE", ExitCode: 127})
+	result.Missing = []string{"web3"}
+	var out bytes.Buffer
+	r := &runCommand{app: newApp(stdio{nil, io.Discard, &out})}
+	r.conn.timeout = 5 * time.Second
+	err := r.sumUp(result, 4)
+	if want := "4 runners: 2 ok, 1 failed (db1: exit 127), 1 missing (web3)"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := report(err, io.Discard); got != 125 {
+		t.Errorf("got code %d, want 125", got)
+	}
+	if want := "web3  no answer in 5s\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	result.Missing = nil
+	if got := report(r.sumUp(result, 4), io.Discard); got != 1 {
+		t.Errorf("with one that failed: got code %d, want 1", got)
+	}
+	delete(result.Outcomes, "db1")
+	if err := r.sumUp(result, 4); err != nil {
+		t.Errorf("with none that failed: got %v", err)
+	}
+}
+
+// Lines of many runners don't mix, whatever comes first.
+func TestLinesOfManyRunnersStayWhole(t *testing.T) {
+	var out, errOut bytes.Buffer
+	a := newApp(stdio{nil, &out, &errOut})
+	all := &showAll{show: newShow(a, false, false), rests: map[string]*[2][]byte{}, width: 4}
+	all.record("web1", lines.Record{Text: []byte("half "), Open: true})
+	all.record("db1", lines.Record{Text: []byte("whole")})
+	all.record("web1", lines.Record{Stream: lines.Stderr, Text: []byte("error")})
+	all.record("web1", lines.Record{Text: []byte("and half")})
+	all.record("db1", lines.Record{Text: []byte("rest"), Open: true})
+	all.record("db1", lines.Record{End: &lines.End{}})
+	all.end("db1")
+	if err := all.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "db1   whole\nweb1  half and half\ndb1   rest\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got, want := errOut.String(), "web1  error\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestServeOnABusyPort(t *testing.T) {
+	newHome(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	_, _, err = runnel(t, "serve", "--listen", address)
+	want := "cannot listen on " + address + ": address already in use; another runnel serve or nats-server holds it: use --listen, or --server to use that one"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
