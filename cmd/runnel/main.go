@@ -24,12 +24,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // exitOwn is the exit code of Runnel's own errors.
 const exitOwn = 125
 
 func main() {
+	// What a shell or a service manager left open is not the tasks' to have.
+	if err := sandbox.HideDescriptors(); err != nil {
+		os.Exit(report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))
+	}
 	err := run(context.Background(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
 	os.Exit(report(err, os.Stderr))
 }
