@@ -18,6 +18,9 @@ const (
 	pullBatch = 1024
 	// scanIdle is how long a scan waits for a message before it gives up.
 	scanIdle = 5 * time.Second
+	// scanLaps bounds how often a scan looks for what came meanwhile: revisions at
+	// the end of the bucket may have been removed, and never come.
+	scanLaps = 4
 	// scanOrphan is when the server removes the consumer of a scan whose process
 	// has died.
 	scanOrphan = 30 * time.Second
@@ -44,17 +47,31 @@ func (b *bucket) scan(ctx context.Context, from uint64, each func(entry)) (err e
 		defer cancel()
 		_ = b.stream.DeleteConsumer(ctx, info.Name) // else it goes after scanOrphan
 	}()
-	if info.NumPending == 0 {
-		return nil
+	// A record that is written again while it is read over moves to the end. For
+	// a moment the server counts neither its old place nor its new one, so that
+	// the end that a consumer tells of is not to be trusted alone.
+	laps := 0
+	isEnd := func(last uint64) (bool, error) {
+		now, err := b.stream.Info(ctx)
+		if err != nil {
+			return false, err
+		}
+		laps++
+		return laps == scanLaps || now.State.Msgs == 0 || now.State.LastSeq <= last, nil
 	}
-	if err := b.pull(ctx, info.Name, each); err != nil {
+	if info.NumPending == 0 {
+		if end, err := isEnd(max(from, 1) - 1); err != nil || end {
+			return err
+		}
+	}
+	if err := b.pull(ctx, info.Name, each, isEnd); err != nil {
 		return fmt.Errorf("cannot scan bucket %s: %w", b.kv.Bucket(), err)
 	}
 	return nil
 }
 
-// pull reads what a consumer has, to its end.
-func (b *bucket) pull(ctx context.Context, consumer string, each func(entry)) error {
+// pull reads what a consumer has, until isEnd says so of the last revision.
+func (b *bucket) pull(ctx context.Context, consumer string, each func(entry), isEnd func(last uint64) (bool, error)) error {
 	inbox := b.nc.NewInbox()
 	messages := make(chan *nats.Msg, 2*pullBatch+16)
 	sub, err := b.nc.ChanSubscribe(inbox, messages)
@@ -72,9 +89,17 @@ func (b *bucket) pull(ctx context.Context, consumer string, each func(entry)) er
 	}
 	idle := time.NewTimer(scanIdle)
 	defer idle.Stop()
-	received := uint64(0)
+	received, last := uint64(0), uint64(0)
 	inPull := 0 // messages since a request was sent
 	emptyPulls := 0
+	// again asks for what has come meanwhile, if anything has.
+	again := func() (end bool, err error) {
+		if end, err = isEnd(last); end || err != nil {
+			return true, err
+		}
+		inPull, emptyPulls = 0, 0
+		return false, errors.Join(more(), more())
+	}
 	for {
 		var m *nats.Msg
 		select {
@@ -92,7 +117,9 @@ func (b *bucket) pull(ctx context.Context, consumer string, each func(entry)) er
 		if len(m.Data) == 0 && m.Header.Get("Status") != "" {
 			// The end of a request that found less than it asked for, or of the consumer.
 			if emptyPulls++; emptyPulls >= 2 {
-				return nil
+				if end, err := again(); end || err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -108,8 +135,12 @@ func (b *bucket) pull(ctx context.Context, consumer string, each func(entry)) er
 			e.body = m.Data
 		}
 		each(e)
+		last = meta.Sequence.Stream
 		if meta.NumPending == 0 {
-			return nil
+			if end, err := again(); end || err != nil {
+				return err
+			}
+			continue
 		}
 		if inPull++; inPull == pullBatch {
 			inPull, emptyPulls = 0, 0
