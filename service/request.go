@@ -176,9 +176,7 @@ const (
 
 // hear is what every request goes through before its handler.
 func (r *Request) hear() {
-	if strings.HasPrefix(r.reply, "$JS.ACK.") {
-		// A consumer's deliver subject: answering would be an ack.
-		err := &coded{codeBadRequest, fmt.Errorf("a JetStream consumer delivers to %s", r.subject)}
+	if err := r.checkReply(); err != nil {
 		r.counts.failed(err)
 		r.answered(err)
 		return
@@ -200,6 +198,19 @@ func (r *Request) hear() {
 		return
 	}
 	r.endpoint.Handle(r)
+}
+
+// checkReply refuses reply subjects that are no inbox. The runner may publish
+// where the caller perhaps may not, and an answer there would be an
+// acknowledgement, a run's record or a message of its log. Nobody is told.
+func (r *Request) checkReply() error {
+	switch {
+	case strings.HasPrefix(r.reply, "$JS.ACK."):
+		return &coded{codeBadRequest, fmt.Errorf("a JetStream consumer delivers to %s", r.subject)}
+	case strings.HasPrefix(r.reply, "$"), strings.HasPrefix(r.reply, r.service.space.Prefix()+"."):
+		return &coded{codeBadRequest, fmt.Errorf("the reply subject %s is no inbox", r.reply)}
+	}
+	return nil
 }
 
 // matches applies Runner-Where.

@@ -361,3 +361,35 @@ func TestServiceStats(t *testing.T) {
 		}
 	}
 }
+
+// The runner may publish where the caller perhaps may not: a reply subject is
+// an inbox, or the request is not served.
+func TestReplyIsNoInbox(t *testing.T) {
+	f := newFleet(t)
+	f.start(service.Config{})
+	js, err := f.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := func(stream string) uint64 {
+		t.Helper()
+		info, err := js.StreamInfo(stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.LastSeq
+	}
+	log, runs := last("RUNNER_LOG"), last("KV_runner_runs")
+	for verb, body := range verbs {
+		for _, reply := range []string{"runner.log.web1.x", "$KV.runner_runs.x", "$JS.API.STREAM.PURGE.RUNNER_LOG", "runner.task.all"} {
+			if err := f.nc.PublishRequest("runner."+verb+".any", reply, []byte(strings.Replace(body, "true", "touch /nowhere", 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.ask("runner."+verb+".any", `{}`) // it has heard what came before
+	}
+	f.ask("runner.query.any", verbs["query"]).ok(t)
+	if log != last("RUNNER_LOG") || runs != last("KV_runner_runs") {
+		t.Errorf("the log went from %d to %d, the records from %d to %d", log, last("RUNNER_LOG"), runs, last("KV_runner_runs"))
+	}
+}
