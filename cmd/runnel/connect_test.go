@@ -198,6 +198,14 @@ func TestConnectErrorsAreOneClearLine(t *testing.T) {
 	}
 }
 
+func TestTwoKindsOfCredentialsAreRefused(t *testing.T) {
+	newHome(t)
+	_, err := parsed(t, "--nkey", "a", "--creds", "b").conn.find(finding{})
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot use the connection flags: too many types of credentials") {
+		t.Errorf("got %v, want an error", err)
+	}
+}
+
 func TestUnknownContext(t *testing.T) {
 	newHome(t)
 	_, err := parsed(t, "--context", "nowhere").conn.find(finding{})

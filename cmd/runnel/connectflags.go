@@ -107,7 +107,7 @@ func (c *connectFlags) credentials() bool {
 func (c *connectFlags) resolve(name string) (*natscontext.Context, error) {
 	opts := c.options()
 	if name == "" {
-		return natscontext.New("", false, opts...)
+		return c.alone(opts)
 	}
 	base, err := natscontext.New(name, true)
 	if err != nil {
@@ -115,8 +115,7 @@ func (c *connectFlags) resolve(name string) (*natscontext.Context, error) {
 	}
 	if c.credentials() {
 		// Credentials come from one place. Mixed, one kind would quietly win.
-		opts = append(withoutCredentials(base), opts...)
-		return natscontext.New("", false, opts...)
+		return c.alone(append(withoutCredentials(base), opts...))
 	}
 	merged, err := natscontext.New(name, true, opts...)
 	if err != nil {
@@ -126,6 +125,19 @@ func (c *connectFlags) resolve(name string) (*natscontext.Context, error) {
 		return nil, fmt.Errorf("cannot use nats context %q: %w", name, err)
 	}
 	return merged, nil
+}
+
+// alone makes a context of options and of nothing that was saved.
+func (c *connectFlags) alone(opts []natscontext.Option) (*natscontext.Context, error) {
+	const name = "command-line" // a context has to have one
+	made, err := natscontext.New(name, false, opts...)
+	if err == nil {
+		err = made.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the connection flags: %w", err)
+	}
+	return made, nil
 }
 
 func (c *connectFlags) options() []natscontext.Option {

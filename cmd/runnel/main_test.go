@@ -174,6 +174,28 @@ func octal(mode fs.FileMode) string {
 	return string([]byte{digits[mode>>6&7], digits[mode>>3&7], digits[mode&7]})
 }
 
+// -h of every command exits 0 at once and touches nothing, whatever the
+// environment says.
+func TestHelpTouchesNothing(t *testing.T) {
+	home := newHome(t)
+	t.Setenv("NATS_URL", "nats://127.0.0.1:1")
+	t.Setenv("NATS_TIMEOUT", "nonsense")
+	var try func(*cobra.Command, []string)
+	try = func(cmd *cobra.Command, path []string) {
+		out, errOut, err := runnel(t, append(path, "-h")...)
+		if err != nil || out == "" || errOut != "" {
+			t.Errorf("%q -h: got %v and %q on standard error", path, err, errOut)
+		}
+		for _, sub := range cmd.Commands() {
+			try(sub, append(path[:len(path):len(path)], sub.Name()))
+		}
+	}
+	try(newRoot(newApp(stdio{strings.NewReader(""), io.Discard, io.Discard})), nil)
+	if left := must(os.ReadDir(home))(t); len(left) > 0 {
+		t.Errorf("left in the home: %v", left)
+	}
+}
+
 // Help is for a terminal of 80 columns, and begins with a sentence and examples.
 func TestHelpOfEveryCommand(t *testing.T) {
 	root := newRoot(newApp(stdio{strings.NewReader(""), io.Discard, io.Discard}))

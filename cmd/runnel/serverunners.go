@@ -68,7 +68,12 @@ func (s *serveCommand) startRunners(ctx context.Context) error {
 			s.runners = append(s.runners, r)
 		}
 	}
-	return errors.Join(failed...)
+	for _, err := range failed {
+		if err != nil {
+			return err // what stops one stops most: one line is enough
+		}
+	}
+	return nil
 }
 
 func (s *serveCommand) startRunner(ctx context.Context, cfg service.Config) (*runner, error) {
