@@ -52,7 +52,7 @@ func BenchmarkWriterFollowedLive(b *testing.B) {
 	for b.Loop() {
 		n++
 		id := fmt.Sprint("bench", n)
-		sub, err := nc.SubscribeSync(space.LogAny(id))
+		sub, err := Listen(nc, space.LogAny(id))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -27,6 +27,8 @@ type consumer struct {
 
 // openConsumer begins at the sequence from of the stream.
 func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout) // the client waits for a lost answer as long as ctx lasts
+	defer cancel()
 	c, err := log.js.CreateConsumer(ctx, log.stream, jetstream.ConsumerConfig{
 		FilterSubject:     log.subject,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,

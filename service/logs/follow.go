@@ -22,9 +22,8 @@ type FollowOptions struct {
 	Streams []lines.Stream // only their text; empty: both
 	Live    bool           // wait for the end; else return after what is stored now
 
-	// Fresh is a subscription (synchronous, on the subject or on runner.log.*.<run>) that was opened before the run was asked
-	// for: then nothing has to be set up to follow it. Follow unsubscribes it.
-	Fresh *nats.Subscription
+	// Fresh was opened before the run was asked for: then nothing has to be set up to follow it. Follow closes it.
+	Fresh *Fresh
 
 	// Final tells whether the run's record is final: a run that was lost has no EOF record. It is asked only after some time
 	// without output. An error counts as no.
@@ -61,9 +60,6 @@ func Follow(ctx context.Context, js jetstream.JetStream, options FollowOptions, 
 	f := newFollower(&stored{js, options.Stream, options.Subject}, options, each)
 	return f.run(ctx)
 }
-
-// freshMaxBytes is how much the fresh subscription holds for an each that is slower than the run.
-const freshMaxBytes = 32 << 20
 
 // follower reads one log. One goroutine uses it.
 type follower struct {
@@ -104,12 +100,8 @@ func (f *follower) run(ctx context.Context) (FollowResult, error) {
 	defer f.closeConsumer()
 	err := errBehind
 	if f.options.Fresh != nil {
-		// Past this, reading from the stream, at our own pace, is the better way.
-		if err := f.options.Fresh.SetPendingLimits(-1, freshMaxBytes); err != nil {
-			return f.result, fmt.Errorf("cannot follow %s: %w", f.options.Subject, err)
-		}
-		err = f.read(ctx, f.fresh)
-		f.options.Fresh.Unsubscribe()
+		err = f.read(ctx, f.options.Fresh.next)
+		f.options.Fresh.Close()
 	}
 	for errors.Is(err, errBehind) {
 		if err = f.openConsumer(ctx); err == nil {
@@ -143,9 +135,6 @@ func (f *follower) read(ctx context.Context, next func(context.Context) (message
 		if f.log.js.Conn().IsClosed() {
 			return fmt.Errorf("cannot follow %s: %w", f.options.Subject, nats.ErrConnectionClosed)
 		}
-		if errors.Is(err, nats.ErrSlowConsumer) { // what was lost is seen by its number
-			continue
-		}
 		if !errors.Is(err, context.DeadlineExceeded) || f.log.js.Conn().Stats().Reconnects != reconnects {
 			return errBehind
 		}
@@ -156,15 +145,6 @@ func (f *follower) read(ctx context.Context, next func(context.Context) (message
 			return err
 		}
 	}
-}
-
-// fresh is next for the subscription that was opened before the run.
-func (f *follower) fresh(ctx context.Context) (message, error) {
-	msg, err := f.options.Fresh.NextMsgWithContext(ctx)
-	if err != nil {
-		return message{}, err
-	}
-	return message{runnerSeq: runnerSeq(msg.Header), body: msg.Data}, nil
 }
 
 // take gives the records of a message to each, unless it had them.

@@ -107,7 +107,7 @@ func TestFollowFreshRun(t *testing.T) {
 	options.Live = true
 	var waits []func() *output
 	for range 2 {
-		sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+		sub, err := Listen(h.nc, space.LogAny(runID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestFollowFreshRun(t *testing.T) {
 	w := Open(h.config(h.js))
 	write(t, w, numbered(0, 10))
 	h.settled(w)
-	late, err := h.nc.SubscribeSync(space.LogAny(runID))
+	late, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestFollowFreshRun(t *testing.T) {
 func TestFollowFreshSubscriptionOfAPastRun(t *testing.T) {
 	h := newHost(t)
 	want := tenTimesTen(h)
-	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	sub, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestFollowFreshSubscriptionOfAPastRun(t *testing.T) {
 // What is published again, or never stored, is shown once.
 func TestFollowSeesMessagesTwice(t *testing.T) {
 	h := newHost(t)
-	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	sub, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestFollowSawWhatIsNotStored(t *testing.T) {
 		t.Run(when, func(t *testing.T) {
 			h := newHost(t)
 			w := Open(h.config(h.js))
-			sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+			sub, err := Listen(h.nc, space.LogAny(runID))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +230,7 @@ func TestFollowSawWhatIsNotStored(t *testing.T) {
 func TestFollowEndsWithTheRecord(t *testing.T) {
 	h := newHost(t)
 	w := Open(h.config(h.js))
-	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	sub, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}

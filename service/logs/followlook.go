@@ -107,13 +107,7 @@ func span(m message) (first int64, last lines.Record) {
 // look is for when nothing has come for a while: has the run ended without an EOF record, or is there more than we were
 // sent?
 func (f *follower) look(ctx context.Context) error {
-	final := false
-	if f.options.Final != nil {
-		var err error
-		if final, err = f.options.Final(ctx); err != nil {
-			final = false
-		}
-	}
+	final := f.final(ctx)
 	log, err := openStored(ctx, f.log.js, f.log.stream, f.log.subject)
 	if err != nil {
 		return nil // the server is away
@@ -139,6 +133,16 @@ func (f *follower) look(ctx context.Context) error {
 		return errDone
 	}
 	return nil
+}
+
+func (f *follower) final(ctx context.Context) bool {
+	if f.options.Final == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	final, err := f.options.Final(ctx)
+	return err == nil && final
 }
 
 func (f *follower) closeConsumer() {

@@ -22,8 +22,8 @@ const (
 	// message is published again, which does no harm but traffic. The time doubles with each attempt.
 	ackPatience    = 4
 	minAckTimeout  = 80 * time.Millisecond
-	maxAckTimeout  = 8 * time.Second
-	firstAckTime   = 100 * time.Millisecond
+	maxAckTimeout  = 4 * time.Second
+	firstAckTime   = 40 * time.Millisecond
 	requestTimeout = 2 * time.Second
 	// retryWait is how long to wait where the server answers at once that it can't.
 	retryWait    = 20 * time.Millisecond
@@ -52,16 +52,20 @@ type publisher struct {
 // publish returns when the message is stored, or ctx ends, or somebody else has written, or the connection is closed for good.
 // slow is called when that takes longer than it should, perhaps more than once.
 func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow func()) error {
-	began := time.Now()
+	began, said := time.Now(), false
 	if p.ackTime == 0 {
 		p.ackTime = firstAckTime
 	}
 	timeout, wait := min(ackPatience*p.ackTime+minAckTimeout, maxAckTimeout), retryWait
 	for {
-		err := p.try(ctx, n, body, timeout)
+		sent := time.Now()
+		acked, err := p.try(ctx, n, body, timeout)
 		switch {
-		case err == nil:
-			p.ackTime += (time.Since(began) - p.ackTime) / 8
+		case acked:
+			p.ackTime += (time.Since(sent) - p.ackTime) / 8
+			return nil
+		case err == nil: // the ack was lost, or it takes longer than it did
+			p.ackTime = min(p.ackTime*5/4, maxAckTimeout)
 			return nil
 		case errors.Is(err, ErrFenced), errors.Is(err, nats.ErrConnectionClosed):
 			return fmt.Errorf("cannot store message %d of %s: %w", n, p.subject, err)
@@ -69,7 +73,10 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 			return fmt.Errorf("cannot store message %d of %s: %w", n, p.subject, context.Cause(ctx))
 		}
 		if time.Since(began) >= slowAfter {
-			p.logger.Warn("log message is not stored yet", "subject", p.subject, "message", n, "error", err)
+			if !said { // once, however long it takes
+				p.logger.Warn("log message is not stored yet", "subject", p.subject, "message", n, "error", err)
+				said = true
+			}
 			slow()
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -84,8 +91,8 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 	}
 }
 
-// try publishes once.
-func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time.Duration) error {
+// try publishes once. No error and not acked means that the message had been stored before.
+func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time.Duration) (acked bool, err error) {
 	msg := &nats.Msg{Subject: p.subject, Data: body, Header: nats.Header{
 		subjects.HeaderSeq:                    {strconv.FormatUint(n, 10)},
 		subjects.HeaderExpectedLastSubjectSeq: {strconv.FormatUint(p.seq, 10)},
@@ -96,13 +103,13 @@ func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time
 	if err == nil {
 		p.stored(n, ack.Sequence)
 		p.stream = ack.Stream
-		return nil
+		return true, nil
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == wrongLastInProcess) {
-		return p.look(ctx, n, body, err)
+		return false, p.look(ctx, n, body, err)
 	}
-	return err
+	return false, err
 }
 
 func (p *publisher) stored(n, seq uint64) { p.runnerSeq, p.seq = n, seq }

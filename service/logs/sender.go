@@ -3,6 +3,7 @@ package logs
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // This file is the way of messages out of a Writer. All its functions but send and becameSlow are called with w.mu held.
@@ -85,6 +86,7 @@ func (w *Writer) becameSlow() {
 // stash moves what waits in memory to the spool, beginning with the message in flight, whose fate is not known. It reports
 // whether all of it has found room.
 func (w *Writer) stash() bool {
+	w.stashed = time.Now()
 	if w.inflight.number != 0 && !w.inflight.spooled {
 		if !w.keep(w.inflight.number, w.inflight.body) {
 			return false

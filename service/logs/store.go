@@ -66,9 +66,11 @@ type stored struct {
 	subject string
 }
 
-// open finds the stream of a subject where it is not known.
+// openStored finds the stream of a subject where it is not known.
 func openStored(ctx context.Context, js jetstream.JetStream, stream, subject string) (*stored, error) {
 	if stream == "" {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
 		var err error
 		if stream, err = js.StreamNameBySubject(ctx, subject); err != nil {
 			return nil, fmt.Errorf("cannot find the stream of %s: %w", subject, err)

@@ -3,6 +3,7 @@ package logs
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
@@ -230,7 +231,7 @@ func TestLeaderChanges(t *testing.T) {
 	})
 	options := h.options()
 	options.Live = true
-	sub, err := nc.SubscribeSync(space.LogAny(runID))
+	sub, err := Listen(nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +261,9 @@ func TestLeaderChanges(t *testing.T) {
 		}
 	})
 
-	w := Open(h.config(js))
+	cfg := h.config(js)
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := Open(cfg)
 	var want strings.Builder
 	n := 0
 	for began := time.Now(); time.Since(began) < writing; n++ {

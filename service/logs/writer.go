@@ -26,6 +26,9 @@ const (
 	DefaultSpoolMaxBytes = 256 << 20
 )
 
+// stashEvery is how often what is not much goes to the spool: each time makes a message that has to be sent one day.
+const stashEvery = 200 * time.Millisecond
+
 // errClosed is returned to who writes after the end.
 var errClosed = errors.New("the log is closed")
 
@@ -84,6 +87,7 @@ type Writer struct {
 	slow     bool     // no ack has come for a second
 	err      error    // why nothing is taken any more
 	closed   bool     // Abandon is through
+	stashed  time.Time
 }
 
 // outgoing is a message on its way.
@@ -121,7 +125,7 @@ func (w *Writer) Write(s lines.Stream, p []byte) error {
 		p = p[w.cutter.Write(s, p, now):]
 		w.wake()
 		room := false
-		if w.slow {
+		if w.slow && (len(p) > 0 || now.Sub(w.stashed) >= stashEvery) {
 			room = w.stash()
 			if !room && w.cfg.Overflow == OverflowDrop {
 				w.cutter.Drop(true)

@@ -38,7 +38,7 @@ func TestOutputComesBack(t *testing.T) {
 			options := h.options()
 			options.Subject, options.Live = cfg.Subject, true
 
-			fresh, err := h.nc.SubscribeSync(space.LogAny(name))
+			fresh, err := Listen(h.nc, space.LogAny(name))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestServerRestartedInTheMiddle(t *testing.T) {
 	h := newHost(t)
 	options := h.options()
 	options.Live = true
-	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
+	sub, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
 		t.Fatal(err)
 	}
