@@ -27,6 +27,9 @@ func invalid(format string, args ...any) error {
 	return &InvalidError{fmt.Sprintf(format, args...)}
 }
 
+// Invalid is an *InvalidError for what only a runner can see in a request.
+func Invalid(format string, args ...any) error { return invalid(format, args...) }
+
 // DecodeRequest reads and validates a request: protobuf if isProtobuf, else JSON.
 func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
 	if isProtobuf {

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/policy"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -33,6 +32,7 @@ const minBeat = time.Second
 // run whose runner has no card counts as lost, and keeps it fresh.
 func (s *Service) openCard(ctx context.Context) error {
 	s.facts = s.gatherFacts()
+	s.findAbilities()
 	if err := s.store.PutCard(ctx, s.card()); err != nil {
 		return err
 	}
@@ -59,17 +59,15 @@ func (s *Service) gatherFacts() *pb.Card {
 	if name, _, version, err := host.PlatformInformation(); err == nil {
 		c.OsName = name + " " + version
 	}
-	facts := s.host.Facts()
-	c.Isolation = []string{policy.IsolationNone}
-	if facts.NoCgroup != "" {
-		c.Missing = append(c.Missing, "no cgroup: "+facts.NoCgroup)
-	}
+	abilitiesOf(s.host.Facts(), c)
 	return c
 }
 
 // card is the runner as it is now.
 func (s *Service) card() *pb.Card {
+	s.mu.Lock()
 	c := proto.CloneOf(s.facts)
+	s.mu.Unlock()
 	c.Labels = s.settings.Load().labels
 	l := s.runner.Load()
 	c.Slots, c.Backlog, c.Running, c.Pending = int64(l.Slots), int64(l.Backlog), int64(l.Running), int64(l.Pending)

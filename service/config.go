@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/policy"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
@@ -75,6 +76,12 @@ type Config struct {
 	// LostAfter is how long a runner may be offline before its runs are lost.
 	// Default: 1 minute.
 	LostAfter time.Duration
+	// Languages of the operator, beside those that are shipped or instead of them.
+	Languages []lang.Row
+	// OnDemand finds out what this host can do (isolation, languages) when a task
+	// asks for it, and not at the start: for a runner that lives as long as one
+	// command, or is one of many in a process. Its card doesn't list them.
+	OnDemand bool
 	// Endpoints are further rows for the table.
 	Endpoints []Endpoint
 	// Logger. Default: slog.Default().

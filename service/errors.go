@@ -48,7 +48,7 @@ func codeOf(err error) int {
 		return own.Code()
 	case errors.As(err, &looked):
 		return looked.Code
-	case errors.As(err, &bad), errors.Is(err, store.ErrBadNext):
+	case errors.As(err, &bad), errors.Is(err, store.ErrBadNext), errors.Is(err, run.ErrUnable):
 		return codeBadRequest
 	case errors.Is(err, store.ErrUnknownRun):
 		return codeUnknown

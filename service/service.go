@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
@@ -37,6 +39,7 @@ type Service struct {
 	data      *dataDir
 	store     *store.Store
 	host      *sandbox.Host
+	languages *lang.Table
 	runner    *run.Runner
 	settings  atomic.Pointer[settings]
 	metrics   *metrics
@@ -45,8 +48,8 @@ type Service struct {
 	selectors selectors
 	dead      dead
 	counts    sync.Map // endpoint name → *counts
-	facts     *pb.Card // what of the card never changes
 	beat      chan struct{}
+	able      chan struct{} // closed when the levels of isolation are known
 	beats     sync.WaitGroup
 
 	ctx    context.Context
@@ -57,6 +60,7 @@ type Service struct {
 	initialized bool
 	unhealthy   string
 	clockOffset *float64
+	facts       *pb.Card // what of the card seldom changes; replaced, never changed
 	requests    sync.WaitGroup
 	closers     []func()
 	closed      sync.Once
@@ -170,6 +174,7 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 	s.host, err = sandbox.Open(sandbox.Config{
 		CgroupRoot: s.cfg.CgroupRoot, NoCgroup: s.cfg.NoCgroup,
 		Prefix: "runnel-" + s.instance + "-", Logger: s.log,
+		Hide: append([]string{s.data.path}, s.cfg.Secrets...),
 	})
 	if err != nil {
 		return err
@@ -180,10 +185,15 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 			s.log.Warn("cannot let go of the host", "error", err)
 		}
 	})
+	environ := taskEnviron(os.Environ())
+	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.path, "languages")})
+	if err != nil {
+		return err
+	}
 	s.runner = run.New(run.Config{
-		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host,
+		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host, Languages: s.languages,
 		DataDir: s.data.path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
-		Environ: taskEnviron(os.Environ()), Logger: s.log, OnPlaces: s.placesChanged,
+		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
 		OnEnd: func(run *pb.Run) { s.metrics.ended(run) },
 	})
 	s.metrics = s.newMetrics()
@@ -235,6 +245,7 @@ func (s *Service) openEndpoints(ctx context.Context) (err error) {
 	if err := s.nc.Flush(); err != nil {
 		return fmt.Errorf("cannot register the micro service: %w", err)
 	}
+	s.waitForAbilities()
 	s.mu.Lock()
 	s.initialized = true
 	s.mu.Unlock()

@@ -81,6 +81,9 @@ func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, e
 		}
 	}
 	task := req.GetSpec().GetTask()
+	if name, ok := s.languages.Name(task.GetLanguage().GetName()); ok {
+		task.Language.Name = name // the policy knows no aliases
+	}
 	if err := s.settings.Load().policy.CheckTask(task); err != nil {
 		return run.Submission{}, err
 	}

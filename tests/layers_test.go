@@ -24,7 +24,7 @@ var layers = map[string][]string{
 	"service/store":   {"pb", "subjects"},
 	"service/logs":    {"pb", "subjects", "service/lines"},
 	"service/run":     {"pb", "subjects", "service/lines", "service/sandbox", "service/lang", "service/store", "service/logs"},
-	"service":         {"pb", "subjects", "service/policy", "service/glance", "service/maint", "service/run", "service/sandbox", "service/store", "service/logs"},
+	"service":         {"pb", "subjects", "service/policy", "service/glance", "service/maint", "service/run", "service/lang", "service/sandbox", "service/store", "service/logs"},
 	"service/client":  {"pb", "subjects", "service/store", "service/logs", "service/lines"},
 	"service/lang":    {"service/sandbox"},
 	"cmd/runnel-shim": {"service/sandbox"},

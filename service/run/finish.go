@@ -120,6 +120,7 @@ func (j *job) became(next *pb.Run, rev uint64) {
 	next.Aborting = j.cause == causeAborted && !store.Final(next.GetState())
 	j.run, j.rev = next, rev
 }
+
 func fill(run *pb.Run, e ending, totals lines.Totals) {
 	run.State, run.Reason, run.Error = e.state, e.reason, e.err
 	run.ExitCode, run.Signal = exitCode(e), e.status.SignalName()
@@ -131,6 +132,7 @@ func fill(run *pb.Run, e ending, totals lines.Totals) {
 	run.Dropped, run.DroppedBytes = totals.Dropped.Lines, totals.Dropped.Bytes
 	run.CpuTime = (e.status.CPUUser + e.status.CPUSystem).Seconds()
 	run.PeakMemory = e.status.PeakMemoryBytes
+	run.Compile = e.compile
 }
 
 // exitCode is 0 for a run that died of a signal: signal says which.

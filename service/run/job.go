@@ -49,7 +49,6 @@ type job struct {
 	claimed chan struct{} // closed when the record was created, or wasn't
 	done    chan struct{} // closed when the life is over
 	rev     uint64        // of the record; life's alone
-	output  int64         // bytes read so far; life's alone
 
 	mu    sync.Mutex
 	run   *pb.Run // the record as NATS has it; replaced by life alone
@@ -62,7 +61,7 @@ type job struct {
 // newJob makes the record that a claim will store.
 func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
 	task := s.Request.GetSpec().GetTask()
-	plan, err := planOf(task)
+	plan, err := r.planOf(task)
 	if err != nil {
 		return nil, err
 	}
@@ -210,78 +209,3 @@ func (j *job) logConfig() logs.Config {
 }
 
 func clampInt(n int64) int { return int(min(max(n, 0), 1<<30)) }
-
-// ending is how a run ended, before its log is closed.
-type ending struct {
-	state  pb.State
-	reason string
-	err    string
-	status sandbox.Status
-}
-
-// execute prepares and runs the process, and says how it ended.
-func (j *job) execute(log *logs.Writer) ending {
-	select {
-	case j.r.start <- struct{}{}:
-	case <-j.ended:
-		return j.endedBeforeStart()
-	}
-	proc, cleanUp, err := j.begin()
-	<-j.r.start
-	defer cleanUp()
-	if err != nil {
-		if j.named() != nil {
-			return j.endedBeforeStart()
-		}
-		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
-	}
-	j.mu.Lock()
-	j.proc = proc
-	j.signal() // a cause that was named while the process started
-	j.mu.Unlock()
-	status, err := proc.Pump(j.sink(log), log.Quiet)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.proc = nil
-	if err != nil {
-		return ending{state: pb.State_FAILED, reason: pb.ReasonLost, err: err.Error(), status: status}
-	}
-	return endOf(status, j.cause)
-}
-
-func (j *job) endedBeforeStart() ending {
-	return endOf(sandbox.Status{}, j.named())
-}
-
-// sink counts what the process prints and hands it to the log.
-func (j *job) sink(log *logs.Writer) func(int, []byte) error {
-	return func(stream int, data []byte) error {
-		if limit := j.plan.outputBytes; limit > 0 {
-			left := limit - j.output
-			j.output += int64(len(data))
-			if int64(len(data)) > left {
-				j.end(causeOutputLimit)
-				data = data[:max(0, left)]
-			}
-		}
-		if len(data) == 0 {
-			return nil
-		}
-		return log.Write(lines.Stream(stream), data)
-	}
-}
-
-// endOf is the state that follows from how the process ended and who, if
-// anybody, ended it.
-func endOf(status sandbox.Status, c *cause) ending {
-	e := ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, status: status}
-	switch {
-	case c != nil:
-		e.state, e.reason, e.err = c.state, c.reason, c.text
-	case status.OOM:
-		e.reason = pb.ReasonOOM
-	case status.Signal != 0:
-		e.reason = pb.ReasonSignal
-	}
-	return e
-}

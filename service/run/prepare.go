@@ -3,138 +3,103 @@ package run
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // plan is what a task asks for, read once before its record is made, so that
-// what the request alone shows to be wrong is refused and not a failed run.
+// what the request alone shows to be wrong, or what this host can't do, is
+// refused and not a failed run.
 type plan struct {
 	params                  []string
-	script                  []byte // of a file task
+	script                  []byte        // of a file task
+	program                 *lang.Program // of a language task
 	timeout, grace, expires time.Duration
-	outputBytes             int64
+	bounds                  bounds
+	isolation               sandbox.Isolation
 }
 
-func planOf(t *pb.Task) (p plan, err error) {
+// planOf reads a task. Its errors are the request's fault (*pb.InvalidError) or
+// say what this host can't do (ErrUnable).
+func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
 	var errs [6]error
 	p.params, errs[0] = pb.Environ(t.GetParams())
 	p.timeout, errs[1] = pb.Duration("spec.task.timeout", t.GetTimeout(), 0)
 	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), pb.DefaultGrace)
 	p.expires, errs[3] = pb.Duration("spec.task.expires", t.GetExpires(), 0)
-	wall, err := pb.Duration("spec.task.limits.wallTime", t.GetLimits().GetWallTime(), 0)
-	errs[4] = err
-	p.outputBytes, errs[5] = sizeOf(t.GetLimits().GetOutputBytes())
+	p.bounds, errs[4] = boundsOf(t.GetLimits())
+	p.isolation, errs[5] = sandbox.ParseIsolation(t.GetIsolation())
 	if err := errors.Join(errs[:]...); err != nil {
 		return plan{}, err
 	}
-	if wall > 0 && (p.timeout == 0 || wall < p.timeout) {
-		p.timeout = wall
+	if err := r.unable(p, t); err != nil {
+		return plan{}, err
 	}
-	if t.GetFile() != nil && t.GetLanguage() == nil {
+	switch {
+	case t.GetLanguage() != nil:
+		p.program, err = r.programOf(t)
+	case t.GetFile() != nil:
 		p.script, err = t.GetFile().Script()
+	}
+	if p.program == nil {
+		p.timeout = shorter(p.timeout, p.bounds.wallTime)
 	}
 	return p, err
 }
 
-// sizeOf reads a limit that is bytes as a number, or a string such as "64M";
-// 0 stands for none. The service has refused what is neither.
-func sizeOf(v *structpb.Value) (int64, error) {
-	if s := v.GetStringValue(); s != "" {
-		return sandbox.ParseBytes(s)
+// unable says what of a plan this host can't do.
+func (r *Runner) unable(p plan, t *pb.Task) error {
+	if p.isolation != sandbox.None {
+		r.Abilities() // so that Check knows
 	}
-	return int64(v.GetNumberValue()), nil
+	err := r.cfg.Host.Check(p.bounds.limits, p.isolation)
+	switch {
+	case err == nil:
+		return nil
+	case p.isolation != sandbox.None && t.GetLanguage() != nil && r.cfg.Host.Check(p.bounds.limits, sandbox.None) == nil:
+		return fmt.Errorf("%w: %w; its operator may let languages run with less (policy.isolation.languageDefault)", ErrUnable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnable, err)
 }
 
-// begin starts the process. cleanUp is never nil.
-func (j *job) begin() (proc *sandbox.Process, cleanUp func(), err error) {
-	argv, cleanUp, err := j.argv()
-	if err != nil {
-		return nil, cleanUp, err
-	}
-	proc, err = j.r.cfg.Host.Start(sandbox.Spec{
-		ID: j.id, Argv: argv, Env: j.environ(), Params: j.plan.params,
+// Abilities is what this host can do. It is found out when it is first asked for.
+func (r *Runner) Abilities() sandbox.Facts {
+	r.probe.Do(func() { r.cfg.Host.Probe() })
+	return r.cfg.Host.Facts()
+}
+
+// spec is a process of this run, less what it executes.
+func (j *job) spec() sandbox.Spec {
+	s := sandbox.Spec{
+		ID: j.id, Env: j.r.cfg.Environ, Params: j.plan.params,
 		Dir: j.task.GetDir(), Stdin: j.task.GetStdin(), User: j.task.GetUser(),
-	})
-	return proc, cleanUp, err
-}
-
-// environ is the runner's own and, where the request had one, its trace context.
-func (j *job) environ() []string {
-	if trace := j.run.GetTraceparent(); trace != "" {
-		return append(slices.Clip(j.r.cfg.Environ), "TRACEPARENT="+trace)
+		Limits: j.plan.bounds.limits, Isolation: j.plan.isolation, Network: j.task.GetNetwork(),
 	}
-	return j.r.cfg.Environ
+	if trace := j.run.GetTraceparent(); trace != "" { // an isolated run has no Env
+		s.Params = append([]string{"TRACEPARENT=" + trace}, s.Params...)
+	}
+	return s
 }
 
-func (j *job) argv() (argv []string, cleanUp func(), err error) {
+// prepare makes what the main process needs. cleanUp is never nil.
+func (j *job) prepare() (s sandbox.Spec, cleanUp func(), err error) {
+	s, cleanUp = j.spec(), func() {}
 	switch {
 	case j.plan.script != nil:
-		return j.scriptArgv()
+		var place *place
+		if place, err = j.newPlace(); err == nil {
+			cleanUp = place.remove
+			err = place.script(&s, j.plan.script)
+		}
 	case len(j.task.GetCommands()) > 0:
-		return []string{"bash", "-c", strings.Join(j.task.GetCommands(), " ")}, func() {}, nil
+		s.Argv = []string{"bash", "-c", strings.Join(j.task.GetCommands(), " ")}
+	default:
+		s.Argv = slices.Clip(j.task.GetArgv())
 	}
-	return j.task.GetArgv(), func() {}, nil
-}
-
-// scriptArgv writes the script to a file of its own, in a directory of its own
-// that only the run's account can look into.
-func (j *job) scriptArgv() ([]string, func(), error) {
-	dir, err := os.MkdirTemp("", j.r.tempPrefix()+"*")
-	if err != nil {
-		return nil, func() {}, fmt.Errorf("cannot write the script: %w", err)
-	}
-	cleanUp := func() { _ = os.RemoveAll(dir) }
-	path := filepath.Join(dir, "script")
-	if err := os.WriteFile(path, j.plan.script, 0o700); err != nil {
-		return nil, cleanUp, fmt.Errorf("cannot write the script: %w", err)
-	}
-	if err := os.Chmod(path, 0o700); err != nil { // whatever the umask
-		return nil, cleanUp, fmt.Errorf("cannot write the script: %w", err)
-	}
-	if user := j.task.GetUser(); user != "" {
-		if err := sandbox.Chown(user, dir, path); err != nil {
-			return nil, cleanUp, err
-		}
-	}
-	return append(pb.Interpreter(j.plan.script), path), cleanUp, nil
-}
-
-// tempPrefix begins the name of every temporary directory of this runner, so
-// that the next life finds what this one left.
-func (r *Runner) tempPrefix() string { return "runnel-" + r.cfg.Instance + "-" }
-
-// logConfig is what every log of this runner has in common.
-func (r *Runner) logConfig(run *pb.Run) logs.Config {
-	return logs.Config{
-		JS: r.cfg.JS, Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
-		SpoolPath: r.spoolPath(run.GetId()), SpoolMaxBytes: r.cfg.SpoolMaxBytes, Logger: r.log,
-	}
-}
-
-// SpoolBytes is how much output waits on disk for NATS.
-func (r *Runner) SpoolBytes() (total int64) {
-	entries, err := os.ReadDir(filepath.Dir(r.spoolPath("x")))
-	if err != nil {
-		return 0
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			total += info.Size()
-		}
-	}
-	return total
-}
-
-func (r *Runner) spoolPath(id string) string {
-	return filepath.Join(r.cfg.DataDir, "spool", id)
+	return s, cleanUp, err
 }

@@ -23,12 +23,7 @@ func (r *Runner) Recover(ctx context.Context) error {
 	if err := r.cfg.Host.Sweep(); err != nil {
 		return fmt.Errorf("cannot end what an earlier runner left: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), r.tempPrefix()+"*"))
-	if err == nil {
-		for _, dir := range left {
-			_ = os.RemoveAll(dir) // what can't be removed is no reason not to start
-		}
-	}
+	r.removePlaces()
 	if err := os.MkdirAll(filepath.Dir(r.spoolPath("x")), 0o700); err != nil {
 		return fmt.Errorf("cannot make the directory for spools: %w", err)
 	}

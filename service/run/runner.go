@@ -41,6 +41,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
@@ -58,12 +59,12 @@ var (
 	ErrDraining = errors.New("draining: this runner takes no new runs")
 	ErrConflict = errors.New("another request has this run id already")
 	ErrNotHere  = errors.New("the run is not on this runner")
-	ErrRefused  = errors.New("refused")
+	ErrUnable   = errors.New("this runner can't do that")
 
 	errStopped = errors.New("the runner stopped")
 )
 
-// Config of a Runner. Name, Space, JS, Store and Host are required.
+// Config of a Runner. Name, Space, JS, Store, Host and Languages are required.
 type Config struct {
 	// Name and Instance are the runner's own.
 	Name, Instance string
@@ -73,6 +74,8 @@ type Config struct {
 	JS    jetstream.JetStream
 	Store *store.Store
 	Host  *sandbox.Host
+	// Languages that tasks may be written in.
+	Languages *lang.Table
 	// DataDir is where spools go.
 	DataDir string
 	// Slots and Backlog: 0 means the default; a Backlog below 0 means none.
@@ -93,6 +96,7 @@ type Runner struct {
 	cfg   Config
 	log   *slog.Logger
 	start chan struct{} // the gate: how many are being started at once
+	probe sync.Once     // of what the host can do
 
 	// ctx ends when the runner must stop at once; what NATS has not taken by
 	// then is left to the next life.

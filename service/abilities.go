@@ -1,0 +1,83 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// What this host can do takes processes to find out: a few milliseconds for the
+// levels of isolation, seconds for the languages. Neither holds up the start:
+// the first goes on beside it, the second after it, and a task that needs to
+// know before waits for that alone.
+
+// findAbilities begins to find out, unless that is left to the tasks.
+func (s *Service) findAbilities() {
+	s.able = make(chan struct{})
+	if s.cfg.OnDemand {
+		close(s.able)
+		return
+	}
+	s.beats.Go(func() {
+		facts := s.runner.Abilities()
+		s.changeFacts(func(c *pb.Card) { abilitiesOf(facts, c) })
+		close(s.able)
+		languages := s.languages.List(s.ctx)
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.changeFacts(func(c *pb.Card) { c.Languages = languages })
+		s.log.Info("languages found", "runner", s.cfg.Name, "languages", languages)
+		s.changed()
+	})
+}
+
+// waitForAbilities waits for what the start is to tell.
+func (s *Service) waitForAbilities() {
+	<-s.able
+	s.mu.Lock()
+	c := s.facts
+	s.mu.Unlock()
+	if missing := c.GetMissing(); len(missing) > 0 {
+		s.log.Info("this host can't do everything", "runner", s.cfg.Name, "missing", strings.Join(missing, "; "))
+	}
+}
+
+func (s *Service) changeFacts(change func(*pb.Card)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := proto.CloneOf(s.facts)
+	change(next)
+	s.facts = next
+}
+
+// abilitiesOf says in a card what the host can do and what it can't.
+func abilitiesOf(facts sandbox.Facts, c *pb.Card) {
+	c.Isolation, c.Missing = []string{sandbox.None.String()}, nil
+	for _, level := range facts.Isolation {
+		c.Isolation = append(c.Isolation, level.String())
+	}
+	if facts.NoCgroup != "" {
+		c.Missing = append(c.Missing, "no cgroup: "+facts.NoCgroup)
+	}
+	var without []string
+	for _, limits := range []struct{ of, controller string }{{"cpuMax, cpuWeight", "cpu"}, {"memoryMax", "memory"}, {"ioMax", "io"}, {"pidsMax", "pids"}} {
+		if !slices.Contains(facts.Controllers, limits.controller) {
+			without = append(without, limits.of)
+		}
+	}
+	if len(without) > 0 {
+		c.Missing = append(c.Missing, "no limits "+strings.Join(without, ", ")+": "+cmp.Or(facts.NoControllers, facts.NoCgroup))
+	}
+	for _, level := range []sandbox.Isolation{sandbox.Standard, sandbox.Strict} {
+		if why := facts.NoIsolation[level]; why != "" {
+			c.Missing = append(c.Missing, fmt.Sprintf("no isolation %s: %s", level, why))
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package lang
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Toolchain is one version of a language on this host.
+type Toolchain struct {
+	*Row
+	// Version as it says itself.
+	Version string
+	// Path is what the row's {program} stands for.
+	Path string
+	// Show lists the folders that a strict run must see; the first is {home}.
+	Show []string
+
+	table *Table
+}
+
+// Bounds of a look: a probe that hangs must not hold up what waits for it.
+const (
+	probeTimeout = 20 * time.Second
+	maxVersions  = 16
+)
+
+var versionPattern = regexp.MustCompile(`\d+(\.\d+)*`)
+
+// look finds a row's versions. What was found once stays; what was not is
+// looked for again when it is asked for, which costs a few stats.
+func (t *Table) look(ctx context.Context, r *tableRow) []*Toolchain {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.found != nil {
+		return r.found
+	}
+	var found []*Toolchain
+	for _, path := range t.programs(r.Programs) {
+		tool := t.probe(ctx, &r.Row, path)
+		if tool == nil || slices.ContainsFunc(found, func(f *Toolchain) bool { return f.Version == tool.Version }) {
+			continue
+		}
+		found = append(found, tool)
+		if len(found) == maxVersions {
+			break
+		}
+	}
+	if ctx.Err() == nil { // else it was not the host that has said no
+		r.found = found
+	}
+	return found
+}
+
+// programs are the files in the PATH that patterns match, by pattern and then
+// by place in the PATH.
+func (t *Table) programs(patterns []string) (paths []string) {
+	add := func(path string) {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	for _, pattern := range patterns {
+		if filepath.IsAbs(pattern) {
+			matches, _ := filepath.Glob(pattern) // the pattern has been checked
+			for _, path := range matches {
+				add(path)
+			}
+			continue
+		}
+		for _, dir := range filepath.SplitList(t.path()) {
+			if !filepath.IsAbs(dir) {
+				continue // what is found must not depend on where the runner was started
+			}
+			matches, _ := filepath.Glob(filepath.Join(dir, pattern))
+			for _, path := range matches {
+				add(path)
+			}
+		}
+	}
+	return paths
+}
+
+func (t *Table) path() string {
+	path := "/usr/local/bin:/usr/bin:/bin"
+	for _, entry := range t.environ {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			path = value
+		}
+	}
+	return path
+}
+
+const defaultProbe = `"$1" --version`
+
+// probe asks a program what it is; nil if that is nothing of use.
+func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	text := row.Probe
+	if text == "" {
+		text = defaultProbe
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", text, "sh", path)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = t.environ, "/", time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	tool := &Toolchain{Row: row, Version: versionPattern.FindString(lines[0]), Path: path, table: t}
+	if tool.Version == "" {
+		return nil
+	}
+	if row.Probe == "" {
+		return tool
+	}
+	if len(lines) > 1 && filepath.IsAbs(lines[1]) {
+		tool.Path = lines[1]
+	}
+	for _, dir := range lines[min(2, len(lines)):] {
+		if filepath.IsAbs(dir) && !isBroad(dir) {
+			tool.Show = append(tool.Show, filepath.Clean(dir))
+		}
+	}
+	return tool
+}
+
+// isBroad: a folder that would show more than a toolchain.
+func isBroad(dir string) bool {
+	home, err := os.UserHomeDir()
+	return slices.Contains([]string{"/", "/home", "/root"}, filepath.Clean(dir)) || err == nil && filepath.Clean(dir) == filepath.Clean(home)
+}
+
+// String is the toolchain for people.
+func (t *Toolchain) String() string { return fmt.Sprintf("%s %s", t.Name, t.Version) }

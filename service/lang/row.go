@@ -1,0 +1,154 @@
+package lang
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// Row is one language, as an operator writes it.
+//
+// In argv, env and the words of Compile and Run, these stand for what is known
+// only later: {program} is the toolchain's program, {home} its folder (see
+// Probe), {source} the first file and {stem} that without its extension,
+// {sources} all files beside it with its extension (a word of its own), {out}
+// the directory for what Compile makes, {cache} the warm directory (see Warm).
+type Row struct {
+	// Name of the language: small letters, digits, "+", "-" and "_".
+	Name string `yaml:"name"`
+	// Aliases are other names for it.
+	Aliases []string `yaml:"aliases,omitempty"`
+	// Programs to look for in the runner's PATH, as names or patterns such as
+	// "lua5.[0-9]". Those that the probe takes are the versions that there are,
+	// the first one found being what a request gets that names none.
+	Programs []string `yaml:"programs"`
+	// Probe is a shell's text that is given a program as $1. The first line it
+	// prints has the version in it; the second, if any, is the program to use
+	// instead of $1; all others are folders that a strict run must see, of
+	// which the first is {home}. Default: "$1" --version.
+	Probe string `yaml:"probe,omitempty"`
+	// Source is the name of a source that comes without one.
+	Source string `yaml:"source"`
+	// Compile is the compiler's command line. Empty: Run takes the source.
+	Compile []string `yaml:"compile,omitempty"`
+	// Run is the program's command line, less its own arguments.
+	Run []string `yaml:"run"`
+	// Env is the environment of both steps, beside a PATH.
+	Env map[string]string `yaml:"env,omitempty"`
+	// Warm is a source that is compiled once, with {cache} writable.
+	Warm string `yaml:"warm,omitempty"`
+	// Limits where neither task nor policy has one, and the host can hold them.
+	Limits struct {
+		Compile Limits `yaml:"compile,omitempty"`
+		Run     Limits `yaml:"run,omitempty"`
+	} `yaml:"limits,omitempty"`
+}
+
+// Limits of one step, in the words of a task's limits.
+type Limits struct {
+	CPUMax      string        `yaml:"cpuMax,omitempty"`
+	MemoryMax   string        `yaml:"memoryMax,omitempty"`
+	PidsMax     string        `yaml:"pidsMax,omitempty"`
+	CPUTime     string        `yaml:"cpuTime,omitempty"`
+	FileSize    string        `yaml:"fileSize,omitempty"`
+	OpenFiles   string        `yaml:"openFiles,omitempty"`
+	Stack       string        `yaml:"stack,omitempty"`
+	OutputBytes string        `yaml:"outputBytes,omitempty"`
+	WallTime    time.Duration `yaml:"wallTime,omitempty"`
+}
+
+// What a step is held to if its row says nothing else. A compiler has an end to
+// come to; how long a program may run is the task's matter and the policy's.
+var (
+	compileLimits = Limits{MemoryMax: "2G", PidsMax: "512", FileSize: "256M", OutputBytes: "1M", WallTime: time.Minute}
+	runLimits     = Limits{MemoryMax: "2G", PidsMax: "256"}
+)
+
+// or fills in what is not there.
+func (l Limits) or(other Limits) Limits {
+	for _, field := range []struct {
+		to   *string
+		from string
+	}{
+		{&l.CPUMax, other.CPUMax}, {&l.MemoryMax, other.MemoryMax}, {&l.PidsMax, other.PidsMax}, {&l.CPUTime, other.CPUTime},
+		{&l.FileSize, other.FileSize}, {&l.OpenFiles, other.OpenFiles}, {&l.Stack, other.Stack}, {&l.OutputBytes, other.OutputBytes},
+	} {
+		if *field.to == "" {
+			*field.to = field.from
+		}
+	}
+	if l.WallTime == 0 {
+		l.WallTime = other.WallTime
+	}
+	return l
+}
+
+func (l Limits) parse() (limits sandbox.Limits, outputBytes int64, err error) {
+	limits, err = sandbox.ParseLimits(sandbox.LimitsText{
+		CPUMax: l.CPUMax, MemoryMax: l.MemoryMax, PidsMax: l.PidsMax, CPUTime: l.CPUTime,
+		FileSize: l.FileSize, OpenFiles: l.OpenFiles, Stack: l.Stack,
+	})
+	if err == nil && l.OutputBytes != "" {
+		outputBytes, err = sandbox.ParseBytes(l.OutputBytes)
+	}
+	if err == nil && l.WallTime < 0 {
+		err = fmt.Errorf("limits.wallTime: %s is negative", l.WallTime)
+	}
+	return limits, outputBytes, err
+}
+
+var (
+	rowName     = regexp.MustCompile(`^[a-z0-9][a-z0-9+_-]*$`)
+	placeholder = regexp.MustCompile(`\{[a-z]+\}`)
+	known       = []string{"{program}", "{home}", "{source}", "{stem}", "{sources}", "{out}", "{cache}"}
+)
+
+// check says what is wrong with a row.
+func (r *Row) check() error {
+	for _, name := range append([]string{r.Name}, r.Aliases...) {
+		if !rowName.MatchString(name) {
+			return fmt.Errorf("name %q is not of small letters, digits, +, - and _", name)
+		}
+	}
+	switch {
+	case len(r.Programs) == 0:
+		return fmt.Errorf("programs is empty: which are to be looked for?")
+	case len(r.Run) == 0:
+		return fmt.Errorf("run is empty: it is the program's command line")
+	case !isName(r.Source):
+		return fmt.Errorf("source %q is not the name of a file", r.Source)
+	case r.Warm != "" && len(r.Compile) == 0:
+		return fmt.Errorf("warm goes with compile")
+	}
+	for _, pattern := range r.Programs {
+		if _, err := filepath.Match(pattern, ""); err != nil || strings.Contains(pattern, "/") && !filepath.IsAbs(pattern) {
+			return fmt.Errorf("programs: %q is neither a name, nor a pattern of names, nor an absolute path", pattern)
+		}
+	}
+	for _, word := range slices.Concat(r.Compile, r.Run) {
+		for _, found := range placeholder.FindAllString(word, -1) {
+			if !slices.Contains(known, found) {
+				return fmt.Errorf("%s in %q stands for nothing; there are %s", found, word, strings.Join(known, ", "))
+			}
+		}
+		if strings.Contains(word, "{sources}") && word != "{sources}" {
+			return fmt.Errorf("{sources} in %q must be a word of its own", word)
+		}
+	}
+	for _, l := range []Limits{r.Limits.Compile, r.Limits.Run} {
+		if _, _, err := l.parse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isName: one component of a path, that means itself.
+func isName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\\x00")
+}

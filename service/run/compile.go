@@ -1,0 +1,135 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lang"
+	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// isGood: the process ended by itself and says that all went well.
+func (e ending) isGood() bool {
+	return e.state == pb.State_COMPLETE && e.reason == pb.ReasonExit && e.status.ExitCode == 0
+}
+
+// compile fills dirs.Out, from the cache or by the compile step, whose failure
+// is COMPLETE with reason compile. Its ending is good if the program can be run.
+func (j *job) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
+	program, level, cache := j.plan.program, j.plan.isolation, j.r.cfg.Languages.Cache()
+	if !j.mayShare() {
+		cache = nil
+	}
+	if cache.Restore(program.Key(level), dirs.Out) {
+		return ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, compile: &pb.Step{Reason: pb.ReasonExit}}
+	}
+	if level == sandbox.Strict {
+		if warm := program.Language().WarmDir(j.ended, j.warm); warm != "" {
+			dirs.Cache, dirs.CacheIsWarm = warm, true
+		}
+	}
+	spec, b := j.stepSpec(program.CompileStep(dirs))
+	spec.ID += ".compile"
+	e, said := j.runCompiler(spec, b, log)
+	if !e.isGood() {
+		return e
+	}
+	err := lang.CheckOut(dirs.Out)
+	if err == nil && p.isolated {
+		err = lang.ShareOut(dirs.Out)
+	}
+	if err != nil {
+		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error(), compile: e.compile}
+	}
+	if !said { // what it said is to be seen the next time, too
+		if err := cache.Keep(program.Key(level), dirs.Out); err != nil {
+			j.r.log.Warn("cannot keep a compiled program", "run", j.id, "error", err)
+		}
+	}
+	return e
+}
+
+// mayShare says whether what the compiler makes follows from the source alone:
+// not where something else could get at it (no isolation; an account that others
+// may have), nor where it could get something from elsewhere.
+func (j *job) mayShare() bool {
+	return j.plan.isolation != sandbox.None && j.task.GetUser() == "" && !j.task.GetNetwork()
+}
+
+// runCompiler runs a compile step. Its own bounds end it and not the run. A nil
+// log means that nobody wants to hear it; said tells whether there was anything.
+func (j *job) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e ending, said bool) {
+	var ended atomic.Pointer[cause]
+	end := func(c *cause) {
+		if ended.CompareAndSwap(nil, c) {
+			j.endProcess(c.gently)
+		}
+	}
+	a := activity{prepare: prepared(spec), wallTime: b.wallTime, end: end}
+	if log != nil {
+		out := j.output(log, b.outputBytes, end)
+		a.quiet = log.Quiet
+		a.out = func(stream int, data []byte) error {
+			said = true
+			return out(stream, data)
+		}
+	}
+	began := time.Now()
+	e = j.process(a)
+	if e.state == pb.State_FAILED {
+		return e, said
+	}
+	e.compile = &pb.Step{
+		ExitCode: exitCode(e), Signal: e.status.SignalName(), Reason: e.reason, WallTime: time.Since(began).Seconds(),
+		CpuTime: (e.status.CPUUser + e.status.CPUSystem).Seconds(), PeakMemory: e.status.PeakMemoryBytes,
+	}
+	c := ended.Load()
+	if c != nil && e.state == pb.State_COMPLETE {
+		e.compile.Reason = c.reason
+		e.err = "the compiler was ended: " + c.reason
+	}
+	if e.state == pb.State_COMPLETE && (c != nil || !e.isGood()) {
+		e.reason = pb.ReasonCompile
+	}
+	return e, said
+}
+
+// warmTime is how long a warm directory may take to fill, on a small machine.
+const warmTime = 5 * time.Minute
+
+// warm fills a warm directory, for this run and those after it.
+func (j *job) warm(program *lang.Program, dir string) error {
+	place, err := j.newPlace()
+	if err != nil {
+		return err
+	}
+	defer place.remove()
+	dirs := lang.Dirs{Cache: dir}
+	if dirs.Source, err = place.folder("program", true); err != nil {
+		return err
+	}
+	if dirs.Out, err = place.folder("out", true); err != nil {
+		return err
+	}
+	if err := program.Write(dirs.Source); err != nil {
+		return err
+	}
+	j.r.log.Info("compiling a standard library, once", "language", program.Language().String(), "run", j.id)
+	spec, b := j.stepSpec(program.CompileStep(dirs))
+	spec.ID += ".warm"
+	spec.Writable = append(spec.Writable, dir)
+	b.wallTime = warmTime
+	e, _ := j.runCompiler(spec, b, nil)
+	if e.isGood() {
+		return nil
+	}
+	err = fmt.Errorf("%s, exit %d %s", e.reason, e.status.ExitCode, e.err)
+	if j.named() == nil {
+		j.r.log.Warn("cannot compile a standard library: each program will", "language", program.Language().String(), "error", err)
+	}
+	return errors.Join(errors.New("cannot fill the warm directory"), err)
+}

@@ -1,0 +1,132 @@
+package run
+
+import (
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// ending is how a run ended, before its log is closed.
+type ending struct {
+	state   pb.State
+	reason  string
+	err     string
+	status  sandbox.Status
+	compile *pb.Step // of a language that is compiled
+}
+
+// execute prepares and runs the run's processes, and says how it ended.
+func (j *job) execute(log *logs.Writer) ending {
+	if j.plan.program != nil {
+		return j.executeProgram(log)
+	}
+	return j.process(activity{prepare: j.prepare, out: j.output(log, j.plan.bounds.outputBytes, j.end), quiet: log.Quiet})
+}
+
+// activity is one process of a run.
+type activity struct {
+	// prepare is called when the process may start. cleanUp is never nil, and is
+	// called when the process is over.
+	prepare func() (s sandbox.Spec, cleanUp func(), err error)
+	out     func(stream int, data []byte) error
+	quiet   func()
+	// wallTime ends it by calling end, if it is not 0.
+	wallTime time.Duration
+	end      func(*cause)
+}
+
+// process takes one process from its start to its end.
+func (j *job) process(a activity) ending {
+	select {
+	case j.r.start <- struct{}{}:
+	case <-j.ended:
+		return j.endedBeforeStart()
+	}
+	spec, cleanUp, err := a.prepare()
+	defer cleanUp()
+	var proc *sandbox.Process
+	if err == nil {
+		proc, err = j.r.cfg.Host.Start(spec)
+	}
+	<-j.r.start
+	if err != nil {
+		if j.named() != nil {
+			return j.endedBeforeStart()
+		}
+		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
+	}
+	j.hold(proc)
+	if a.wallTime > 0 {
+		timer := time.AfterFunc(a.wallTime, func() { a.end(causeTimeout) })
+		defer timer.Stop()
+	}
+	status, err := proc.Pump(a.out, a.quiet)
+	j.hold(nil)
+	if err != nil {
+		return ending{state: pb.State_FAILED, reason: pb.ReasonLost, err: err.Error(), status: status}
+	}
+	return endOf(status, j.named())
+}
+
+// hold lets others end the process; nil: there is none.
+func (j *job) hold(proc *sandbox.Process) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.proc = proc
+	j.signal() // a cause that was named while it started
+}
+
+// endProcess ends the process that there is, if any, and not the run.
+func (j *job) endProcess(gently bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.proc == nil:
+	case gently:
+		j.proc.Terminate(j.plan.grace)
+	default:
+		j.proc.Kill()
+	}
+}
+
+func (j *job) endedBeforeStart() ending {
+	return endOf(sandbox.Status{}, j.named())
+}
+
+// output hands what a process prints to the log. When that is more than limit,
+// unless that is 0, it ends the process, and the rest is thrown away.
+func (j *job) output(log *logs.Writer, limit int64, end func(*cause)) func(int, []byte) error {
+	var seen int64
+	return func(stream int, data []byte) error {
+		if limit > 0 {
+			left := limit - seen
+			seen += int64(len(data))
+			if int64(len(data)) > left {
+				end(causeOutputLimit)
+				data = data[:max(0, left)]
+			}
+		}
+		if len(data) == 0 {
+			return nil
+		}
+		return log.Write(lines.Stream(stream), data)
+	}
+}
+
+// endOf is the state that follows from how the process ended and who, if
+// anybody, ended it.
+func endOf(status sandbox.Status, c *cause) ending {
+	e := ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, status: status}
+	switch {
+	case c != nil:
+		e.state, e.reason, e.err = c.state, c.reason, c.text
+	case status.OOM:
+		e.reason = pb.ReasonOOM
+	case status.Signal != 0:
+		e.reason = pb.ReasonSignal
+	}
+	return e
+}

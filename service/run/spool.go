@@ -1,0 +1,35 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/logs"
+)
+
+// logConfig is what every log of this runner has in common.
+func (r *Runner) logConfig(run *pb.Run) logs.Config {
+	return logs.Config{
+		JS: r.cfg.JS, Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
+		SpoolPath: r.spoolPath(run.GetId()), SpoolMaxBytes: r.cfg.SpoolMaxBytes, Logger: r.log,
+	}
+}
+
+// SpoolBytes is how much output waits on disk for NATS.
+func (r *Runner) SpoolBytes() (total int64) {
+	entries, err := os.ReadDir(filepath.Dir(r.spoolPath("x")))
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+func (r *Runner) spoolPath(id string) string {
+	return filepath.Join(r.cfg.DataDir, "spool", id)
+}
