@@ -4,12 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
+	"fmt"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // admit takes a place in the order of arrival. What comes by an any scope was on
@@ -75,7 +77,12 @@ func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, e
 		return run.Submission{}, err
 	}
 	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.trace()}
-	if r.Scope.Many() {
+	if group := r.Header(subjects.HeaderGroup); group != "" {
+		if err := subjects.Token(group); err != nil {
+			return run.Submission{}, &coded{codeBadRequest, fmt.Errorf("%s: %w", subjects.HeaderGroup, err)}
+		}
+		sub.Group = group
+	} else if r.Scope.Many() {
 		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
 			sub.Group = s.madeGroup(r, sub)
 		}

@@ -23,6 +23,9 @@ const (
 	// HeaderAnswer with the value AnswerAlways asks runners that do not match to say so.
 	HeaderAnswer = "Runner-Answer"
 	AnswerAlways = "always"
+	// HeaderGroup on a task request to one runner makes its run part of a
+	// fan-out: the run is <group>-<runner>, as on an all scope.
+	HeaderGroup = "Runner-Group"
 	// HeaderSeq numbers the messages of one run's log: 1, 2, 3 …
 	HeaderSeq = "Runner-Seq"
 	// HeaderContentType with the value Protobuf makes request and reply protobuf.

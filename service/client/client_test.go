@@ -148,3 +148,28 @@ func TestRunAllFollowsEveryRun(t *testing.T) {
 		}
 	}
 }
+
+func TestRunAllByBatches(t *testing.T) {
+	c := newFleet(t, service.Config{Name: "a"}, service.Config{Name: "b"}, service.Config{Name: "c"})
+	for _, opts := range []client.FanOptions{{Batch: 2}, {Limit: "2"}, {Limit: "34%"}} {
+		result, err := c.RunAll(t.Context(), client.Target{}, shell("true"), opts, client.RunEvents{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"a", "b", "c"}
+		switch opts.Limit {
+		case "2":
+			want = want[:2]
+		case "34%":
+			want = want[:1]
+		}
+		if !slices.Equal(result.OK, want) || len(result.Outcomes) != len(want) {
+			t.Errorf("%+v: got %v with %d outcomes", opts, result.OK, len(result.Outcomes))
+		}
+		for name, o := range result.Outcomes {
+			if o.Run.GetRunner() != name || o.Run.GetId() != result.Group+"-"+name || o.Run.GetGroup() != result.Group || o.Err != nil {
+				t.Errorf("%+v: %s has run %v, %v", opts, name, o.Run, o.Err)
+			}
+		}
+	}
+}

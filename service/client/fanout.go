@@ -81,6 +81,9 @@ func (c *Client) FanOut(ctx context.Context, verb subjects.Verb, t Target, req p
 	}
 	f := &fan{c: c, verb: verb, target: t, body: body, blank: blank, opts: opts, waiting: map[string]bool{}}
 	f.result.Answers = map[string]Answer{}
+	if verb == subjects.Task {
+		f.group = req.GetMetadata().GetId()
+	}
 	var names []string
 	for _, r := range in {
 		names = append(names, r.Card.GetName())
@@ -117,6 +120,7 @@ type fan struct {
 	blank    func() pb.Message
 	opts     FanOptions
 	oneByOne bool
+	group    string // of a fan-out of runs
 
 	inbox   string
 	answers chan *nats.Msg
@@ -177,6 +181,9 @@ const (
 // it no other way.
 func (f *fan) publish(subject, whom string) error {
 	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.body, Header: nats.Header{}}
+	if f.oneByOne && f.group != "" {
+		msg.Header.Set(subjects.HeaderGroup, f.group)
+	}
 	if f.target.Where != "" && !f.oneByOne {
 		msg.Header.Set(subjects.HeaderWhere, f.target.Where)
 		msg.Header.Set(subjects.HeaderAnswer, subjects.AnswerAlways)
