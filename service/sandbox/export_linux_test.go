@@ -3,6 +3,8 @@ package sandbox
 import (
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // SetPortable makes a host do as the unixes that are not Linux do.
@@ -49,4 +51,18 @@ func CountZombies() (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// KillShim kills the host's shim, as an operator's mistake would.
+func KillShim(h *Host) {
+	h.shims.mu.Lock()
+	defer h.shims.mu.Unlock()
+	if h.shims.shim != nil {
+		_ = unix.PidfdSendSignal(h.shims.shim.pidfd, unix.SIGKILL, nil, 0)
+		for _, err := readProc(h.shims.shim.pid); err; _, err = readProc(h.shims.shim.pid) {
+			if p, _ := readProc(h.shims.shim.pid); p.dead() {
+				return
+			}
+		}
+	}
 }

@@ -100,7 +100,7 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
 	limits := spec.Limits.Rlimits
 	if spec.Isolation == Strict {
-		limits = append(strictRlimits(spec.Limits, h.controls("pids")), limits...) // the last of one kind holds
+		limits = strictRlimits(spec.Limits, h.controls("pids"))
 		o.tmpBytes = strictTmpBytes
 		if most := spec.Limits.MemoryMaxBytes; most > 0 {
 			o.tmpBytes = min(o.tmpBytes, most)
@@ -141,13 +141,18 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	return o, nil
 }
 
-// strictRlimits are a strict run's fixed limits. Where a controller counts its processes, their number is not limited by account as well.
+// strictRlimits are a run's resource limits, and the fixed ones where it has none. Where a controller counts its processes, their number is not limited by account as well.
 func strictRlimits(limits Limits, pidsController bool) []Rlimit {
-	fixed := []Rlimit{{"core", strictCore}, {"nofile", strictOpenFiles}, {"fsize", strictFileSize}}
-	if !pidsController && limits.PidsMax == 0 {
-		fixed = append(fixed, Rlimit{"nproc", strictPids})
+	all := slices.Clone(limits.Rlimits)
+	for _, fixed := range []Rlimit{{"core", strictCore}, {"nofile", strictOpenFiles}, {"fsize", strictFileSize}, {"nproc", strictPids}} {
+		if fixed.Resource == "nproc" && (pidsController || limits.PidsMax != 0) {
+			continue
+		}
+		if !slices.ContainsFunc(all, func(one Rlimit) bool { return one.Resource == fixed.Resource }) {
+			all = append(all, fixed)
+		}
 	}
-	return fixed
+	return all
 }
 
 // homes is where people keep their things.

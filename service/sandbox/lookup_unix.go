@@ -45,7 +45,7 @@ func lookProgram(name, dir string, env []string) (string, error) {
 	if denied != nil {
 		return "", startErrorf(op, "%w", denied)
 	}
-	return "", startErrorf(op, "%w in PATH %s", errNoProgram, path)
+	return "", startErrorf(op, "%w in $PATH", errNoProgram)
 }
 
 // executable says in plain words why the file at path can't be a program. What the account may do is the kernel's to say, at exec.

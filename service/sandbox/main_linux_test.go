@@ -42,14 +42,19 @@ var allWays = []string{byCgroup, byScan, byGroup}
 // newHost opens a host that nobody else in the machine shares a prefix with.
 func newHost(t testing.TB, way string) *sandbox.Host {
 	t.Helper()
-	h, _ := hostWithPrefix(t, way, fmt.Sprintf("rt-%d-%s-", os.Getpid(), rand.Text()[:6]))
-	return h
+	return newHostHiding(t, way, nil)
 }
 
-func hostWithPrefix(t testing.TB, way, prefix string) (*sandbox.Host, string) {
+func newHostHiding(t testing.TB, way string, hide []string) *sandbox.Host {
+	t.Helper()
+	return openHost(t, way, sandbox.Config{Prefix: fmt.Sprintf("rt-%d-%s-", os.Getpid(), rand.Text()[:6]), Hide: hide})
+}
+
+func openHost(t testing.TB, way string, cfg sandbox.Config) *sandbox.Host {
 	t.Helper()
 	var log bytes.Buffer
-	h, err := sandbox.Open(sandbox.Config{NoCgroup: way != byCgroup, Prefix: prefix, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	cfg.NoCgroup, cfg.Logger = way != byCgroup, slog.New(slog.NewTextHandler(&log, nil))
+	h, err := sandbox.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +74,7 @@ func hostWithPrefix(t testing.TB, way, prefix string) (*sandbox.Host, string) {
 	if facts := h.Facts(); facts.Kill != way {
 		t.Skipf("this host can't hold runs by %s: %s", way, facts.NoCgroup)
 	}
-	return h, prefix
+	return h
 }
 
 // eachWay runs a test on every kind of host.

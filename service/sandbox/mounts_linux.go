@@ -12,12 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// view makes the steps to what a run sees of the file tree, in its own mount namespace, in an order that matters: first copies are taken of what must stay visible, then (strict) everything is made
-// read-only, then places are covered by empty file systems, and last the copies are put back on top. A cover can't be lifted without rights that the run does not have.
+// view makes the steps to what a run sees of the file tree, in its own mount namespace, in an order that matters. First copies are taken of what must stay visible; then (strict) everything is made
+// read-only; then, from the root outwards, places are covered by empty file systems and copies put back on top, so that what is hidden below something shown is hidden, and what is shown below
+// something hidden is shown. A cover can't be lifted without rights that the run does not have.
 type view struct {
 	*order
 	*steps
 	copies []mountCopy
+	placed []placed
 }
 
 // mountCopy is a part of the tree that is not attached anywhere.
@@ -26,6 +28,12 @@ type mountCopy struct {
 	fd    *uintptr
 	isDir bool
 	write bool
+}
+
+// placed is what has been covered or put back.
+type placed struct {
+	path  string
+	cover bool
 }
 
 // Places that every isolated run has for itself, and what a strict run does not see beside homes.
@@ -47,12 +55,11 @@ func (o *order) makeView(s *steps) error {
 		v.setAttributes("make the root read-only", unix.AT_FDCWD, "/", unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID)
 		v.makeDev()
 	}
-	v.cover()
-	v.mount("mount /proc", "proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	v.putBack()
-	if o.scratchBytes > 0 {
-		v.scratchOver(o.dir)
+	for _, place := range scratchPlaces { // the first of them is needed below
+		v.cover(place)
 	}
+	v.place()
+	v.mount("mount /proc", "proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	return nil
 }
 
@@ -85,16 +92,22 @@ func (v *view) makeFile(path string) {
 	v.add("make "+path, unix.SYS_MKNODAT, unix.AT_FDCWD, path, unix.S_IFREG|0o600, 0).may = unix.EEXIST
 }
 
-// covers is every place that is covered.
+// covers is every place that is covered but for the scratch places.
 func (o *order) covers() []string {
-	covers := append(slices.Clone(scratchPlaces), o.hide...)
+	covers := slices.Clone(o.hide)
 	if o.level == Strict {
 		covers = append(append(covers, strictCovers...), o.homes...)
 	}
-	return slices.DeleteFunc(covers, func(place string) bool {
-		info, err := os.Lstat(place)
-		return err != nil || info.Mode()&os.ModeSymlink != 0
-	})
+	return slices.DeleteFunc(covers, func(place string) bool { return slices.Contains(scratchPlaces, place) })
+}
+
+// isThere says whether a place can be covered. A symbolic link is none: what it leads to is, if it is in the list.
+func isThere(place string) (isDir, ok bool) {
+	info, err := os.Lstat(place)
+	if err != nil || info.Mode()&os.ModeSymlink != 0 {
+		return false, false
+	}
+	return info.IsDir(), true
 }
 
 // takeCopies takes what must be put back: what the order names that a cover would hide, and what a strict run may write.
@@ -125,7 +138,7 @@ func (v *view) takeCopy(path string, write bool) error {
 	if path == "" || path == "/" || slices.ContainsFunc(v.copies, func(c mountCopy) bool { return c.path == path }) {
 		return nil
 	}
-	covered := slices.ContainsFunc(v.covers(), func(cover string) bool { return isBelow(path, cover) })
+	covered := slices.ContainsFunc(slices.Concat(scratchPlaces, v.covers()), func(cover string) bool { return isBelow(path, cover) })
 	if !covered && !(write && v.level == Strict) {
 		return nil
 	}
@@ -140,52 +153,79 @@ func (v *view) takeCopy(path string, write bool) error {
 	return nil
 }
 
-// cover puts an empty file system on each place.
-func (v *view) cover() {
-	for _, place := range v.covers() {
-		name := "cover " + place
-		info, err := os.Lstat(place)
+// place covers places and puts copies back, from the root outwards.
+func (v *view) place() {
+	paths := v.covers()
+	for _, c := range v.copies {
+		paths = append(paths, c.path)
+	}
+	if v.scratchBytes > 0 {
+		paths = append(paths, v.dir)
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		i := slices.IndexFunc(v.copies, func(c mountCopy) bool { return c.path == path })
 		switch {
-		case err != nil:
-		case slices.Contains(scratchPlaces, place):
-			options := "mode=1777"
-			if v.tmpBytes > 0 {
-				options += fmt.Sprintf(",size=%d,nr_inodes=65536", v.tmpBytes)
-			}
-			v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
-		case info.IsDir(): // whoever knows a path below that is shown may go through
-			v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=65536")
-		default:
-			v.mount(name, "/dev/null", place, "", unix.MS_BIND, "")
+		case i >= 0:
+			v.putBack(v.copies[i])
+		case v.scratchBytes == 0 || path != v.dir:
+			v.cover(path)
+		}
+		if v.scratchBytes > 0 && path == v.dir {
+			v.scratchOver(path)
+		}
+	}
+	for _, one := range v.placed { // now that nothing more is made in them
+		if isDir, _ := isThere(one.path); one.cover && isDir && !slices.Contains(scratchPlaces, one.path) {
+			v.setAttributes("cover "+one.path, unix.AT_FDCWD, one.path, 0, unix.MOUNT_ATTR_RDONLY)
 		}
 	}
 }
 
-// putBack attaches the copies, the outer before the inner.
-func (v *view) putBack() {
-	covers := v.covers()
-	slices.SortFunc(v.copies, func(a, b mountCopy) int { return strings.Compare(a.path, b.path) })
-	for _, c := range v.copies {
-		set := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
-		if !c.write {
-			set |= unix.MOUNT_ATTR_RDONLY
+// above is the nearest of what was placed that path is inside.
+func (v *view) above(path string) (nearest placed) {
+	for _, one := range v.placed {
+		if isBelow(path, one.path) && len(one.path) > len(nearest.path) {
+			nearest = one
 		}
-		v.setAttributes("show "+c.path, c.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, set)
-		for _, cover := range covers {
-			if isBelow(c.path, cover) && c.path != cover {
-				v.makePlace(c, cover)
-			}
-		}
-		v.attach(c.fd, c.path)
 	}
-	for _, place := range covers { // now that nothing more is made in them
-		info, err := os.Lstat(place)
-		again := slices.ContainsFunc(v.copies, func(c mountCopy) bool { return c.path == place })
-		if err != nil || !info.IsDir() || again || slices.Contains(scratchPlaces, place) {
-			continue
-		}
-		v.setAttributes("cover "+place, unix.AT_FDCWD, place, 0, unix.MOUNT_ATTR_RDONLY)
+	return nearest
+}
+
+// cover puts an empty file system on a place, if it is there and not covered already.
+func (v *view) cover(place string) {
+	isDir, ok := isThere(place)
+	if !ok || v.above(place).cover {
+		return
 	}
+	v.placed = append(v.placed, placed{place, true})
+	name := "cover " + place
+	switch {
+	case slices.Contains(scratchPlaces, place):
+		options := "mode=1777"
+		if v.tmpBytes > 0 {
+			options += fmt.Sprintf(",size=%d,nr_inodes=65536", v.tmpBytes)
+		}
+		v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	case isDir: // whoever knows a path below that is shown may go through
+		v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=65536")
+	default:
+		v.mount(name, "/dev/null", place, "", unix.MS_BIND, "")
+	}
+}
+
+// putBack attaches a copy.
+func (v *view) putBack(c mountCopy) {
+	set := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	if !c.write {
+		set |= unix.MOUNT_ATTR_RDONLY
+	}
+	v.setAttributes("show "+c.path, c.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, set)
+	if outer := v.above(c.path); outer.cover {
+		v.makePlace(c, outer.path)
+	}
+	v.attach(c.fd, c.path)
+	v.placed = append(v.placed, placed{c.path, false})
 }
 
 // makePlace makes what a copy can be attached to in a cover.

@@ -81,7 +81,7 @@ func TestStartErrorsSayWhat(t *testing.T) {
 		is   error
 	}{
 		{"nothing", sandbox.Spec{}, []string{"no program given"}, nil},
-		{"no such program", sandbox.Spec{Argv: []string{"no-such-thing"}}, []string{`"no-such-thing"`, "no such program in PATH"}, os.ErrNotExist},
+		{"no such program", sandbox.Spec{Argv: []string{"no-such-thing"}}, []string{`"no-such-thing"`, "no such program in $PATH"}, os.ErrNotExist},
 		{"no such file", sandbox.Spec{Argv: []string{"/no/such"}}, []string{`"/no/such"`, "no such program"}, os.ErrNotExist},
 		{"no such file in dir", sandbox.Spec{Argv: []string{"./such"}, Dir: dir}, []string{`"./such"`, "no such program"}, os.ErrNotExist},
 		{"no such directory", sandbox.Spec{Argv: []string{"true"}, Dir: "/no/dir"}, []string{`"/no/dir"`, "no such directory"}, os.ErrNotExist},
