@@ -45,6 +45,9 @@ type Config struct {
 	// DataDir holds the instance id and the spools. Default: a directory of its
 	// own that is removed by Close.
 	DataDir string
+	// JetStreamDomain and JetStreamPrefix say how JetStream is reached, where not
+	// in the usual way. At most one.
+	JetStreamDomain, JetStreamPrefix string
 	// Replicas of the streams and buckets. Default: 1 for new ones; those that
 	// exist are left as they are.
 	Replicas int

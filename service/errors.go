@@ -50,9 +50,9 @@ func codeOf(err error) int {
 		return looked.Code
 	case errors.As(err, &bad), errors.Is(err, store.ErrBadNext), errors.Is(err, run.ErrUnable):
 		return codeBadRequest
-	case errors.Is(err, store.ErrUnknownRun):
+	case errors.Is(err, store.ErrUnknownRun), errors.Is(err, store.ErrUnknownRunner):
 		return codeUnknown
-	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict):
+	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists):
 		return codeConflict
 	case errors.Is(err, store.ErrTooLarge):
 		return codeTooLarge

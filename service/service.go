@@ -149,9 +149,14 @@ func (s *Service) connect(context.Context) error {
 	}
 	s.pub = pub
 	s.onClose(pub.Close)
-	// The options that the caller's JetStream may need (domain, prefix) come
-	// with the account; contexts that name another are the CLI's to pass on.
-	s.js, err = jetstream.New(pub)
+	switch {
+	case s.cfg.JetStreamPrefix != "":
+		s.js, err = jetstream.NewWithAPIPrefix(pub, s.cfg.JetStreamPrefix)
+	case s.cfg.JetStreamDomain != "":
+		s.js, err = jetstream.NewWithDomain(pub, s.cfg.JetStreamDomain)
+	default:
+		s.js, err = jetstream.New(pub)
+	}
 	return err
 }
 

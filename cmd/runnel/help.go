@@ -114,8 +114,8 @@ func flagsOf(cmd *cobra.Command, group flagGroup) *pflag.FlagSet {
 		}
 		names = append(names, f.Name)
 		shown := *f
-		if shown.DefValue == "[]" {
-			shown.DefValue = "" // an empty list says nothing
+		if shown.DefValue == "[]" && shown.Value.Type() == "stringToString" {
+			shown.DefValue = "" // an empty map says nothing; of lists pflag knows it
 		}
 		if variable := envOf(f); variable != "" {
 			shown.Usage += " [" + variable + "]"

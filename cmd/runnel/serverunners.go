@@ -35,6 +35,7 @@ const startGate = 16
 // startRunners starts the runner, or those that are simulated.
 func (s *serveCommand) startRunners(ctx context.Context) error {
 	s.cfg.Secrets = s.secrets()
+	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.jsDomain, s.target.jsAPIPrefix
 	if err := s.boundLogs(ctx); err != nil {
 		return err
 	}

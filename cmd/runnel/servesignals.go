@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -16,8 +17,13 @@ import (
 func (s *serveCommand) untilSignal(ctx context.Context) error {
 	signals, stop := serveSignals()
 	defer stop()
+	watchdog := s.watchdog()
+	defer watchdog.Stop()
 	for {
 		select {
+		case <-watchdog.C:
+			s.feedWatchdog()
+			continue
 		case <-ctx.Done():
 			s.drain(ctx)
 			return nil
@@ -40,6 +46,8 @@ func (s *serveCommand) untilSignal(ctx context.Context) error {
 	}()
 	for {
 		select {
+		case <-watchdog.C:
+			s.feedWatchdog()
 		case <-drained:
 			return nil
 		case sig := <-signals:
@@ -119,6 +127,27 @@ func (h *healthServer) Close() error {
 	err := h.server.Close()
 	<-h.done
 	return err
+}
+
+// watchdog ticks twice in the time after which systemd takes this service for
+// hung (WatchdogSec=), or never.
+func (s *serveCommand) watchdog() *time.Ticker {
+	micros, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if err != nil || micros <= 0 {
+		idle := time.NewTicker(time.Hour)
+		idle.Stop()
+		return idle
+	}
+	return time.NewTicker(max(time.Duration(micros)*time.Microsecond/2, time.Millisecond))
+}
+
+// feedWatchdog says that every runner still answers; that NATS is away is no
+// reason to be restarted.
+func (s *serveCommand) feedWatchdog() {
+	for _, r := range s.runners {
+		r.service.Health()
+	}
+	notify("WATCHDOG=1")
 }
 
 // notify tells systemd how this service is doing, where it asks (sd_notify).

@@ -108,6 +108,9 @@ func (j *job) write(change func(*pb.Run)) bool {
 			return false
 		case j.r.ctx.Err() != nil:
 			return false
+		case errors.Is(err, store.ErrIllegalMove), errors.Is(err, store.ErrTooLarge):
+			j.r.log.Error("cannot write a run's record", "run", j.id, "error", err) // never will
+			return false
 		}
 		j.r.log.Warn("cannot write a run's record, trying again", "run", j.id, "error", err)
 		sleep(j.r.ctx, wait)
