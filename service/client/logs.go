@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
@@ -32,7 +30,7 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	return c.follow(ctx, run, opts, nil, each)
 }
 
-func (c *Client) follow(ctx context.Context, run *pb.Run, opts FollowOptions, fresh *nats.Subscription, each func(lines.Record) error) (logs.FollowResult, error) {
+func (c *Client) follow(ctx context.Context, run *pb.Run, opts FollowOptions, fresh *logs.Fresh, each func(lines.Record) error) (logs.FollowResult, error) {
 	return logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: fresh,

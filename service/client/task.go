@@ -3,9 +3,7 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 
@@ -50,16 +48,19 @@ func withID(req *pb.TaskRequest) *pb.TaskRequest {
 // of the output, in order, the last one included. accepted, which may be nil,
 // is told of the run before its first line.
 func (c *Client) Run(ctx context.Context, t Target, req *pb.TaskRequest, accepted func(*pb.Run), each func(lines.Record) error) (logs.FollowResult, error) {
+	if err := t.Validate(); err != nil {
+		return logs.FollowResult{}, err
+	}
 	req = withID(req)
 	// Subscribed before the request is sent, so that no line is missed and no
 	// consumer is needed.
-	fresh, err := c.subscribe(c.space.LogAny(req.GetMetadata().GetId()))
+	fresh, err := logs.Listen(c.nc, c.freshSubject(t, req.GetMetadata().GetId()))
 	if err != nil {
 		return logs.FollowResult{}, err
 	}
 	run, err := c.Start(ctx, t, req)
 	if err != nil {
-		_ = fresh.Unsubscribe()
+		fresh.Close()
 		return logs.FollowResult{}, err
 	}
 	if accepted != nil {
@@ -68,10 +69,12 @@ func (c *Client) Run(ctx context.Context, t Target, req *pb.TaskRequest, accepte
 	return c.follow(ctx, run, FollowOptions{Live: true}, fresh, each)
 }
 
-func (c *Client) subscribe(subject string) (*nats.Subscription, error) {
-	sub, err := c.nc.SubscribeSync(subject)
-	if err != nil {
-		return nil, fmt.Errorf("cannot follow %s: %w", subject, err)
+// freshSubject is where the output of a run will be. A runner that was named
+// saves the server a wildcard, for which it looks through all it has cached
+// when the subscription ends.
+func (c *Client) freshSubject(t Target, id string) string {
+	if t.On != "" {
+		return c.space.Log(t.On, id)
 	}
-	return sub, nil
+	return c.space.LogAny(id)
 }

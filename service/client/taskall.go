@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
@@ -46,7 +44,7 @@ type RunEvents struct {
 func (c *Client) RunAll(ctx context.Context, t Target, req *pb.TaskRequest, opts FanOptions, events RunEvents) (*AllResult, error) {
 	req = withID(req)
 	t.All = true
-	a := &all{c: c, ctx: ctx, events: events, fresh: map[string]*nats.Subscription{}}
+	a := &all{c: c, ctx: ctx, events: events, fresh: map[string]*logs.Fresh{}}
 	a.result.Group = req.GetMetadata().GetId()
 	a.result.Outcomes = map[string]Outcome{}
 	defer a.unsubscribe()
@@ -81,7 +79,7 @@ type all struct {
 	c       *Client
 	ctx     context.Context
 	events  RunEvents
-	fresh   map[string]*nats.Subscription // by runner, opened before anybody was asked
+	fresh   map[string]*logs.Fresh // by runner, opened before anybody was asked
 	follows sync.WaitGroup
 
 	mu     sync.Mutex // of result and events
@@ -92,17 +90,17 @@ type all struct {
 // missed and no consumer is needed.
 func (a *all) subscribe(names []string) {
 	for _, name := range names {
-		sub, err := a.c.subscribe(a.c.space.Log(name, a.runID(name)))
+		fresh, err := logs.Listen(a.c.nc, a.c.space.Log(name, a.runID(name)))
 		if err != nil {
 			return // the stream has it all as well
 		}
-		a.fresh[name] = sub
+		a.fresh[name] = fresh
 	}
 }
 
 func (a *all) unsubscribe() {
-	for _, sub := range a.fresh {
-		_ = sub.Unsubscribe()
+	for _, fresh := range a.fresh {
+		fresh.Close()
 	}
 }
 
