@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,9 +66,28 @@ func (h heard) String() string {
 
 const patience = 40 * time.Second
 
+// ask sends a request until it is answered, as a client in a fleet must: what was
+// on its way to a runner that died, or was stopped, is lost with it. Every
+// request here can be asked again.
+func (c caller) ask(subject, body string) (msg *nats.Msg, err error) {
+	try := time.Second
+	if wait := waitIn.FindStringSubmatch(body); wait != nil {
+		d, _ := time.ParseDuration(wait[1])
+		try += d
+	}
+	for deadline := time.Now().Add(patience); ; {
+		msg, err = c.nc.Request(subject, []byte(body), try)
+		if !errors.Is(err, nats.ErrTimeout) || time.Now().After(deadline) {
+			return msg, err
+		}
+	}
+}
+
+var waitIn = regexp.MustCompile(`"wait":"([^"]*)"`)
+
 func (c caller) request(subject, spec, metadata string) heard {
 	body := `{"kind":"runner","metadata":{` + metadata + `},"spec":` + spec + `}`
-	msg, err := c.nc.Request(subject, []byte(body), patience)
+	msg, err := c.ask(subject, body)
 	if err != nil {
 		return heard{err: err}
 	}
@@ -129,7 +149,7 @@ func (c caller) wait(id, states string) map[string]any {
 	c.t.Helper()
 	var last heard
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		last = c.query(`{"runs":["` + id + `"],` + states + `,"wait":"2s"}`)
+		last = c.query(`{"runs":["` + id + `"],` + states + `,"wait":"500ms"}`)
 		if len(last.runs) == 1 {
 			return last.runs[0]
 		}

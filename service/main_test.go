@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -14,7 +15,13 @@ import (
 	"github.com/runnel-io/runnel/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is a runner's process, too.
+func TestMain(m *testing.M) {
+	if config := os.Getenv(asRunner); config != "" {
+		os.Exit(beRunner(config))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fleet is a server with runners, and a connection that has nothing of ours.
 type fleet struct {
