@@ -164,6 +164,9 @@ func (j *job) life() {
 		defer timer.Stop()
 	}
 	end := j.execute(log)
+	if brokenDoubleStart {
+		end = j.execute(log)
+	}
 	j.finish(end, log)
 }
 

@@ -45,6 +45,9 @@ func (p *Process) holdsNamespace() bool { return p.tree.first != nil }
 
 // end kills what the main process left behind and waits until it is gone. A leaf that is empty already, as most are, stays so, and is removed beside what follows.
 func (p *Process) end() {
+	if brokenKeptChild {
+		return
+	}
 	if p.tree.leaf != "" && len(p.host.cgroups.controllers) > 0 {
 		p.tree.usage = readUsage(p.tree.leaf)
 	}

@@ -1,0 +1,5 @@
+//go:build broken_drop
+
+package logs
+
+const brokenDrop = true

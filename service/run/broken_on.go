@@ -1,0 +1,5 @@
+//go:build broken_doublestart
+
+package run
+
+const brokenDoubleStart = true

@@ -1,0 +1,5 @@
+//go:build broken_keptchild
+
+package sandbox
+
+const brokenKeptChild = true
