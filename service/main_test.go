@@ -13,10 +13,12 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // TestMain is a runner's process, too.
 func TestMain(m *testing.M) {
+	sandbox.ShimMain() // and what isolates its runs
 	if config := os.Getenv(asRunner); config != "" {
 		os.Exit(beRunner(config))
 	}
@@ -28,6 +30,11 @@ type fleet struct {
 	t      *testing.T
 	server *embedded.Server
 	nc     *nats.Conn
+	// curious runners look at the start for what the host can do.
+	curious bool
+	dataDir string // of the last runner
+	// patience with a run that says nothing. 0: 30 s.
+	patience time.Duration
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -65,6 +72,8 @@ func (f *fleet) start(cfg service.Config) *service.Service {
 	if cfg.DataDir == "" {
 		cfg.DataDir = f.t.TempDir()
 	}
+	f.dataDir = cfg.DataDir
+	cfg.OnDemand = !f.curious
 	cfg.Logger = slog.New(slog.NewTextHandler(testWriter{f.t}, nil))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -98,7 +99,7 @@ func (f *fleet) over(reply answer) ran {
 	r := ran{id: reply.text("run", "id")}
 	var out, err strings.Builder
 	log := wire.Log{Stdout: &out, Stderr: &err, Each: func(rec wire.Record) { r.records = append(r.records, rec) }}
-	if e := log.Replay(f.nc, reply.text("run", "logSubject"), 30*time.Second); e != nil {
+	if e := log.Replay(f.nc, reply.text("run", "logSubject"), cmp.Or(f.patience, 30*time.Second)); e != nil {
 		f.t.Fatalf("run %s: %v", r.id, e)
 	}
 	r.stdout, r.stderr, r.end, r.messages = out.String(), err.String(), log.End, log.Messages
