@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Request is what the five request messages have in common.
@@ -36,10 +38,47 @@ func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
 		if err := proto.Unmarshal(body, into); err != nil {
 			return invalid("invalid protobuf: %s", tidy(err))
 		}
+		if err := refuseUnknown(into.ProtoReflect()); err != nil {
+			return err
+		}
 	} else if err := UnmarshalJSON(body, into); err != nil {
 		return err
 	}
 	return into.Validate()
+}
+
+// refuseUnknown names the first field that this version doesn't have, as JSON
+// does: the caller may rely on it.
+func refuseUnknown(m protoreflect.Message) (err error) {
+	if raw := m.GetUnknown(); len(raw) > 0 {
+		number, _, _ := protowire.ConsumeTag(raw)
+		return invalid("invalid protobuf: %s has no field %d here", m.Descriptor().Name(), number)
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil || f.IsMap(): // no map of ours has messages
+		case f.IsList():
+			for i := 0; i < v.List().Len() && err == nil; i++ {
+				err = refuseUnknown(v.List().Get(i).Message())
+			}
+		default:
+			err = refuseUnknown(v.Message())
+		}
+		return err == nil
+	})
+	return err
+}
+
+// DecodeReply reads what a runner answered, perhaps one of a later version:
+// fields that this one doesn't know are passed over.
+func DecodeReply(body []byte, isProtobuf bool, into Message) error {
+	if !isProtobuf {
+		return UnmarshalRecord(body, into)
+	}
+	if err := proto.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("cannot read %s: %s", into.ProtoReflect().Descriptor().Name(), tidy(err))
+	}
+	return nil
 }
 
 // Encode gives a reply in the form its request came in.

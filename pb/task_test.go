@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
 
@@ -140,5 +142,28 @@ func TestBombIsRefused(t *testing.T) {
 	bomb := zip(t, strings.Repeat("x", maxScriptBytes+1), true)
 	if _, err := (&File{Content: bomb, Gzip: true}).Script(); err == nil || !strings.Contains(err.Error(), "MiB") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A field of a later version is refused in either form: it may be a limit.
+func TestUnknownFieldsAreRefused(t *testing.T) {
+	req := &TaskRequest{Kind: Kind, Spec: &TaskSpec{Task: &Task{Argv: []string{"true"}}}}
+	for _, at := range []proto.Message{req, req.Spec, req.Spec.Task} {
+		at.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 4711, protowire.VarintType), 1))
+		body, err := proto.Marshal(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := DecodeRequest(body, true, &TaskRequest{}); err == nil || !strings.Contains(err.Error(), "4711") {
+			t.Errorf("in %T: got %v", at, err)
+		}
+		at.ProtoReflect().SetUnknown(nil)
+	}
+	body, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeRequest(body, true, &TaskRequest{}); err != nil {
+		t.Error(err)
 	}
 }

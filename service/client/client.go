@@ -180,7 +180,7 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	subject := c.space.Request(verb, scope)
-	msg, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: body})
+	msg, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: asProtobuf(), Data: body})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return c.nobody(ctx, scope)
@@ -192,23 +192,39 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	return decode(msg, reply)
 }
 
-// encode fills in the envelope and refuses here what a runner would.
+// encode gives a request's protobuf and refuses here what a runner would. JSON
+// is for those who write it by hand: to read it back takes ten times as long.
 func encode(req pb.Request) ([]byte, error) {
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
-	return pb.MarshalJSON(req)
+	body, err := pb.Encode(req, true)
+	if err != nil {
+		return nil, fmt.Errorf("cannot send the request: %w", err)
+	}
+	return body, nil
+}
+
+// asProtobuf are the headers that say how a request is written, and its reply
+// will be.
+func asProtobuf() nats.Header {
+	return nats.Header{subjects.HeaderContentType: []string{subjects.Protobuf}}
 }
 
 func decode(msg *nats.Msg, reply pb.Message) error {
 	if msg.Header.Get(micro.ErrorHeader) == "" && msg.Header.Get(micro.ErrorCodeHeader) == "" {
-		return pb.UnmarshalRecord(msg.Data, reply)
+		return decodeBody(msg, reply)
 	}
 	code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader))
 	// An error's own body has other fields; a glance's or a maint's reply is as
 	// usual and says what is known all the same.
-	_ = pb.UnmarshalRecord(msg.Data, reply)
+	_ = decodeBody(msg, reply)
 	return &RemoteError{Runner: msg.Header.Get(headerRunner), Code: code, Text: msg.Header.Get(micro.ErrorHeader)}
+}
+
+// decodeBody reads a reply in the form that it says it has.
+func decodeBody(msg *nats.Msg, reply pb.Message) error {
+	return pb.DecodeReply(msg.Data, msg.Header.Get(subjects.HeaderContentType) == subjects.Protobuf, reply)
 }
 
 // headerRunner names who answers.

@@ -180,7 +180,7 @@ const (
 // publish asks. The end of the reply subject tells whom: "nobody is there" says
 // it no other way.
 func (f *fan) publish(subject, whom string) error {
-	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.body, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.body, Header: asProtobuf()}
 	if f.oneByOne && f.group != "" {
 		msg.Header.Set(subjects.HeaderGroup, f.group)
 	}
