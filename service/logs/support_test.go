@@ -109,7 +109,7 @@ func dial(t testing.TB, url string, options ...nats.Option) (*nats.Conn, jetstre
 }
 
 func (h *host) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	h.t.Cleanup(cancel)
 	return ctx
 }

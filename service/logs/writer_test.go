@@ -21,15 +21,15 @@ import (
 
 func TestOutputComesBack(t *testing.T) {
 	h := newHost(t)
-	random := make([]byte, 4<<20)
+	random := make([]byte, 4<<20/bigPart)
 	r := rand.NewChaCha8([32]byte{2})
 	r.Read(random)
 	for name, text := range map[string]string{
 		"empty":           "",
 		"one":             "hello\n",
-		"million":         strings.Repeat(strings.Repeat("x", 99)+"\n", 1_000_000),
+		"million":         strings.Repeat(strings.Repeat("x", 99)+"\n", 1_000_000/bigPart),
 		"random":          string(random),
-		"one-line":        strings.Repeat("x", 20<<20),
+		"one-line":        strings.Repeat("x", 20<<20/bigPart),
 		"without-newline": "a\nb",
 	} {
 		t.Run(name, func(t *testing.T) {
