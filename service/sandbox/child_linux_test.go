@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +22,24 @@ func child(act string) {
 		for i := 0; i < len(page); i += 4096 {
 			page[i] = 1
 		}
+	case "allocate":
+		mib, err := strconv.Atoi(os.Getenv("MIB"))
+		check(err)
+		page := make([]byte, mib<<20)
+		for i := 0; i < len(page); i += 4096 {
+			page[i] = 1
+		}
+	case "write": // 4 MiB past the page cache
+		file, err := os.OpenFile(os.Getenv("FILE"), os.O_CREATE|os.O_WRONLY|unix.O_DIRECT, 0o600)
+		check(err)
+		page, err := unix.Mmap(-1, 0, 64<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // aligned, as that needs
+		check(err)
+		for range 64 {
+			_, err := file.Write(page)
+			check(err)
+		}
+	case "delegated":
+		check(delegated(os.Getenv("FOREIGN") == "true"))
 	case "runner":
 		check(runnerThatDies(os.Args[1], os.Args[2], os.Args[3]))
 	case "subreaper":
@@ -105,4 +125,52 @@ func zombies() int {
 	n, err := sandbox.CountZombies()
 	check(err)
 	return n
+}
+
+// delegated is a runner in a cgroup that was given to it, alone or not.
+func delegated(foreign bool) error {
+	h, err := sandbox.Open(sandbox.Config{Prefix: "given-"})
+	if err != nil {
+		return err
+	}
+	facts := h.Facts()
+	limits := sandbox.Limits{MemoryMaxBytes: 32 << 20, PidsMax: 50}
+	p, err := h.Start(sandbox.Spec{ID: "limited", Argv: []string{"cat", "/proc/self/cgroup"}, Env: []string{"PATH=/bin"}, Limits: limits})
+	if foreign {
+		if err == nil || !strings.Contains(err.Error(), "not this runner's alone") {
+			return fmt.Errorf("a limit in a shared cgroup: %v (%+v)", err, facts)
+		}
+		p, err = h.Start(sandbox.Spec{ID: "free", Argv: []string{"cat", "/proc/self/cgroup"}, Env: []string{"PATH=/bin"}})
+	}
+	if err != nil {
+		return fmt.Errorf("%w (%+v)", err, facts)
+	}
+	text := ""
+	if _, err := p.Pump(func(_ int, data []byte) error { text += string(data); return nil }, nil); err != nil {
+		return err
+	}
+	if want := "0::/given/given-limited\n"; !foreign && text != want {
+		return fmt.Errorf("born in %q, want %q", text, want)
+	}
+	p, err = h.Start(sandbox.Spec{ID: "hog", Argv: []string{"/proc/self/exe"}, Params: []string{"TEST_CHILD=memory"}, Limits: limits})
+	if foreign {
+		return h.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if status, err := p.Pump(nil, nil); err != nil || !status.OOM {
+		return fmt.Errorf("a memory hog: %+v, %v", status, err)
+	}
+	again, err := sandbox.Open(sandbox.Config{Prefix: "again-"}) // as a runner that is started again, or a second one in this process, finds it
+	if err != nil {
+		return err
+	}
+	if got := again.Facts(); got.Cgroup != facts.Cgroup || len(got.Controllers) != 4 {
+		return fmt.Errorf("the second time: %+v", got)
+	}
+	if err := again.Close(); err != nil {
+		return err
+	}
+	return h.Close()
 }

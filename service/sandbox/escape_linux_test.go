@@ -34,7 +34,7 @@ var shellAttacks = []attack{
 	{name: "cgroups", want: "done\n", argv: sh(`find /sys/fs/cgroup -name cgroup.procs 2>/dev/null | while read -r f; do (echo $$ >"$f") 2>/dev/null && echo "moved to $f"; done; find /sys/fs/cgroup -type d 2>/dev/null | while read -r d; do mkdir "$d/rt-escape" 2>/dev/null && echo "made $d/rt-escape"; done; echo done`)},
 	{name: "namespaces by command", want: "done\n", argv: sh(`unshare -Ur true 2>/dev/null && echo user; unshare -m true 2>/dev/null && echo mount; nsenter -t 1 -m true 2>/dev/null && echo entered; chroot / true 2>/dev/null && echo chroot; mount -t tmpfs none /tmp 2>/dev/null && echo mounted; umount /proc 2>/dev/null && echo unmounted; echo done`)},
 	{name: "become root", want: "done\n", argv: sh(`for c in "su -c id" "sudo -n id" "pkexec id" "mount"; do $c </dev/null 2>/dev/null | grep uid=0; done; cp /bin/sh /tmp/sh && chmod u+s /tmp/sh && /tmp/sh -p -c id | grep euid; echo done`)},
-	{name: "clock and name", want: "done\n", argv: sh(`date -s 2001-01-01 2>/dev/null >&2 && echo "set the clock"; hostname rt-escape 2>/dev/null && echo "set the name"; echo done`)},
+	{name: "clock and name", want: "done\n", argv: sh(`date -s 2001-01-01 2>/dev/null >&2; date +%Y | grep 2001; hostname rt-escape 2>/dev/null; hostname | grep rt-escape; echo done`)},
 	{name: "kill everybody", argv: sh(`sleep 100 & kill -9 -1; echo alive`), has: ""},
 	{name: "stop the group", argv: sh(`kill -STOP 0; echo on`), endless: true},
 	{name: "stop everybody", argv: sh(`kill -STOP -1; echo on; kill -STOP 1; kill -STOP $$`), endless: true},

@@ -16,8 +16,9 @@ type Host struct {
 	log    *slog.Logger
 	null   *os.File // shared standard input of those that have none
 
-	mu   sync.Mutex
-	live map[string]*Process // by run id
+	mu      sync.Mutex
+	live    map[string]*Process      // by run id
+	leaving map[string]chan struct{} // runs that are over, but not all that was made for them is removed; closed when it is
 
 	hostOS
 }
@@ -37,7 +38,7 @@ func Open(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open sandbox: %w", err)
 	}
-	h := &Host{prefix: cfg.Prefix, log: cfg.Logger, null: null, live: map[string]*Process{}}
+	h := &Host{prefix: cfg.Prefix, log: cfg.Logger, null: null, live: map[string]*Process{}, leaving: map[string]chan struct{}{}}
 	if err := h.openOS(cfg); err != nil {
 		null.Close()
 		return nil, fmt.Errorf("cannot open sandbox: %w", err)
@@ -55,6 +56,12 @@ func (h *Host) Close() error {
 func (h *Host) claim(id string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for h.leaving[id] != nil {
+		gone := h.leaving[id]
+		h.mu.Unlock()
+		<-gone
+		h.mu.Lock()
+	}
 	if _, taken := h.live[id]; taken {
 		return fmt.Errorf("a run with id %s is running", id)
 	}

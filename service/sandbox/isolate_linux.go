@@ -59,7 +59,7 @@ const (
 	strictOpenFiles = 1024
 	strictFileSize  = 1 << 30
 	strictPids      = 256
-	strictTmpBytes  = 256 << 20
+	strictTmpBytes  = 64 << 20 // of memory, each of the scratch places
 )
 
 // isolatedAccount is who an isolated run is: anybody but root.

@@ -57,13 +57,28 @@ func (p *Process) end() {
 	case leaf == "":
 		err = killFound(p.members)
 	case emptyCgroup(leaf):
-		p.host.removals.Go(func() { p.host.removeLeaf(p.id, leaf) })
+		p.host.removeBeside(p.id, leaf)
 	default:
 		p.host.removeLeaf(p.id, leaf)
 	}
 	if err != nil {
 		p.host.log.Warn("processes of a run are left behind", "run", p.id, "error", err)
 	}
+}
+
+// removeBeside removes an empty leaf in the background. The next run of that id waits for it.
+func (h *Host) removeBeside(id, leaf string) {
+	gone := make(chan struct{})
+	h.mu.Lock()
+	h.leaving[id] = gone
+	h.mu.Unlock()
+	h.removals.Go(func() {
+		h.removeLeaf(id, leaf)
+		h.mu.Lock()
+		delete(h.leaving, id)
+		h.mu.Unlock()
+		close(gone)
+	})
 }
 
 func (h *Host) removeLeaf(id, leaf string) {

@@ -207,6 +207,15 @@ func TestOthersLive(t *testing.T) {
 	})
 }
 
+// An id can be used again at once.
+func TestSameIDAgain(t *testing.T) {
+	eachWay(t, allWays, func(t *testing.T, h *sandbox.Host) {
+		for range 100 {
+			run(t, h, sandbox.Spec{ID: "same", Argv: []string{"true"}})
+		}
+	})
+}
+
 // What a runner that was killed left behind is found by the next one with its prefix, and nothing else is.
 func TestSweep(t *testing.T) {
 	for _, way := range []string{byCgroup, byScan} {
