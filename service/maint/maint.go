@@ -25,7 +25,7 @@ var (
 	// ErrInvalidTime: the base time is absent or not positive. (pipego)
 	ErrInvalidTime = errors.New("invalid clock time")
 	// ErrRefused: this runner's policy doesn't let the clock be set, or not that far.
-	ErrRefused = errors.New("refused by this runner's policy")
+	ErrRefused = errors.New("refused by the policy rule")
 	// ErrNoPermission: the kernel doesn't let this process set the clock.
 	ErrNoPermission = errors.New("this runner has neither root nor CAP_SYS_TIME")
 	// ErrUnsupported: Runnel can't set the clock on this system.
@@ -119,7 +119,7 @@ func (k *Keeper) answer(ctx context.Context, query *pb.ClockQuery, clock *pb.Clo
 	if query.GetSync() {
 		clock.Sync.Status = StatusIndeterminate
 		if !k.cfg.AllowSet {
-			err := fmt.Errorf("cannot set the clock: %w", ErrRefused)
+			err := fmt.Errorf("cannot set the clock: %w clock.forbidSet", ErrRefused)
 			return err, err
 		}
 	}

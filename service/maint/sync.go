@@ -21,7 +21,7 @@ func (k *Keeper) set(ctx context.Context, found reading, clock *pb.ClockReply) (
 	if found.offset.Abs() > stepAbove {
 		action, change = "step", k.kernel.step
 		if limit := k.cfg.MaxStep; limit > 0 && found.offset.Abs() > limit {
-			err := fmt.Errorf("cannot set the clock by %v: %w: steps are limited to %v", rounded(found.offset), ErrRefused, limit)
+			err := fmt.Errorf("cannot set the clock by %v: %w clock.maxStep: steps are limited to %v", rounded(found.offset), ErrRefused, limit)
 			return err, err
 		}
 	}

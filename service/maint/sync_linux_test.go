@@ -74,8 +74,8 @@ func TestRefusals(t *testing.T) {
 		words  string
 		status int64
 	}{
-		"not allowed":   {Config{}, nil, ErrRefused, "refused by this runner's policy", StatusIndeterminate},
-		"too far":       {Config{AllowSet: true, MaxStep: 5 * time.Second}, nil, ErrRefused, "limited to 5s", StatusNotSynchronised},
+		"not allowed":   {Config{}, nil, ErrRefused, "policy rule clock.forbidSet", StatusIndeterminate},
+		"too far":       {Config{AllowSet: true, MaxStep: 5 * time.Second}, nil, ErrRefused, "policy rule clock.maxStep: steps are limited to 5s", StatusNotSynchronised},
 		"no permission": {Config{AllowSet: true}, unix.EPERM, ErrNoPermission, "CAP_SYS_TIME", StatusNotSynchronised},
 	} {
 		test.cfg.Servers = []string{server.address}
