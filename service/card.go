@@ -33,6 +33,7 @@ const minBeat = time.Second
 func (s *Service) openCard(ctx context.Context) error {
 	s.facts = s.gatherFacts()
 	s.findAbilities()
+	s.measureClock(ctx)
 	if err := s.store.PutCard(ctx, s.card()); err != nil {
 		return err
 	}

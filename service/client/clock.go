@@ -41,7 +41,6 @@ func (c *Client) Clock(ctx context.Context, t Target, q *pb.ClockQuery) (*pb.Mai
 // ClockAll compares the clocks of every host that is meant.
 func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts FanOptions) (*FanResult, []Clock, error) {
 	q, own := withBase(q)
-	sent := time.Now()
 	result, err := c.MaintAll(ctx, t, &pb.Maint{Clock: q}, opts)
 	if err != nil {
 		return nil, nil, err
@@ -52,7 +51,7 @@ func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts 
 		if !ok || reply.GetClock() == nil {
 			continue
 		}
-		clock := clockOf(reply, sent, answer.Elapsed, own)
+		clock := clockOf(reply, answer.Asked, answer.Elapsed, own)
 		clock.Runner, clock.Err = name, answer.Err
 		clocks = append(clocks, clock)
 	}

@@ -43,7 +43,8 @@ type Answer struct {
 	Err error
 	// Skipped: the runner says that the selector leaves it out.
 	Skipped bool
-	// Elapsed since it was asked.
+	// Asked is when it was asked, Elapsed how long the answer took from then.
+	Asked   time.Time
 	Elapsed time.Duration
 }
 
@@ -286,7 +287,7 @@ func (f *fan) take(msg *nats.Msg) {
 }
 
 func (f *fan) read(msg *nats.Msg) Answer {
-	a := Answer{Runner: msg.Header.Get(headerRunner), Elapsed: time.Since(f.asked)}
+	a := Answer{Runner: msg.Header.Get(headerRunner), Asked: f.asked, Elapsed: time.Since(f.asked)}
 	if f.target.Where != "" {
 		var skip struct {
 			Runner  string `json:"runner"`
