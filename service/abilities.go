@@ -44,7 +44,7 @@ func (s *Service) waitForAbilities() {
 	s.mu.Lock()
 	c := s.facts
 	s.mu.Unlock()
-	if missing := c.GetMissing(); len(missing) > 0 {
+	if missing := c.GetMissing(); len(missing) > 0 && !s.cfg.OnDemand {
 		s.log.Info("this host can't do everything", "runner", s.cfg.Name, "missing", strings.Join(missing, "; "))
 	}
 }

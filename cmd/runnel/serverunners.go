@@ -60,6 +60,7 @@ func (s *serveCommand) startRunners(ctx context.Context) error {
 			cfg := s.cfg
 			cfg.Name = fmt.Sprintf("%s-%d", s.cfg.Name, i+1)
 			cfg.DataDir = filepath.Join(s.cfg.DataDir, "simulated", cfg.Name)
+			cfg.OnDemand = true // one host need not be looked over N times
 			found[i], failed[i] = s.startRunner(ctx, cfg)
 		})
 	}
