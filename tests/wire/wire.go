@@ -169,21 +169,31 @@ func (l *Log) end(r Record) error {
 	return nil
 }
 
-// Follow reads from a subscription until EOF; patience is for one message.
+// Follow reads what is published, from the first message on, until EOF. A
+// message whose acknowledgement was late is published again, so numbers that
+// came before are passed over. Patience is for one message.
 func (l *Log) Follow(sub *nats.Subscription, patience time.Duration) error {
+	return l.read(sub, patience, true)
+}
+
+func (l *Log) read(sub *nats.Subscription, patience time.Duration, repeats bool) error {
 	for l.End == nil {
 		msg, err := sub.NextMsg(patience)
 		if err != nil {
 			return fmt.Errorf("after %d messages of the log: %w", l.Messages, err)
 		}
-		if err := l.Add(msg.Header.Get("Runner-Seq"), msg.Data); err != nil {
+		seq := msg.Header.Get("Runner-Seq")
+		if n, err := strconv.Atoi(seq); repeats && err == nil && n <= l.Messages {
+			continue
+		}
+		if err := l.Add(seq, msg.Data); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Replay reads what the stream has of a subject, until EOF.
+// Replay reads what the stream has of a subject, until EOF: every message once.
 func (l *Log) Replay(nc *nats.Conn, subject string, patience time.Duration) error {
 	js, err := nc.JetStream()
 	if err != nil {
@@ -194,7 +204,7 @@ func (l *Log) Replay(nc *nats.Conn, subject string, patience time.Duration) erro
 		return err
 	}
 	defer sub.Unsubscribe()
-	return l.Follow(sub, patience)
+	return l.read(sub, patience, false)
 }
 
 // Live subscribes to the log of a run that is yet to be asked for, with room
