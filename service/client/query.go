@@ -20,12 +20,30 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 	}
 	var reply pb.QueryReply
 	req := &pb.QueryRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.QuerySpec{Query: q}}
-	err = c.callFor(ctx, wait+c.timeout, subjects.Query, subjects.Any, req, &reply)
+	err = c.anyone(ctx, wait, subjects.Query, req, &reply)
 	return &reply, err
+}
+
+// anyoneTries is how many runners are asked in turn.
+const anyoneTries = 3
+
+// anyone asks one runner and, when it does not answer, another: one that was
+// stopped, or cut off just now, still gets its share of the requests. It is for
+// what may be asked twice.
+func (c *Client) anyone(ctx context.Context, wait time.Duration, verb subjects.Verb, req pb.Request, reply pb.Message) (err error) {
+	for range anyoneTries {
+		err = c.callFor(ctx, wait+c.timeout/2, verb, subjects.Any, req, reply)
+		if !errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
 }
 
 // Status is a run as it is now.
 func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	s, err := c.records(ctx)
 	if err != nil {
 		return nil, err
@@ -105,6 +123,6 @@ func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	if wait <= 0 {
 		req.Spec.Abort.Wait = "1ns"
 	}
-	err := c.callFor(ctx, wait+c.timeout, subjects.Abort, subjects.Any, req, &reply)
+	err := c.anyone(ctx, wait, subjects.Abort, req, &reply)
 	return reply.GetRun(), err
 }

@@ -73,7 +73,9 @@ var errNoEntry = errors.New("no such key")
 // get reads a key from whichever replica answers, and asks the leader before it
 // says that there is none.
 func (b *bucket) get(ctx context.Context, key string) (entry, error) {
-	m, err := b.stream.GetLastMsgForSubject(ctx, b.subject+key)
+	attempt, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := b.stream.GetLastMsgForSubject(attempt, b.subject+key)
 	if err == nil && !isGone(m.Header) {
 		return entry{key, m.Data, m.Sequence, m.Time}, nil
 	}
