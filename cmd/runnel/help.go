@@ -19,6 +19,7 @@ const (
 	flagsWhat    flagGroup = "What"
 	flagsWhere   flagGroup = "Where"
 	flagsHow     flagGroup = "How"
+	flagsLimits  flagGroup = "Limits"
 	flagsOutput  flagGroup = "Output"
 	flagsOther   flagGroup = "Flags"
 	flagsGlobal  flagGroup = "General"
@@ -26,7 +27,7 @@ const (
 )
 
 // Reading order; a flag without a group is in flagsOther.
-var flagGroups = []flagGroup{flagsWhat, flagsWhere, flagsHow, flagsOutput, flagsOther, flagsGlobal, flagsConnect}
+var flagGroups = []flagGroup{flagsWhat, flagsWhere, flagsHow, flagsLimits, flagsOutput, flagsOther, flagsGlobal, flagsConnect}
 
 // offline marks commands that no server is needed for: their help is without
 // the connection flags.

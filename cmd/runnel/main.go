@@ -32,6 +32,7 @@ import (
 const exitOwn = 125
 
 func main() {
+	sandbox.ShimMain() // for runs that are isolated, where runnel-shim isn't beside this program
 	// What a shell or a service manager left open is not the tasks' to have.
 	if err := sandbox.HideDescriptors(); err != nil {
 		os.Exit(report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))

@@ -16,11 +16,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // The command line is tested by the scripts in testdata. The test binary is the
 // command.
 func TestMain(m *testing.M) {
+	sandbox.ShimMain()
 	testscript.Main(m, map[string]func(){"runnel": main})
 }
 

@@ -65,6 +65,7 @@ func newRoot(a *app) *cobra.Command {
 	a.addGlobalFlags(root)
 	root.AddCommand(
 		newRunCommand(a),
+		newCodeCommand(a),
 		newLogsCommand(a),
 		newShowCommand(a),
 		newPsCommand(a),
@@ -72,6 +73,7 @@ func newRoot(a *app) *cobra.Command {
 		newAbortCommand(a),
 		newRmCommand(a),
 		newListCommand(a),
+		newForgetCommand(a),
 		newGlanceCommand(a),
 		newMaintCommand(a),
 		newBenchCommand(a),

@@ -30,8 +30,9 @@ type runCommand struct {
 	timeout              time.Duration
 	grace, expires       time.Duration
 
-	where targetFlags
-	fan   fanFlags
+	where  targetFlags
+	fan    fanFlags
+	limits limitFlags
 
 	detach, asJSON, raw bool
 }
@@ -77,12 +78,13 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&r.timeout, "timeout", 0, "end it after so long; answers are waited for as $NATS_TIMEOUT says")
 	flags.DurationVar(&r.grace, "grace", 0, "from SIGTERM to SIGKILL, when it is ended (default 10s)")
 	flags.DurationVar(&r.expires, "expires", 0, "drop it if it waits for a place for longer")
-	flags.StringVar(&r.task.Isolation, "isolation", "", "`LEVEL` none, standard or strict")
 	flags.Int64Var(&r.log.Width, "width", 0, "characters in a record at most: `N` (default 500)")
 	flags.Int64Var(&r.log.Pack, "pack", 0, "lines in a message at most: `N`; 1 for the old form")
 	flags.Int64Var(&r.log.MaxBytes, "max-output", 0, "store so many `BYTES` of output, drop the rest (default 1 GiB)")
 	flags.StringVar(&r.log.Overflow, "overflow", "", "what happens when its spool is full: `block` or drop")
-	groupFlags(flags, flagsHow, "timeout", "grace", "expires", "isolation", "width", "pack", "max-output", "overflow")
+	groupFlags(flags, flagsHow, "timeout", "grace", "expires", "width", "pack", "max-output", "overflow")
+
+	r.limits.add(cmd)
 
 	flags.BoolVarP(&r.detach, "detach", "d", false, "print the id and leave")
 	flags.BoolVar(&r.asJSON, "json", false, "print the records of the output, one JSON object a line")
@@ -95,12 +97,21 @@ func (r *runCommand) request(args []string) (*pb.TaskRequest, error) {
 	if err := r.validate(args); err != nil {
 		return nil, err
 	}
+	r.task.Argv = args
+	if r.command != "" {
+		r.task.Commands = []string{r.command}
+	}
+	if err := r.readFiles(&r.task); err != nil {
+		return nil, err
+	}
+	return r.complete()
+}
+
+// complete makes a request of the task and of what flags say of every kind of it.
+func (r *runCommand) complete() (*pb.TaskRequest, error) {
 	task := &r.task
 	task.Tags = r.tags
-	task.Argv = args
-	if r.command != "" {
-		task.Commands = []string{r.command}
-	}
+	r.limits.apply(task)
 	if r.log.Width != 0 || r.log.Pack != 0 || r.log.MaxBytes != 0 || r.log.Overflow != "" {
 		task.Log = &r.log
 	}
@@ -118,9 +129,6 @@ func (r *runCommand) request(args []string) (*pb.TaskRequest, error) {
 			return nil, fmt.Errorf("cannot use --param %q: it is K=V", param)
 		}
 		task.Params = append(task.Params, &pb.Param{Name: name, Value: value})
-	}
-	if err := r.readFiles(task); err != nil {
-		return nil, err
 	}
 	if r.id == "" {
 		r.id = ulid.Make().String() // known from the start, so that ^C can name it

@@ -103,7 +103,7 @@ func (s *serveCommand) addFlags(cmd *cobra.Command) {
 // anything is touched.
 func (s *serveCommand) prepare(cmd *cobra.Command) error {
 	if s.config != "" {
-		if err := applyConfig(s.config, cmd.Flags(), map[string]any{"policy": &s.policy}); err != nil {
+		if err := applyConfig(s.config, cmd.Flags(), map[string]any{"policy": &s.policy, "languages": &s.cfg.Languages}); err != nil {
 			return err
 		}
 	}

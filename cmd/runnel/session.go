@@ -61,7 +61,7 @@ func (s *session) startRunner(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	svc, err := service.Start(ctx, nc, service.Config{Prefix: a.prefix, Logger: a.log})
+	svc, err := service.Start(ctx, nc, service.Config{Prefix: a.prefix, Logger: a.log, OnDemand: true})
 	if err != nil {
 		nc.Close()
 		return err
