@@ -34,7 +34,8 @@ func brief(r wire.Record) string {
 	return fmt.Sprintf("%s %q", s, r.Message)
 }
 
-// The records of what a task prints, one by one.
+// The records of what a task prints, one by one. (bash's own printf writes line
+// by line; that of coreutils, all at once.)
 func TestLines(t *testing.T) {
 	f := newFleet(t)
 	f.start(service.Config{})
@@ -46,9 +47,9 @@ func TestLines(t *testing.T) {
 		{"a line", `echo hi`, ``, []string{`1 "hi"`, "2 EOF 1 lines 3 bytes"}},
 		{"no newline at the end", `printf hi`, ``, []string{`1 BOL "hi"`, "2 EOF 1 lines 2 bytes"}},
 		{"an empty line", `echo`, ``, []string{`1 ""`, "2 EOF 1 lines 1 bytes"}},
-		{"read together", `printf 'a\nb\n\nc\n'`, ``, []string{`1 ["a" "b" "" "c"]`, "5 EOF 4 lines 7 bytes"}},
+		{"read together", `env printf 'a\nb\n\nc\n'`, ``, []string{`1 ["a" "b" "" "c"]`, "5 EOF 4 lines 7 bytes"}},
 		{"one line a message", `printf 'a\nb\n'`, `"pack":1`, []string{`1 "a"`, `2 "b"`, "3 EOF 2 lines 4 bytes"}},
-		{"two lines a message", `printf 'a\nb\nc\n'`, `"pack":2`, []string{`1 ["a" "b"]`, `3 "c"`, "4 EOF 3 lines 6 bytes"}},
+		{"two lines a message", `env printf 'a\nb\nc\n'`, `"pack":2`, []string{`1 ["a" "b"]`, `3 "c"`, "4 EOF 3 lines 6 bytes"}},
 		{"a line that says EOF", `printf 'EOF\nBOL\nGAP\n'`, `"pack":1`, []string{`1 "EOF"`, `2 "BOL"`, `3 "GAP"`, "4 EOF 3 lines 12 bytes"}},
 		{"CR is a byte", `printf 'a\r\nb\r'`, ``, []string{`1 "a\r"`, `2 BOL "b\r"`, "3 EOF 2 lines 5 bytes"}},
 		{"control characters", `printf '\0\1\33[1m\177\n'`, ``, []string{`1 "\x00\x01\x1b[1m\x7f"`, "2 EOF 1 lines 8 bytes"}},
