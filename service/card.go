@@ -92,16 +92,33 @@ func (s *Service) changed() {
 func (s *Service) keepCard() {
 	last := time.Now()
 	away := absence{since: last, limit: min(s.cfg.OfflineAfter, s.cfg.LostAfter/2)}
+	soon := min(minBeat, s.cfg.CardInterval)
 	timer := time.NewTimer(s.cfg.CardInterval)
 	defer timer.Stop()
+	var told, waits bool // the timer goes off early: somebody asked, places changed
 	for {
 		select {
 		case <-timer.C:
 		case <-s.beat:
-			timer.Reset(max(0, min(minBeat, s.cfg.CardInterval)-time.Since(last)))
+			told = true
+			timer.Reset(max(0, soon-time.Since(last)))
+			continue
+		case <-s.places:
+			if !told && !waits {
+				waits = true
+				timer.Reset(max(0, min(soon, s.cfg.CardInterval-time.Since(last))))
+			}
 			continue
 		case <-s.ctx.Done():
 			return
+		}
+		// Runs that have come and gone meanwhile are no news.
+		rest := s.cfg.CardInterval - time.Since(last)
+		isNews := told || rest <= 0 || s.load() != s.written
+		told, waits = false, false
+		if !isNews {
+			timer.Reset(rest)
+			continue
 		}
 		if s.writeCard() == nil && away.over() {
 			s.log.Warn("this runner was away; asking whether its runs are still its own", "runner", s.cfg.Name)
@@ -113,6 +130,14 @@ func (s *Service) keepCard() {
 		timer.Reset(s.cfg.CardInterval)
 	}
 }
+
+// load is what of a runner changes all the time.
+func (s *Service) load() cardLoad {
+	l := s.runner.Load()
+	return cardLoad{l.Running, l.Pending}
+}
+
+type cardLoad struct{ running, pending int }
 
 // absence knows whether a runner was stopped or cut off for so long that others
 // may have ended its runs.
@@ -137,6 +162,7 @@ func (s *Service) writeCard() error {
 	defer cancel()
 	s.measureClock(ctx)
 	c := s.card()
+	s.written = cardLoad{int(c.Running), int(c.Pending)}
 	if avg, err := load.AvgWithContext(ctx); err == nil {
 		c.Load = avg.Load1
 	}
@@ -148,7 +174,8 @@ func (s *Service) writeCard() error {
 }
 
 // measureClock compares this clock with the NATS server's, half the way there
-// taken off.
+// taken off. How far off that may be is the other half: a measurement that took
+// much longer than the best of late says nothing new.
 func (s *Service) measureClock(ctx context.Context) {
 	sent := time.Now()
 	theirs, err := s.store.ServerTime(ctx)
@@ -159,7 +186,11 @@ func (s *Service) measureClock(ctx context.Context) {
 	offset := float64(theirs.Sub(sent.Add(travel/2))) / float64(time.Millisecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clockOffset = &offset
+	if s.clockOffset != nil && travel > 2*s.clockTravel {
+		s.clockTravel += s.clockTravel/4 + time.Microsecond // it grows old
+		return
+	}
+	s.clockOffset, s.clockTravel = &offset, travel
 }
 
 // sayGoodbye leaves a card that says so: a runner that was stopped is offline

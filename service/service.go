@@ -47,8 +47,10 @@ type Service struct {
 	gate      *gate
 	selectors selectors
 	dead      dead
-	counts    sync.Map // endpoint name → *counts
-	beat      chan struct{}
+	counts    sync.Map      // endpoint name → *counts
+	beat      chan struct{} // somebody wants a new card
+	places    chan struct{} // the number of free places has changed
+	written   cardLoad      // what the last card says; keepCard's
 	able      chan struct{} // closed when the levels of isolation are known
 	beats     sync.WaitGroup
 
@@ -60,7 +62,8 @@ type Service struct {
 	initialized bool
 	unhealthy   string
 	clockOffset *float64
-	facts       *pb.Card // what of the card seldom changes; replaced, never changed
+	clockTravel time.Duration // of the question whose answer clockOffset is
+	facts       *pb.Card      // what of the card seldom changes; replaced, never changed
 	requests    sync.WaitGroup
 	closers     []func()
 	closed      sync.Once
@@ -78,7 +81,7 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, beat: make(chan struct{}, 1)}
+	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, beat: make(chan struct{}, 1), places: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if err := s.open(ctx); err != nil {
 		s.Close()
@@ -210,6 +213,10 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 func (s *Service) placesChanged() {
 	if s.gate != nil {
 		s.gate.changed()
+	}
+	select {
+	case s.places <- struct{}{}:
+	default:
 	}
 }
 
