@@ -21,6 +21,7 @@ import (
 type benchCommand struct {
 	*app
 	only     []string
+	isolated bool
 	quick    bool
 	json     bool
 	markdown bool
@@ -84,6 +85,7 @@ var benchParts = []benchPart{
 	{"start", (*benchCommand).measureStart},
 	{"rate", (*benchCommand).measureRate},
 	{"first", (*benchCommand).measureFirst},
+	{"isolation", (*benchCommand).measureIsolation},
 	{"lag", (*benchCommand).measureLag},
 	{"records", (*benchCommand).measureRecords},
 	{"glance", (*benchCommand).measureGlance},
@@ -115,9 +117,10 @@ ended with the command. Parts: ` + strings.Join(names, ", ") + `.`,
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&b.only, "only", nil, "only these `PARTS`")
+	flags.BoolVar(&b.isolated, "isolation", false, "only the part isolation")
 	flags.BoolVar(&b.quick, "quick", false, "a tenth of the work: for trying it out, not for figures")
 	flags.IntVar(&b.simulate, "simulate", 1000, "`N` simulated runners for the fan-out")
-	groupFlags(flags, flagsWhat, "only", "quick", "simulate")
+	groupFlags(flags, flagsWhat, "only", "isolation", "quick", "simulate")
 	flags.StringVar(&b.on, "on", "", "with --server: the `RUNNER` to measure")
 	groupFlags(flags, flagsWhere, "on")
 	flags.BoolVar(&b.json, "json", false, "one JSON object a line")
@@ -128,6 +131,9 @@ ended with the command. Parts: ` + strings.Join(names, ", ") + `.`,
 }
 
 func (b *benchCommand) run(ctx context.Context) (err error) {
+	if b.isolated {
+		b.only = append(b.only, "isolation")
+	}
 	for _, name := range b.only {
 		if !slices.ContainsFunc(benchParts, func(p benchPart) bool { return p.name == name }) {
 			return fmt.Errorf("there is no part %q (see runnel bench --help)", name)

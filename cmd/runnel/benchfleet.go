@@ -175,7 +175,7 @@ func (b *benchCommand) startFleet(ctx context.Context, n int) error {
 	if err := b.rig.fleet.Start(); err != nil {
 		return fmt.Errorf("cannot start the simulated runners: %w", err)
 	}
-	return b.rig.waitForRunners(ctx, n)
+	return b.rig.waitForRunners(ctx, n, func(*pb.Card) bool { return true })
 }
 
 // measureVersion is this program's own start, beside a small Go program.

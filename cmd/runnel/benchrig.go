@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 )
 
@@ -103,7 +104,8 @@ func (r *benchRig) start(ctx context.Context, a *app) error {
 	if r.client, err = client.New(r.nc, client.Options{}); err != nil {
 		return err
 	}
-	return r.waitForRunners(ctx, 1)
+	// A runner that still looks for languages is not what is measured.
+	return r.waitForRunners(ctx, 1, func(c *pb.Card) bool { return len(c.GetLanguages()) > 0 })
 }
 
 // serve is a runnel serve on the rig's server. Its output is for nobody.
@@ -133,8 +135,8 @@ func startAndRead(cmd *exec.Cmd, n int) ([]string, error) {
 	return lines, nil
 }
 
-// waitForRunners returns when so many are online.
-func (r *benchRig) waitForRunners(ctx context.Context, n int) error {
+// waitForRunners returns when so many are online and as they should be.
+func (r *benchRig) waitForRunners(ctx context.Context, n int, is func(*pb.Card) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -143,7 +145,7 @@ func (r *benchRig) waitForRunners(ctx context.Context, n int) error {
 		runners, err := r.client.Runners(ctx)
 		online := 0
 		for _, seen := range runners {
-			if seen.Online && seen.Card.GetState() == "ready" {
+			if seen.Online && seen.Card.GetState() == "ready" && is(seen.Card) {
 				online++
 			}
 		}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// isolationFloors are the same namespaces made by a bare clone, and what they
+// may cost beside it.
+var isolationFloors = []struct {
+	level  string
+	flags  uintptr
+	budget float64
+	bwrap  []string // the same by bubblewrap
+}{
+	{"none", 0, 0, nil},
+	{"standard", unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS, 1.5,
+		[]string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--bind", "/", "/", "--proc", "/proc", "--tmpfs", "/tmp"}},
+	{"strict", unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET, 2.5,
+		[]string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"}},
+}
+
+// measureIsolation is start to finish of true at each level, by way of the
+// runner, beside a clone and exec of this process with the same namespaces, and
+// beside bubblewrap where that is installed. They take turns.
+func (b *benchCommand) measureIsolation(ctx context.Context) (rows []benchRow, err error) {
+	if b.rig.runnerCmd == nil {
+		return nil, nil // the floor would be of another machine
+	}
+	levels, err := b.isolationLevels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bwrap, _ := exec.LookPath("bwrap") // empty where it is not installed
+	for _, f := range isolationFloors {
+		if !slices.Contains(levels, f.level) {
+			continue
+		}
+		bare := func() *exec.Cmd {
+			cmd := exec.CommandContext(ctx, "true")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: f.flags}
+			if f.flags != 0 && os.Geteuid() != 0 {
+				cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+			}
+			return cmd
+		}
+		ways := []func() error{
+			func() error { return bare().Run() },
+			func() error {
+				return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}, Isolation: f.level}, nil)
+			},
+		}
+		if bwrap != "" && f.bwrap != nil {
+			ways = append(ways, func() error {
+				return exec.CommandContext(ctx, bwrap, append(slices.Clone(f.bwrap), "true")...).Run()
+			})
+		}
+		times, err := inTurn(b.times(200), ways)
+		if err != nil {
+			return nil, fmt.Errorf("isolation %s: %w", f.level, err)
+		}
+		floor := quantile(times[0], 0.5)
+		row := benchRow{Name: "true, isolation " + f.level + ", p50", Unit: "ms", Value: quantile(times[1], 0.5), Budget: f.budget, Most: true}
+		rows = append(rows, row.beside(floor, "the same namespaces, clone and exec"))
+		if len(times) > 2 {
+			row := benchRow{Name: "true, bubblewrap with those namespaces, p50", Unit: "ms", Value: quantile(times[2], 0.5), Most: true}
+			rows = append(rows, row.beside(floor, "the same namespaces, clone and exec"))
+		}
+	}
+	return rows, nil
+}
+
+// isolationLevels are those of the runner's card.
+func (b *benchCommand) isolationLevels(ctx context.Context) ([]string, error) {
+	runners, err := b.client.Runners(ctx)
+	for _, r := range runners {
+		if r.Card.GetName() == b.rig.runner {
+			return r.Card.GetIsolation(), nil
+		}
+	}
+	return nil, err
+}
+
+// inTurn does things n times, one after the other, and takes their times. What
+// is done once (a first shim) is not among them.
+func inTurn(n int, ways []func() error) ([][]time.Duration, error) {
+	times := make([][]time.Duration, len(ways))
+	for i := range n + 1 {
+		for w, do := range ways {
+			began := time.Now()
+			if err := do(); err != nil {
+				return nil, err
+			}
+			if i > 0 {
+				times[w] = append(times[w], time.Since(began))
+			}
+		}
+	}
+	return times, nil
+}
