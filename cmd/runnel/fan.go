@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
@@ -45,7 +46,7 @@ func (a *app) sayFan(r *client.FanResult) error {
 		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
 	}
 	if len(r.Failed) > 0 {
-		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), names(r.Failed)))
+		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(r)))
 	}
 	if len(r.Missing) > 0 {
 		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), names(r.Missing)))
@@ -66,18 +67,60 @@ func (a *app) sayFan(r *client.FanResult) error {
 	return nil
 }
 
+// maxCauses in a summary.
+const maxCauses = 3
+
+// causes are those that failed and why, by cause: a fleet mostly has one.
+func causes(r *client.FanResult) string {
+	var all []string
+	who := map[string][]string{}
+	for _, name := range r.Failed {
+		cause := r.Answers[name].Err.Error()
+		if who[cause] == nil {
+			all = append(all, cause)
+		}
+		who[cause] = append(who[cause], name)
+	}
+	var parts []string
+	for _, cause := range all[:min(len(all), maxCauses)] {
+		parts = append(parts, names(who[cause])+": "+printable(cause))
+	}
+	if more := len(all) - maxCauses; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more causes", more))
+	}
+	return strings.Join(parts, "; ")
+}
+
 // printAnswers writes each runner's reply as one line of JSON, then the lists.
 func (a *app) printAnswers(r *client.FanResult) error {
-	all := append(append(append([]string(nil), r.OK...), r.Failed...), r.Unexpected...)
-	for _, name := range all {
+	if err := a.printReplies(r, r.OK, r.Failed, r.Unexpected); err != nil {
+		return err
+	}
+	return a.printLists(r)
+}
+
+// printReplies writes the replies of some runners, each with its name: what is
+// only an error doesn't have it.
+func (a *app) printReplies(r *client.FanResult, lists ...[]string) error {
+	for _, name := range slices.Concat(lists...) {
 		answer := r.Answers[name]
 		if answer.Err != nil && client.Code(answer.Err) == 0 {
 			continue
+		}
+		switch reply := answer.Reply.(type) {
+		case *pb.GlanceReply:
+			reply.Runner = name
+		case *pb.MaintReply:
+			reply.Runner = name
 		}
 		if err := a.printJSON(answer.Reply); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (a *app) printLists(r *client.FanResult) error {
 	return json.NewEncoder(a.out).Encode(map[string]any{"summary": map[string]any{
 		"ok": list(r.OK), "failed": list(r.Failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
 	}})

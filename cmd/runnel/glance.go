@@ -2,20 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"path"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 )
 
-// glanceCommand is `runnel glance`: a look at hosts.
+// glanceCommand is `runnel glance`: a look at hosts. The looks have a file each.
 type glanceCommand struct {
 	*app
 	json  bool
@@ -41,12 +38,107 @@ func newGlanceCommand(a *app) *cobra.Command {
 
 func (g *glanceCommand) addFlags(cmd *cobra.Command) {
 	g.where.add(cmd)
+	g.fan.add(cmd)
 	cmd.Flags().BoolVar(&g.json, "json", false, "the replies, one JSON object a line")
 	groupFlags(cmd.Flags(), flagsOutput, "json")
 }
 
-// many says whether the answer may be that of several runners.
-func (g *glanceCommand) many() bool { return g.where.All }
+// ask asks one runner, or with --all each one, and then for the further pages
+// of every answer. Each gets all the replies, a runner's together, the runners
+// in order; end says how it went, after what was shown.
+func (g *glanceCommand) ask(ctx context.Context, s *session, query *pb.Glance, each func(*pb.GlanceReply) error) (end func() error, err error) {
+	nothing := func() error { return nil }
+	if !g.where.All {
+		reply, err := s.Glance(ctx, g.where.Target, query)
+		if err != nil {
+			return nothing, err
+		}
+		return nothing, g.pages(ctx, s, query, reply, each)
+	}
+	opts, done := g.fanProgress(g.fan.FanOptions)
+	result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
+	done()
+	if err != nil {
+		return nothing, err
+	}
+	for _, name := range sortedKeys(result.Answers) {
+		reply, ok := result.Answers[name].Reply.(*pb.GlanceReply)
+		if result.Answers[name].Err != nil || !ok {
+			continue
+		}
+		if err := g.pages(ctx, s, query, reply, each); err != nil {
+			return nothing, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return func() error {
+		if g.json {
+			if err := g.printReplies(result, result.Failed); err != nil {
+				return err
+			}
+			if err := g.printLists(result); err != nil {
+				return err
+			}
+		}
+		return g.sayFan(result)
+	}, nil
+}
+
+// pages hands on a reply and asks its runner for those that follow it.
+func (g *glanceCommand) pages(ctx context.Context, s *session, query *pb.Glance, reply *pb.GlanceReply, each func(*pb.GlanceReply) error) error {
+	query = proto.CloneOf(query)
+	if g.json {
+		each = func(reply *pb.GlanceReply) error { return g.printJSON(reply) }
+	}
+	for {
+		if err := each(reply); err != nil {
+			return err
+		}
+		switch {
+		case reply.GetDir().GetNext() != "":
+			query.Dir.Next = reply.GetDir().GetNext()
+		case reply.GetSys().GetNext() != "":
+			query.Sys.Next = reply.GetSys().GetNext()
+		default:
+			return nil
+		}
+		var err error
+		if reply, err = s.Glance(ctx, client.Target{On: reply.GetRunner()}, query); err != nil {
+			return err
+		}
+	}
+}
+
+// show asks, and shows what comes as a table.
+func (g *glanceCommand) show(ctx context.Context, s *session, query *pb.Glance, table *columns, each func(*pb.GlanceReply)) error {
+	end, err := g.ask(ctx, s, query, func(reply *pb.GlanceReply) error {
+		each(reply)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(table.rows) > 0 {
+		if err := table.write(g.out); err != nil {
+			return err
+		}
+	}
+	return end()
+}
+
+// table has a column for the runner where there may be several.
+func (g *glanceCommand) table(headings ...string) *columns {
+	if g.where.All {
+		headings = append([]string{"runner"}, headings...)
+	}
+	return newColumns(g.look, headings...)
+}
+
+func (g *glanceCommand) add(table *columns, reply *pb.GlanceReply, cells ...any) {
+	if g.where.All {
+		cells = append([]any{reply.GetRunner()}, cells...)
+	}
+	table.add(cells...)
+}
 
 func newGlanceSysCommand(a *app) *cobra.Command {
 	g := &glanceCommand{app: a}
@@ -60,62 +152,33 @@ func newGlanceSysCommand(a *app) *cobra.Command {
 		},
 	}
 	g.addFlags(cmd)
-	g.fan.add(cmd)
 	return cmd
 }
 
 func (g *glanceCommand) sys(ctx context.Context, s *session) error {
+	table := newColumns(g.look, "runner", "cpu", "memory", "disk /", "load", "os", "host")
+	table.giveWay("os", "runner")
 	no := false
-	query := &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}
-	if g.many() {
-		replies := map[string]*pb.GlanceReply{}
-		opts, done := g.fanProgress(g.fan.FanOptions)
-		result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
-		done()
-		if err != nil {
-			return err
+	return g.show(ctx, s, &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}, table, func(reply *pb.GlanceReply) {
+		stats, res := reply.GetSys().GetStats(), reply.GetSys().GetResource()
+		table.add(reply.GetRunner(),
+			fmt.Sprintf("%s %4s", stats.GetCpu().GetTotal(), stats.GetCpu().GetUsed()),
+			g.share(stats.GetMemory(), res.GetRequested().GetMemory(), res.GetAllocatable().GetMemory()),
+			g.share(stats.GetStorage(), res.GetRequested().GetStorage(), res.GetAllocatable().GetStorage()),
+			fmt.Sprintf("%.1f", stats.GetLoad()), osText(stats.GetOs()), dash(stats.GetHost()))
+		if missing := reply.GetSys().GetError(); missing != "" {
+			g.say("%s: %s", reply.GetRunner(), printable(missing))
 		}
-		if g.json {
-			return errors.Join(g.printAnswers(result), g.sayFan(result))
-		}
-		for name, answer := range result.Answers {
-			if reply, ok := answer.Reply.(*pb.GlanceReply); ok && reply.GetSys().GetStats() != nil {
-				replies[name] = reply
-			}
-		}
-		if err := g.sysTable(replies); err != nil {
-			return err
-		}
-		return g.sayFan(result)
-	}
-	reply, err := s.Glance(ctx, g.where.Target, query)
-	switch {
-	case err != nil:
-		return err
-	case g.json:
-		return g.printJSON(reply)
-	}
-	return g.sysTable(map[string]*pb.GlanceReply{reply.GetRunner(): reply})
+	})
+}
+
+// osText leaves out what all of them say.
+func osText(name string) string {
+	return strings.Replace(strings.Replace(name, " GNU/Linux", "", 1), " Linux", "", 1)
 }
 
 // nearlyFull is the share of memory or storage from which it is marked.
 const nearlyFull = 0.9
-
-func (g *glanceCommand) sysTable(replies map[string]*pb.GlanceReply) error {
-	if len(replies) == 0 {
-		return nil
-	}
-	table := newColumns(g.look, "runner", "cpu", "memory", "disk /", "load", "os", "host")
-	for _, name := range sortedKeys(replies) {
-		stats, res := replies[name].GetSys().GetStats(), replies[name].GetSys().GetResource()
-		table.add(name,
-			fmt.Sprintf("%s %4s", stats.GetCpu().GetTotal(), stats.GetCpu().GetUsed()),
-			g.share(stats.GetMemory(), res.GetRequested().GetMemory(), res.GetAllocatable().GetMemory()),
-			g.share(stats.GetStorage(), res.GetRequested().GetStorage(), res.GetAllocatable().GetStorage()),
-			fmt.Sprintf("%.1f", stats.GetLoad()), stats.GetOs(), stats.GetHost())
-	}
-	return table.write(g.out)
-}
 
 // share is "4 of 31 GB", marked when little is left.
 func (g *glanceCommand) share(u *pb.Usage, used, total int64) any {
@@ -124,203 +187,4 @@ func (g *glanceCommand) share(u *pb.Usage, used, total int64) any {
 		return painted{red, text + "!"}
 	}
 	return text
-}
-
-func newGlancePsCommand(a *app) *cobra.Command {
-	g := &glanceCommand{app: a}
-	var top int64
-	var sort string
-	cmd := &cobra.Command{
-		Use:     "ps",
-		Short:   "The processes of a host",
-		Example: "  runnel glance ps --top 10 --sort memory --on web1",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if g.many() {
-				return errors.New("cannot list the processes of every runner at once: name one with --on")
-			}
-			return a.withSession(cmd.Context(), func(s *session) error {
-				return g.ps(cmd.Context(), s, &pb.SysQuery{Enable: true, Top: top, Sort: sort})
-			})
-		},
-	}
-	g.addFlags(cmd)
-	cmd.Flags().Int64Var(&top, "top", 0, "the first `N` processes (default: all)")
-	cmd.Flags().StringVar(&sort, "sort", "pid", "by `KEY`: cpu, memory or pid")
-	groupFlags(cmd.Flags(), flagsWhat, "top", "sort")
-	return cmd
-}
-
-func (g *glanceCommand) ps(ctx context.Context, s *session, query *pb.SysQuery) error {
-	table := newColumns(g.look, "pid", "memory", "cpu time", "threads", "command")
-	where := g.where.Target
-	for {
-		reply, err := s.Glance(ctx, where, &pb.Glance{Sys: query})
-		if err != nil {
-			return err
-		}
-		if g.json {
-			if err := g.printJSON(reply); err != nil {
-				return err
-			}
-		}
-		for _, p := range reply.GetSys().GetStats().GetProcesses() {
-			command := p.GetProcess().GetCmdline()
-			if command == "" {
-				command = "[" + p.GetProcess().GetName() + "]"
-			}
-			table.add(p.GetProcess().GetPid(), size(p.GetProcess().GetMemory()),
-				shortDuration(time.Duration(p.GetProcess().GetTime()*float64(time.Second))), len(p.GetThreads())+1, command)
-		}
-		where = client.Target{On: reply.GetRunner()} // the other pages are the same host's
-		if query.Next = reply.GetSys().GetNext(); query.Next == "" {
-			break
-		}
-	}
-	if g.json {
-		return nil
-	}
-	return table.write(g.out)
-}
-
-func newGlanceLsCommand(a *app) *cobra.Command {
-	g := &glanceCommand{app: a}
-	cmd := &cobra.Command{
-		Use:     "ls PATH",
-		Short:   "A directory of a host",
-		Example: "  runnel glance ls /var/log --on web1",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if g.many() {
-				return errors.New("cannot list a directory of every runner at once: name one with --on")
-			}
-			return a.withSession(cmd.Context(), func(s *session) error { return g.ls(cmd.Context(), s, args[0]) })
-		},
-	}
-	g.addFlags(cmd)
-	return cmd
-}
-
-// lsPage is how many entries are asked for at a time: about what a message holds.
-const lsPage = 5000
-
-func (g *glanceCommand) ls(ctx context.Context, s *session, dir string) error {
-	table := newColumns(g.look, "mode", "user", "group", "size", "time", "name")
-	where := g.where.Target
-	query := &pb.DirQuery{Path: dir, Limit: lsPage}
-	for {
-		reply, err := s.Glance(ctx, where, &pb.Glance{Dir: query})
-		if err != nil {
-			return fmt.Errorf("cannot list %s: %w", dir, err)
-		}
-		if g.json {
-			if err := g.printJSON(reply); err != nil {
-				return err
-			}
-		}
-		for _, e := range reply.GetDir().GetEntries() {
-			table.add(e.GetMode(), e.GetUser(), e.GetGroup(), e.GetSize(), e.GetTime(), e.GetName())
-		}
-		where = client.Target{On: reply.GetRunner()}
-		if query.Next = reply.GetDir().GetNext(); query.Next == "" {
-			break
-		}
-	}
-	if g.json {
-		return nil
-	}
-	return table.write(g.out)
-}
-
-func newGlanceCatCommand(a *app) *cobra.Command {
-	g := &glanceCommand{app: a}
-	var follow bool
-	var tail int64
-	cmd := &cobra.Command{
-		Use:   "cat PATH",
-		Short: "A file of a host, its exact bytes",
-		Example: `  runnel glance cat /etc/os-release --on web1
-  runnel glance cat /var/log/syslog --on web1 --tail 4096 --follow`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if g.many() {
-				return errors.New("cannot show a file of every runner at once: name one with --on")
-			}
-			return a.withSession(cmd.Context(), func(s *session) error {
-				c := &cat{glanceCommand: g, s: s, where: g.where.Target, path: path.Clean(args[0]), follow: follow}
-				return c.run(cmd.Context(), tail)
-			})
-		},
-	}
-	g.where.add(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is added, until interrupted")
-	cmd.Flags().Int64Var(&tail, "tail", 0, "begin `N` bytes before the end")
-	groupFlags(cmd.Flags(), flagsWhat, "follow", "tail")
-	return cmd
-}
-
-// cat copies one file, piece by piece.
-type cat struct {
-	*glanceCommand
-	s      *session
-	where  client.Target
-	path   string
-	follow bool
-	offset int64
-}
-
-const (
-	catPiece = 512 << 10 // bytes a piece: base64 and the envelope fit a message
-	catPause = 500 * time.Millisecond
-)
-
-func (c *cat) run(ctx context.Context, tail int64) error {
-	ctx, stop := onInterrupt(ctx)
-	defer stop()
-	if tail > 0 {
-		c.offset = -tail
-	}
-	for {
-		more, err := c.piece(ctx)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return &exitError{code: exitAborted}
-		case err != nil:
-			return fmt.Errorf("cannot show %s: %w", c.path, err)
-		case more:
-			continue
-		case !c.follow:
-			return nil
-		}
-		select {
-		case <-time.After(catPause):
-		case <-ctx.Done():
-			return &exitError{code: exitAborted}
-		}
-	}
-}
-
-// piece copies the next one; more says that there may be another at once.
-func (c *cat) piece(ctx context.Context) (more bool, err error) {
-	length := int64(catPiece)
-	reply, err := c.s.Glance(ctx, c.where, &pb.Glance{File: &pb.FileQuery{Path: c.path, MaxSize: catPiece, Offset: &c.offset, Length: &length}})
-	if err != nil {
-		return false, err
-	}
-	c.where = client.Target{On: reply.GetRunner()}
-	data, err := base64.StdEncoding.DecodeString(reply.GetFile().GetContent())
-	if err != nil {
-		return false, fmt.Errorf("the reply is not base64: %w", err)
-	}
-	if _, err := c.out.Write(data); err != nil {
-		return false, err
-	}
-	at := reply.GetFile().GetOffset()
-	if c.follow && reply.GetFile().GetSize() < at && reply.GetFile().GetSize() > 0 {
-		c.say("%s is shorter than it was; beginning again", c.path)
-		c.offset = 0
-		return true, nil
-	}
-	c.offset = at + int64(len(data))
-	return len(data) > 0, nil
 }

@@ -15,18 +15,25 @@ import (
 
 // newListCommand is `runnel ls`: the fleet, online or not.
 func newListCommand(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, watch bool
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		GroupID: groupFleet,
 		Short:   "List the runners, online or not",
-		Example: "  runnel ls\n  runnel ls --json | jq -r 'select(.online) | .card.name'",
+		Example: "  runnel ls\n  runnel ls --watch\n  runnel ls --json | jq -r 'select(.online) | .card.name'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSession(cmd.Context(), func(s *session) error { return a.list(cmd.Context(), s, asJSON) })
+			return a.withSession(cmd.Context(), func(s *session) error {
+				if watch {
+					return a.watchList(cmd.Context(), s, asJSON)
+				}
+				return a.list(cmd.Context(), s, asJSON)
+			})
 		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with what changes, until interrupted")
+	groupFlags(cmd.Flags(), flagsWhat, "watch")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a runner")
 	groupFlags(cmd.Flags(), flagsOutput, "json")
 	return cmd
@@ -49,16 +56,21 @@ func (a *app) list(ctx context.Context, s *session, asJSON bool) error {
 		a.say("no runner has been seen yet; runnel serve starts one")
 		return nil
 	}
-	table := newColumns(a.look, "runner", "state", "running", "pools", "labels", "clock", "version", "seen")
+	return runnersTable(a.look, runners).write(a.out)
+}
+
+func runnersTable(l look, runners []client.Runner) *columns {
+	table := newColumns(l, "runner", "state", "running", "pools", "labels", "clock", "version", "seen")
+	table.giveWay("labels", "pools", "runner")
 	for _, r := range runners {
 		table.add(runnerRow(r)...)
 	}
-	return table.write(a.out)
+	return table
 }
 
 func runnerRow(r client.Runner) []any {
 	c := r.Card
-	running, clock := "-", "-"
+	running, clock := "-", any("-")
 	if r.Online {
 		running = fmt.Sprintf("%d/%d", c.GetRunning(), c.GetSlots())
 		if c.ClockOffset != nil {
@@ -67,7 +79,7 @@ func runnerRow(r client.Runner) []any {
 	}
 	return []any{
 		c.GetName(), runnerState(r), running, strings.Join(c.GetPools(), ","), labels(c.GetLabels()),
-		clock, c.GetVersion(), shortDuration(r.Age.Truncate(time.Second)),
+		clock, c.GetVersion(), wholeSeconds(r.Age),
 	}
 }
 
@@ -89,11 +101,11 @@ func runnerState(r client.Runner) painted {
 const badOffset = 1000
 
 // offset is a clock's, in milliseconds: +0.2ms, or +7.21s! when it is bad.
-func offset(ms float64) string {
+func offset(ms float64) any {
 	if ms >= badOffset || ms <= -badOffset {
-		return fmt.Sprintf("%+.2fs!", ms/1000)
+		return painted{red, offsetText(ms) + "!"}
 	}
-	return fmt.Sprintf("%+.1fms", ms)
+	return offsetText(ms)
 }
 
 func labels(m map[string]string) string {
@@ -111,8 +123,9 @@ func (a *app) printRunnerJSON(r client.Runner) error {
 		return err
 	}
 	return json.NewEncoder(a.out).Encode(struct {
-		Online   bool            `json:"online"`
-		LastSeen time.Time       `json:"lastSeen"`
-		Card     json.RawMessage `json:"card"`
-	}{r.Online, r.LastSeen.UTC(), card})
+		Online    bool            `json:"online"`
+		LastSeen  time.Time       `json:"lastSeen"`
+		Forgotten bool            `json:"forgotten,omitempty"`
+		Card      json.RawMessage `json:"card"`
+	}{r.Online, r.LastSeen.UTC(), r.Forgotten, card})
 }

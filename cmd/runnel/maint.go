@@ -117,7 +117,8 @@ func (c *clockCommand) query() (*pb.ClockQuery, error) {
 	return q, nil
 }
 
-// table has the worst clocks last, where they stand above the prompt.
+// table has the worst clocks last, where they stand above the prompt. Without
+// NTP there is no server and no status to tell of.
 func (c *clockCommand) table(clocks []client.Clock) error {
 	slices.SortFunc(clocks, func(a, b client.Clock) int {
 		return cmp.Or(cmp.Compare(math.Abs(a.Offset), math.Abs(b.Offset)), cmp.Compare(a.Runner, b.Runner))
@@ -125,45 +126,75 @@ func (c *clockCommand) table(clocks []client.Clock) error {
 	if len(clocks) == 0 {
 		return nil
 	}
-	table := newColumns(c.look, "runner", "offset", "±", "status", "server", "kernel")
+	headings := []string{"runner", "offset", "±", "kernel", "kept by"}
+	if c.ntp || c.sync {
+		headings = []string{"runner", "offset", "±", "status", "server", "kernel", "kept by"}
+	}
+	table := newColumns(c.look, headings...)
+	table.alignRight("offset", "±")
+	table.giveWay("server", "runner", "status")
 	for _, k := range clocks {
-		if k.Reply.GetClock().GetDiff() == nil || k.Err != nil && k.Reply.GetClock().GetDiff().GetDangerous() && k.Reply.GetClock().GetDiff().GetTime() == 0 {
-			table.add(k.Runner, "-", "-", painted{red, "unknown"}, "-", kernelText(k.Reply.GetClock().GetKernel()))
-			continue
-		}
-		offset := any(offsetText(k.Offset))
-		if k.Dangerous() {
+		clock := k.Reply.GetClock()
+		offset, uncertainty := any(offsetText(k.Offset)), offsetText(k.Uncertainty)[1:]
+		switch {
+		case unknown(k):
+			offset, uncertainty = "-", "-"
+		case k.Dangerous():
 			offset = painted{red, offsetText(k.Offset) + "!"}
 		}
-		table.add(k.Runner, offset, offsetText(k.Uncertainty)[1:], c.status(k.Reply.GetClock()), dash(k.Reply.GetClock().GetServer()), kernelText(k.Reply.GetClock().GetKernel()))
+		if k.Uncertainty == 0 {
+			uncertainty = "-" // by the caller's time, whatever that is worth
+		}
+		kernel, keeper := kernelText(clock.GetKernel()), dash(clock.GetDaemon())
+		if len(headings) == 5 {
+			table.add(k.Runner, offset, uncertainty, kernel, keeper)
+		} else {
+			table.add(k.Runner, offset, uncertainty, c.status(k), dash(clock.GetServer()), kernel, keeper)
+		}
 	}
 	if err := table.write(c.out); err != nil {
 		return err
 	}
 	for _, k := range clocks {
-		if text := k.Reply.GetError(); text != "" {
-			c.say("%s: %s", k.Runner, text)
+		if text := k.Reply.GetError(); text != "" && k.Err == nil { // else the sum has it
+			c.say("%s: %s", k.Runner, printable(text))
 		}
 	}
 	return nil
 }
 
-func (c *clockCommand) status(clock *pb.ClockReply) any {
-	switch sync := clock.GetSync(); sync.GetStatus() {
-	case 0:
-		text := "synchronised"
-		if sync.GetSlewing() {
-			text = fmt.Sprintf("slewing, %s left", offsetText(sync.GetRemaining())[1:])
-		} else if sync.GetAction() != "" {
-			text += " by " + sync.GetAction()
-		}
-		return painted{green, text}
-	case 1:
-		return painted{red, "not synchronised"}
-	case 2:
+// unknown: nothing was there to compare this clock with.
+func unknown(k client.Clock) bool {
+	diff := k.Reply.GetClock().GetDiff()
+	return diff == nil || k.Err != nil && diff.GetDangerous() && diff.GetTime() == 0
+}
+
+// goodOffset is how far off, in milliseconds, a clock may be that is called
+// synchronised: what maint itself goes by.
+const goodOffset = 100
+
+// status is how the sync ended or, where nobody asked for one, what the
+// comparison says.
+func (c *clockCommand) status(k client.Clock) any {
+	sync := k.Reply.GetClock().GetSync()
+	switch {
+	case unknown(k):
+		return painted{red, "unknown"}
+	case sync.GetStatus() == 3 && math.Abs(k.Offset) <= max(k.Uncertainty, goodOffset):
+		return painted{green, "synchronised"}
+	case sync.GetStatus() == 3, sync.GetStatus() == 1:
+		return painted{red, "not synced"}
+	case sync.GetStatus() == 2:
 		return painted{yellow, "indeterminate"}
 	}
-	return "not checked"
+	text := "synchronised"
+	switch {
+	case sync.GetSlewing():
+		text = fmt.Sprintf("slewing, %s left", offsetText(sync.GetRemaining())[1:])
+	case sync.GetAction() == "step", sync.GetAction() == "slew":
+		text += " by a " + sync.GetAction()
+	}
+	return painted{green, text}
 }
 
 func kernelText(k *pb.KernelClock) string {
@@ -176,11 +207,11 @@ func kernelText(k *pb.KernelClock) string {
 	return k.GetState()
 }
 
-// offsetText is "+0.2ms" or "-7.21s".
+// offsetText is "+0.2ms" or "-7.21s"; what rounds to nothing has no minus.
 func offsetText(ms float64) string {
 	switch abs := math.Abs(ms); {
 	case abs < 1000:
-		return fmt.Sprintf("%+.1fms", ms)
+		return fmt.Sprintf("%+.1fms", math.Round(ms*10)/10+0)
 	case abs < 3600_000:
 		return fmt.Sprintf("%+.2fs", ms/1000)
 	}

@@ -18,6 +18,7 @@ type look struct {
 	terminal bool
 	colour   bool
 	width    int // columns
+	height   int // rows, of a terminal
 }
 
 // lookOf finds out what stands behind a writer. Colour is for terminals, and
@@ -30,8 +31,8 @@ func lookOf(w io.Writer) look {
 	}
 	l.terminal = true
 	l.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-		l.width = width
+	if width, height, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+		l.width, l.height = width, height
 	}
 	return l
 }
@@ -76,13 +77,18 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// age is how long ago t was: whole seconds, for clocks differ.
+// age is how long ago t was.
 func age(now, t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	d := max(now.Sub(t), 0)
-	if d < time.Minute {
+	return wholeSeconds(now.Sub(t))
+}
+
+// wholeSeconds is shortDuration without fractions, for what is measured between
+// two clocks.
+func wholeSeconds(d time.Duration) string {
+	if d = max(d, 0); d < time.Minute {
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	}
 	return shortDuration(d)

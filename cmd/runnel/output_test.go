@@ -26,7 +26,7 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
-	if got, want := lookOf(terminal), (look{terminal: true, colour: true, width: 100}); got != want {
+	if got, want := lookOf(terminal), (look{terminal: true, colour: true, width: 100, height: 30}); got != want {
 		t.Errorf("a terminal: got %+v, want %+v", got, want)
 	}
 	t.Setenv("NO_COLOR", "1")

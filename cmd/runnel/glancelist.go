@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+func newGlancePsCommand(a *app) *cobra.Command {
+	g := &glanceCommand{app: a}
+	var top int64
+	var sort string
+	cmd := &cobra.Command{
+		Use:     "ps",
+		Short:   "The processes of hosts",
+		Example: "  runnel glance ps --top 10 --sort memory --on web1\n  runnel glance ps --top 3 --sort cpu --all",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withSession(cmd.Context(), func(s *session) error {
+				return g.ps(cmd.Context(), s, &pb.SysQuery{Enable: true, Top: top, Sort: sort})
+			})
+		},
+	}
+	g.addFlags(cmd)
+	cmd.Flags().Int64Var(&top, "top", 0, "the first `N` processes of a host (default: all)")
+	cmd.Flags().StringVar(&sort, "sort", "pid", "by `KEY`: cpu, memory or pid")
+	groupFlags(cmd.Flags(), flagsWhat, "top", "sort")
+	return cmd
+}
+
+func (g *glanceCommand) ps(ctx context.Context, s *session, query *pb.SysQuery) error {
+	table := g.table("pid", "memory", "cpu time", "threads", "command")
+	table.alignRight("pid", "memory", "cpu time", "threads")
+	return g.show(ctx, s, &pb.Glance{Sys: query}, table, func(reply *pb.GlanceReply) {
+		for _, p := range reply.GetSys().GetStats().GetProcesses() {
+			main := p.GetProcess()
+			command := main.GetCmdline()
+			if command == "" {
+				command = "[" + main.GetName() + "]"
+			}
+			took := time.Duration(main.GetTime() * float64(time.Second))
+			g.add(table, reply, main.GetPid(), size(main.GetMemory()), shortDuration(took), len(p.GetThreads())+1, command)
+		}
+		if missing := reply.GetSys().GetError(); missing != "" {
+			g.say("%s: %s", reply.GetRunner(), printable(missing))
+		}
+	})
+}
+
+func newGlanceLsCommand(a *app) *cobra.Command {
+	g := &glanceCommand{app: a}
+	cmd := &cobra.Command{
+		Use:     "ls PATH",
+		Short:   "A directory of hosts",
+		Example: "  runnel glance ls /var/log --on web1\n  runnel glance ls /opt --all",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withSession(cmd.Context(), func(s *session) error { return g.ls(cmd.Context(), s, args[0]) })
+		},
+	}
+	g.addFlags(cmd)
+	return cmd
+}
+
+// lsPage is how many entries are asked for at a time: about what a message holds.
+const lsPage = 5000
+
+func (g *glanceCommand) ls(ctx context.Context, s *session, dir string) error {
+	table := g.table("mode", "user", "group", "size", "time", "name")
+	table.alignRight("size")
+	return g.show(ctx, s, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: lsPage}}, table, func(reply *pb.GlanceReply) {
+		for _, e := range reply.GetDir().GetEntries() {
+			g.add(table, reply, e.GetMode(), e.GetUser(), e.GetGroup(), e.GetSize(), e.GetTime(), e.GetName())
+		}
+	})
+}
