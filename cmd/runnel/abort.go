@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +74,9 @@ const abortPatience = 2 * time.Second
 
 // abort asks all to end first, and then waits for each.
 func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) error {
+	if len(ids) == 0 {
+		a.say("no live run has these tags")
+	}
 	if len(ids) > 1 {
 		if err := s.AbortAll(ctx, ids); err != nil {
 			return err
@@ -103,11 +105,10 @@ func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) 
 	return nil
 }
 
-// sentence says how a run ended.
+// sentence says how a run is doing, or how it ended.
 func sentence(run *pb.Run) string {
-	text, how := run.GetState().String(), howItEnded(run)
-	if how != "" && !strings.EqualFold(how, text) {
-		text += ", " + how
+	if how := howItEnded(run); how != "" {
+		return run.GetState().String() + ", " + how
 	}
-	return text
+	return run.GetState().String()
 }

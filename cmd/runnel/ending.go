@@ -76,6 +76,8 @@ func briefly(end *lines.End) string {
 		return "out of memory"
 	case end.Reason == pb.ReasonOutputLimit:
 		return "output limit"
+	case end.State == pb.State_FAILED.String():
+		return end.Reason
 	case end.Signal != "":
 		return end.Signal
 	}

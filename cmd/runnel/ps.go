@@ -58,6 +58,8 @@ func (p *psCommand) run(ctx context.Context, s *session) error {
 		return errors.New("cannot use --limit: it must not be negative")
 	}
 	table := newColumns(p.look, "run", "state", "runner", "started", "for", "lines", "name", "")
+	table.alignRight("for", "lines")
+	table.giveWay("name", "runner")
 	left := p.limit
 	for {
 		query.Limit = left
@@ -93,12 +95,7 @@ func (p *psCommand) row(table *columns, run *pb.Run) {
 	now := time.Now()
 	started, lasted := "-", "-"
 	if run.GetStarted() != nil {
-		started = ago(now, run.GetStarted().AsTime())
-		until := now
-		if run.GetEnded() != nil {
-			until = run.GetEnded().AsTime()
-		}
-		lasted = shortDuration(max(0, until.Sub(run.GetStarted().AsTime())))
+		started, lasted = ago(now, run.GetStarted().AsTime()), took(run, now)
 	}
 	lines := "-"
 	if run.GetEnded() != nil {
@@ -120,12 +117,16 @@ func stateCell(s pb.State) painted {
 	return painted{faint, s.String()}
 }
 
-// howItEnded is what the state does not say.
+// howItEnded is what the state does not say; nothing, if it says it all.
 func howItEnded(run *pb.Run) string {
 	switch {
 	case run.GetAborting():
 		return "aborting"
 	case !store.Final(run.GetState()):
+		return ""
+	case run.GetState() == pb.State_TIMEDOUT && run.GetError() == "" && run.GetStarted() != nil:
+		return "after " + took(run, time.Time{})
+	case run.GetState() == pb.State_ABORTED && run.GetError() == "":
 		return ""
 	}
 	return briefly(endOf(run))

@@ -37,6 +37,9 @@ func (a *app) rm(ctx context.Context, s *session, args []string, older time.Dura
 			err = s.Remove(ctx, run.GetId())
 		}
 		if err != nil {
+			if removed > 0 {
+				a.say("%s removed", plural(removed, "run"))
+			}
 			return fmt.Errorf("cannot remove run %s: %w", arg, err)
 		}
 		removed++

@@ -76,12 +76,20 @@ func runFields(run *pb.Run, now time.Time) []field {
 		}
 		fields = append(fields,
 			field{"cpu", fmt.Sprintf("%.2fs", run.GetCpuTime())},
-			field{"memory", humanize.IBytes(uint64(max(0, run.GetPeakMemory())))},
+			field{"memory", peakText(run.GetPeakMemory())},
 		)
 	}
 	return append(fields,
 		field{"log", run.GetLogStream() + " " + run.GetLogSubject()},
 	)
+}
+
+// peakText: nobody measured where it is 0.
+func peakText(bytes int64) string {
+	if bytes <= 0 {
+		return "-"
+	}
+	return humanize.IBytes(uint64(bytes))
 }
 
 func outputText(run *pb.Run) string {

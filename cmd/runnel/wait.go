@@ -29,7 +29,7 @@ func newWaitCommand(a *app) *cobra.Command {
 			return a.withSession(cmd.Context(), func(s *session) error {
 				ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
 				if atMost > 0 {
-					ctx, cancel = context.WithTimeout(ctx, atMost)
+					ctx, cancel = context.WithTimeoutCause(ctx, atMost, notYet(state, atMost))
 				}
 				defer cancel()
 				return a.wait(ctx, s, args, state, asJSON)
@@ -43,6 +43,13 @@ func newWaitCommand(a *app) *cobra.Command {
 	flags.BoolVar(&asJSON, "json", false, "the records, one JSON object a line")
 	groupFlags(flags, flagsOutput, "json")
 	return cmd
+}
+
+func notYet(state string, waited time.Duration) error {
+	if state == "" {
+		return fmt.Errorf("it has not ended in %s", waited)
+	}
+	return fmt.Errorf("it was not %s in %s", strings.ToUpper(state), waited)
 }
 
 func (a *app) wait(ctx context.Context, s *session, args []string, state string, asJSON bool) error {
