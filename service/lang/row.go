@@ -16,8 +16,9 @@ import (
 // In argv, env and the words of Compile and Run, these stand for what is known
 // only later: {program} is the toolchain's program, {home} its folder (see
 // Probe), {source} the first file and {stem} that without its extension,
-// {sources} all files beside it with its extension (a word of its own), {out}
-// the directory for what Compile makes, {cache} the warm directory (see Warm).
+// {sources} all files beside it with its extension (a word of its own), {dir}
+// the program's directory, {out} the one for what Compile makes, {cache} the
+// warm directory (see Warm).
 type Row struct {
 	// Name of the language: small letters, digits, "+", "-" and "_".
 	Name string `yaml:"name"`
@@ -105,7 +106,7 @@ func (l Limits) parse() (limits sandbox.Limits, outputBytes int64, err error) {
 var (
 	rowName     = regexp.MustCompile(`^[a-z0-9][a-z0-9+_-]*$`)
 	placeholder = regexp.MustCompile(`\{[a-z]+\}`)
-	known       = []string{"{program}", "{home}", "{source}", "{stem}", "{sources}", "{out}", "{cache}"}
+	known       = []string{"{program}", "{home}", "{source}", "{stem}", "{sources}", "{dir}", "{out}", "{cache}"}
 )
 
 // check says what is wrong with a row.

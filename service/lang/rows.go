@@ -32,7 +32,7 @@ var shipped = []Row{
 		Probe:  `"$1" version; root=$("$1" env GOROOT); echo "$root/bin/go"; echo "$root"`,
 		Source: "main.go", Compile: []string{"{program}", "build", "-trimpath", "-o", "{out}/main", "{sources}"}, Run: []string{"{out}/main"},
 		Env: map[string]string{
-			"GOCACHE": "{cache}", "GOPATH": "/tmp/go", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOTELEMETRY": "off", "GOFLAGS": "", "GOENV": "off", "CGO_ENABLED": "0",
+			"GOCACHE": "{cache}", "GOTMPDIR": "{dir}", "GOPATH": "/tmp/go", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOTELEMETRY": "off", "GOFLAGS": "", "GOENV": "off", "CGO_ENABLED": "0",
 		},
 		Warm: warmGo,
 	},

@@ -77,7 +77,7 @@ func (p *Program) words(dirs Dirs) *strings.Replacer {
 	if len(p.tool.Show) > 0 {
 		home = p.tool.Show[0]
 	}
-	return strings.NewReplacer("{program}", p.tool.Path, "{home}", home, "{source}", p.names[0], "{stem}", stem(p.names[0]), "{out}", dirs.Out, "{cache}", dirs.Cache)
+	return strings.NewReplacer("{program}", p.tool.Path, "{home}", home, "{source}", p.names[0], "{stem}", stem(p.names[0]), "{dir}", dirs.Source, "{out}", dirs.Out, "{cache}", dirs.Cache)
 }
 
 func (p *Program) expand(argv []string, words *strings.Replacer) (full []string) {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
@@ -77,10 +78,7 @@ func (j *job) layOut(p *place) (dirs lang.Dirs, err error) {
 			return dirs, err
 		}
 	}
-	dirs.Cache = "/tmp/cache" // an isolated run's own
-	if !p.isolated {
-		dirs.Cache = p.dir + "/cache"
-	}
+	dirs.Cache = filepath.Join(dirs.Source, ".cache") // unless there is a warm one
 	return dirs, j.plan.program.Write(dirs.Source)
 }
 
