@@ -1,0 +1,17 @@
+package tests
+
+import (
+	"os"
+	"testing"
+
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// TestMain is a server's or a runner's process, too: what is killed must be one.
+func TestMain(m *testing.M) {
+	sandbox.ShimMain()
+	if config := os.Getenv(asProcess); config != "" {
+		os.Exit(beProcess(config))
+	}
+	os.Exit(m.Run())
+}
