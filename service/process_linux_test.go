@@ -56,7 +56,7 @@ func beRunner(config string) int {
 	s, err := service.Start(context.Background(), nc, service.Config{
 		Name: cfg.Name, DataDir: cfg.DataDir, Slots: cfg.Slots, NoCgroup: cfg.NoCgroup,
 		CardInterval: cfg.CardInterval, OfflineAfter: cfg.OfflineAfter, LostAfter: cfg.LostAfterFor,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		OnDemand: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -210,7 +210,6 @@ func (p *process) start() {
 func (p *process) kill() {
 	if p.cmd != nil {
 		_ = p.cmd.Process.Kill()
-		_, _ = io.Copy(io.Discard, p.out)
 		_ = p.cmd.Wait()
 		p.cmd = nil
 	}
