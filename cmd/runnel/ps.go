@@ -19,7 +19,6 @@ type psCommand struct {
 	states []string
 	tags   map[string]string
 	limit  int64
-	all    bool
 	json   bool
 }
 

@@ -134,7 +134,7 @@ func (a *app) setLogger(level slog.Level) error {
 // logHandler is for people on a terminal, and for programs elsewhere.
 func (a *app) logHandler(level slog.Level) slog.Handler {
 	if a.errLook.terminal {
-		return tint.NewHandler(a.err, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.errLook.colour})
+		return tint.NewTextHandler(a.err, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.errLook.colour})
 	}
 	return slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})
 }

@@ -77,9 +77,3 @@ func (f *fake) reply(question []byte, now time.Time) packet {
 	}
 	return f.answer(f.asked, p)
 }
-
-func (f *fake) questions() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.asked
-}

@@ -29,7 +29,7 @@ var (
 	// ErrNoPermission: the kernel doesn't let this process set the clock.
 	ErrNoPermission = errors.New("this runner has neither root nor CAP_SYS_TIME")
 	// ErrUnsupported: Runnel can't set the clock on this system.
-	ErrUnsupported = errors.New("Runnel can't do that on this system")
+	ErrUnsupported = errors.New("not supported by Runnel on this system")
 	// ErrBusy: other requests took the whole time to set the clock.
 	ErrBusy = errors.New("cannot set the clock: other requests are setting it")
 	// ErrNoServer: no NTP server gave an answer that can be trusted.
