@@ -16,8 +16,8 @@ const (
 var rlimitNumbers = map[string]int{"cpu": unix.RLIMIT_CPU, "fsize": unix.RLIMIT_FSIZE, "nofile": unix.RLIMIT_NOFILE, "stack": unix.RLIMIT_STACK,
 	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC}
 
-// lastCap is the highest capability that a bounding set may have; the kernel says EINVAL for those that it does not know.
-const lastCap = 63
+// capabilities is how many a bounding set may have; the kernel says EINVAL for those that it does not know.
+const capabilities = 64
 
 // childSteps is the main process's way to exec, in an order that matters: what needs rights comes before they are given up, and the filter, which forbids much, comes last but for the
 // program. ruleset is where the number of the landlock rules was saved, or nil.
@@ -26,6 +26,9 @@ func childSteps(o *order, stdio [3]int, ruleset *uintptr) (*steps, error) {
 	s.add("own session", unix.SYS_SETSID)
 	for i := 0; i < len(o.rlimits); i += 2 {
 		limit := &unix.Rlimit{Cur: uint64(o.rlimits[i+1]), Max: uint64(o.rlimits[i+1])}
+		if o.rlimits[i] == unix.RLIMIT_CPU {
+			limit.Max++ // with both the same, SIGKILL comes in the place of SIGXCPU
+		}
 		s.keep = append(s.keep, limit)
 		s.add(fmt.Sprintf("set resource limit %d", o.rlimits[i]), unix.SYS_PRLIMIT64, 0, int(o.rlimits[i]), uintptr(unsafe.Pointer(limit)), 0)
 	}
@@ -35,9 +38,7 @@ func childSteps(o *order, stdio [3]int, ruleset *uintptr) (*steps, error) {
 	s.add("close descriptors", unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	if o.level != None {
 		s.add("no new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-		for capability := range lastCap + 1 {
-			s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0, 0, 0).may = unix.EINVAL
-		}
+		s.add("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, 0, 0, 0, 0).times(1, capabilities).may = unix.EINVAL
 	}
 	if ruleset != nil {
 		s.add("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)
@@ -91,11 +92,6 @@ func (s *steps) addNoCapabilities() {
 func (s *steps) addSignals() {
 	byDefault, none := &[4]uint64{}, &[1]uint64{}
 	s.keep = append(s.keep, byDefault, none)
-	for sig := 1; sig <= 64; sig++ {
-		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
-			continue
-		}
-		s.add("reset signals", unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(byDefault)), 0, 8)
-	}
+	s.add("reset signals", unix.SYS_RT_SIGACTION, 1, uintptr(unsafe.Pointer(byDefault)), 0, 8).times(0, 64).may = unix.EINVAL // SIGKILL and SIGSTOP are always that
 	s.add("reset signals", unix.SYS_RT_SIGPROCMASK, int(unix.SIG_SETMASK), uintptr(unsafe.Pointer(none)), 0, 8)
 }

@@ -59,10 +59,8 @@ func KillShim(h *Host) {
 	defer h.shims.mu.Unlock()
 	if h.shims.shim != nil {
 		_ = unix.PidfdSendSignal(h.shims.shim.pidfd, unix.SIGKILL, nil, 0)
-		for _, err := readProc(h.shims.shim.pid); err; _, err = readProc(h.shims.shim.pid) {
-			if p, _ := readProc(h.shims.shim.pid); p.dead() {
-				return
-			}
+		fds := []unix.PollFd{{Fd: int32(h.shims.shim.pidfd), Events: unix.POLLIN}}
+		for _, err := unix.Poll(fds, -1); err == unix.EINTR; _, err = unix.Poll(fds, -1) {
 		}
 	}
 }

@@ -24,7 +24,8 @@ type hostOS struct {
 	probed       sync.Mutex // guards levels and noLevels
 	levels       []Isolation
 	noLevels     map[Isolation]string
-	removals     sync.WaitGroup // of empty leaves
+	empties      []emptyLeaf    // guarded by Host.mu
+	removals     sync.WaitGroup // of those
 	forking      sync.RWMutex   // read-held from a fork until the process is in live
 }
 

@@ -20,6 +20,8 @@ type Host struct {
 	live    map[string]*Process      // by run id
 	leaving map[string]chan struct{} // runs that are over, but not all that was made for them is removed; closed when it is
 
+	signallers chan struct{} // places of those who signal runs
+
 	hostOS
 }
 
@@ -38,7 +40,8 @@ func Open(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open sandbox: %w", err)
 	}
-	h := &Host{prefix: cfg.Prefix, log: cfg.Logger, null: null, live: map[string]*Process{}, leaving: map[string]chan struct{}{}}
+	h := &Host{prefix: cfg.Prefix, log: cfg.Logger, null: null, live: map[string]*Process{}, leaving: map[string]chan struct{}{},
+		signallers: make(chan struct{}, maxSignallers)}
 	if err := h.openOS(cfg); err != nil {
 		null.Close()
 		return nil, fmt.Errorf("cannot open sandbox: %w", err)

@@ -101,6 +101,9 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	limits := spec.Limits.Rlimits
 	if spec.Isolation == Strict {
 		limits = strictRlimits(spec.Limits, h.controls("pids"))
+		if cmd.limits.PidsMax == 0 && h.controls("pids") {
+			cmd.limits.PidsMax = strictPids
+		}
 		o.tmpBytes = strictTmpBytes
 		if most := spec.Limits.MemoryMaxBytes; most > 0 {
 			o.tmpBytes = min(o.tmpBytes, most)
@@ -202,6 +205,9 @@ func (p *Process) forkInShim(cmd *command, writers [2]int, leafFD int) error {
 	runtime.KeepAlive(cmd.stdin)
 	if err != nil {
 		unix.Close(result[0])
+		if answer := (*answerError)(nil); !errors.As(err, &answer) {
+			h.endUnanswered(cmd.mark)
+		}
 		return explainShim(cmd, err)
 	}
 	p.pid, p.tree.pidfd = child.pid, child.pidfd
@@ -212,6 +218,25 @@ func (p *Process) forkInShim(cmd *command, writers [2]int, leafFD int) error {
 	}
 	h.enter(p)
 	return nil
+}
+
+// endUnanswered ends what a shim may have started before it ended without an answer: an order is not given twice.
+func (h *Host) endUnanswered(mark string) {
+	err := killFound(func() (found []proc, err error) {
+		all, err := h.taker.take()
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range all.procs {
+			if !one.dead() && all.mark(one.pid) == mark {
+				found = append(found, one)
+			}
+		}
+		return found, nil
+	})
+	if err != nil {
+		h.log.Warn("processes of a run that was not started may be left", "mark", mark, "error", err)
+	}
 }
 
 // firstProcess is the first one of an isolated run's PID namespace.

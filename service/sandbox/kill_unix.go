@@ -47,8 +47,15 @@ func (p *Process) background(do func()) {
 	if p.ended {
 		return
 	}
-	p.work.Go(do)
+	p.work.Go(func() {
+		p.host.signallers <- struct{}{}
+		defer func() { <-p.host.signallers }()
+		do()
+	})
 }
+
+// maxSignallers is how many runs are signalled at a time: each that waits in a system call would take a thread, which the Go runtime keeps for good.
+const maxSignallers = 8
 
 // retire makes sure that nobody signals the run from here on. The main process may be reaped after it.
 func (p *Process) retire() {

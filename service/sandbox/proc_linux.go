@@ -106,6 +106,15 @@ func markOf(pid int) string {
 	return ""
 }
 
+// sameProgram says whether a process executes the program of another.
+func sameProgram(pid, other int) bool {
+	var one, two unix.Stat_t
+	if unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &one) != nil || unix.Stat("/proc/"+strconv.Itoa(other)+"/exe", &two) != nil {
+		return false
+	}
+	return one.Ino == two.Ino && one.Dev == two.Dev
+}
+
 // holds says whether a process has one of the given files open, by what its descriptors link to ("pipe:[123]").
 func holds(pid int, links map[string]bool) bool {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"

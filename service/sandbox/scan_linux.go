@@ -33,7 +33,7 @@ func (p *Process) found(links map[string]bool) ([]proc, error) {
 		case one.pid == p.pid, one.pgrp == p.pid, one.session == p.pid:
 			members, in[one.pid] = append(members, one), true
 		case others[one.session]:
-		case all.mark(one.pid) == p.mark, links != nil && holds(one.pid, links):
+		case all.mark(one.pid) == p.mark, links != nil && holds(one.pid, links) && !p.host.isForking(one.pid):
 			members, in[one.pid] = append(members, one), true
 		default:
 			rest = append(rest, one)
@@ -62,6 +62,11 @@ func (h *Host) otherMains(pid int) map[int]bool {
 		}
 	}
 	return others
+}
+
+// isForking says that a process may be on its way from a fork, here or in the shim, to its exec: until then it has every pipe that this process has.
+func (h *Host) isForking(pid int) bool {
+	return sameProgram(pid, os.Getpid()) || h.shims.isShimLike(pid)
 }
 
 // openProc opens a pidfd of the very process that was seen, or fails.

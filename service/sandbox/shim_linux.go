@@ -15,12 +15,9 @@ import (
 )
 
 // A shim is one process beside the runner, of a small program, that forks what can't be forked by syscall.ForkExec: processes with resource limits, and the first processes of isolated runs.
-// It is told what to do over sockets:
-//
-//   - The runner gives it one socket at birth, and over that the end of a pair for each run, with one byte.
-//   - Over the run's pair come the order and its descriptors; the answer is that the program is executed, or why not, with the first child's number and pidfd. That child is the runner's child,
-//     not the shim's (CLONE_PARENT), so the shim may end without harm, and it does when the runner's socket does.
-//   - An isolated run's first child writes to a pipe how the program ended before it ends itself. If it writes nothing, it was killed, and all in its namespace with it.
+// It is told what to do over a socket whose messages are an order each, with its descriptors and one end of a pair for the answer: that the program is executed, or why not, with the first
+// child's number and pidfd. That child is the runner's child, not the shim's (CLONE_PARENT), so the shim may end without harm, and it does when the runner's socket does. An isolated run's first
+// child writes to a pipe how the program ended before it ends itself; if it writes nothing, it was killed, and all in its namespace with it.
 const (
 	shimName = "runnel-shim"
 	shimFD   = 3
@@ -42,26 +39,41 @@ func ShimMain() {
 	unix.CloseOnExec(shimFD)
 	// Nobody may look into this process, which may have rights that its runs do not have.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	var idle atomic.Int32
+	go takeOrders(&idle)
+	select {} // takeOrders ends the process
+}
+
+// takeOrders takes one order after the other, and sees to it that somebody else waits for the next one meanwhile: a run whose surroundings hang, on a dead server's file system, must not keep
+// others waiting.
+func takeOrders(idle *atomic.Int32) {
+	buf := make([]byte, inlineOrder+1)
 	for {
-		_, fds, err := receive(shimFD, make([]byte, 1))
-		if err != nil || len(fds) != 1 {
+		idle.Add(1)
+		n, fds, err := receive(shimFD, buf)
+		if err != nil {
 			os.Exit(0) // the runner has ended
 		}
-		go serveOrder(fds[0])
+		if idle.Add(-1) == 0 {
+			go takeOrders(idle)
+		}
+		if len(fds) > 0 {
+			serveOrder(buf[:n], fds)
+		}
+		if idle.Load() > 1 {
+			return
+		}
 	}
 }
 
-// serveOrder takes one order and carries it out.
-func serveOrder(sock int) {
-	defer unix.Close(sock)
-	runtime.LockOSThread() // signals are blocked for a fork on one thread
-	defer runtime.UnlockOSThread()
-	o, fds, err := receiveOrder(sock)
+// serveOrder carries one order out; the first descriptor is for the answer.
+func serveOrder(message []byte, fds []int) {
 	defer func() { closeFDs(fds...) }()
-	answer := answer{}
+	o, fds, err := openOrder(message, fds)
+	answer, p := answer{}, &plan{}
 	pid, pidfd := 0, -1
 	if err == nil {
-		pid, pidfd, err = o.carryOut(fds)
+		pid, pidfd, err = p.carryOut(o, fds[1:])
 	}
 	if err != nil {
 		answer.fail(err)
@@ -70,13 +82,30 @@ func serveOrder(sock int) {
 	var give []int
 	if pidfd >= 0 {
 		give = []int{pidfd}
-		defer unix.Close(pidfd)
 	}
-	_ = sendAll(sock, answer.encode(), give) // if the runner has ended, so has its interest
+	_ = send(fds[0], answer.encode(), give) // if the runner has ended, so has its interest
+	if pidfd >= 0 {
+		go p.keep(pidfd)
+	}
 }
 
-// carryOut forks.
-func (o *order) carryOut(fds []int) (pid, pidfd int, err error) {
+// keep keeps the plan until the first child, which lives in it, has ended.
+func (p *plan) keep(pidfd int) {
+	_ = unix.SetNonblock(pidfd, true) // or os.NewFile would not give it to the runtime's poller
+	file := os.NewFile(uintptr(pidfd), "run")
+	defer file.Close()
+	ended := func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	}
+	if raw, err := file.SyscallConn(); err == nil {
+		_ = raw.Read(ended)
+	}
+	runtime.KeepAlive(p)
+}
+
+// carryOut makes the steps and forks.
+func (p *plan) carryOut(o *order, fds []int) (pid, pidfd int, err error) {
 	wanted := orderFDs
 	if o.hasLeaf {
 		wanted++
@@ -84,12 +113,13 @@ func (o *order) carryOut(fds []int) (pid, pidfd int, err error) {
 	if len(fds) != wanted {
 		return 0, -1, errOrder
 	}
-	p := &plan{result: fds[3]}
+	p.result = fds[3]
 	stdio, born := [3]int(fds[:3]), &p.outer
 	var ruleset *uintptr
 	if o.level != None {
 		born = &p.inner // the namespace's first process is outside the leaf: it is not the run's, and must outlive the leaf's end to tell of it
 		p.first = &steps{}
+		p.first.add("close", unix.SYS_CLOSE, shimFD) // or the runner would not see the end of a shim that has ended
 		if err := o.makeView(p.first); err != nil {
 			return 0, -1, err
 		}
@@ -118,6 +148,8 @@ func (o *order) carryOut(fds []int) (pid, pidfd int, err error) {
 		born.flags |= cloneIntoCgroup
 		born.cgroup = uint64(fds[orderFDs])
 	}
+	runtime.LockOSThread() // signals are blocked for a fork on one thread
+	defer runtime.UnlockOSThread()
 	return p.run()
 }
 
@@ -174,7 +206,7 @@ func (a *answer) fail(err error) {
 func (a *answer) encode() []byte {
 	var e encoder
 	e.number(a.pid)
-	e.text(a.step)
+	e.text(a.step[:min(len(a.step), maxAnswer/2)])
 	e.number(a.errno)
 	return e.out
 }

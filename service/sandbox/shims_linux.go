@@ -52,33 +52,41 @@ type held struct{ pid, pidfd int }
 
 // carry has an order carried out and returns the first child. An error of the shim's is an *answerError.
 func (s *shims) carry(o *order, fds []int) (held, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	message, file, err := packOrder(o)
+	if err != nil {
+		return held{}, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return held{}, err
 	}
 	defer unix.Close(pair[0])
-	err = s.give(pair[1])
+	fds = append([]int{pair[1]}, fds...)
+	if file != nil {
+		defer file.Close()
+		fds = append(fds, int(file.Fd()))
+	}
+	err = s.give(message, fds)
 	unix.Close(pair[1])
 	if err != nil {
 		return held{}, err
 	}
-	return ask(pair[0], o, fds)
+	return hear(pair[0])
 }
 
-func ask(sock int, o *order, fds []int) (held, error) {
+// hear waits for the answer.
+func hear(sock int) (held, error) {
 	patience := unix.Timeval{Sec: shimAnswer}
 	if err := unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
 		return held{}, err
 	}
-	if err := sendAll(sock, o.encode(), fds); err != nil {
-		return held{}, err
-	}
-	body, got, err := receiveAll(sock)
+	var buf [maxAnswer]byte
+	n, got, err := receive(sock, buf[:])
 	if err != nil {
 		closeFDs(got...)
 		return held{}, fmt.Errorf("no answer from the shim: %w", err)
 	}
-	a, err := decodeAnswer(body)
+	a, err := decodeAnswer(buf[:n])
 	child := held{pid: int(a.pid), pidfd: -1}
 	if len(got) > 0 {
 		child.pidfd = got[0]
@@ -108,15 +116,15 @@ func endChild(pid, pidfd int) {
 	unix.Close(pidfd)
 }
 
-// give gives the shim a socket for one order; a shim that has ended is replaced.
-func (s *shims) give(sock int) error {
+// give gives the shim an order; a shim that has ended is replaced.
+func (s *shims) give(message []byte, fds []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.path == "" {
 		return errors.New(s.why)
 	}
 	if s.shim != nil {
-		if err := send(s.shim.sock, []byte{0}, []int{sock}); err == nil {
+		if err := send(s.shim.sock, message, fds); err == nil {
 			return nil
 		}
 		s.end()
@@ -124,11 +132,11 @@ func (s *shims) give(sock int) error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	return send(s.shim.sock, []byte{0}, []int{sock})
+	return send(s.shim.sock, message, fds)
 }
 
 func (s *shims) start() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -142,7 +150,7 @@ func (s *shims) start() error {
 		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 	}
 	null := s.null.Fd()
-	attr := &syscall.ProcAttr{Env: []string{"GOMAXPROCS=2"}, Files: []uintptr{null, null, null, uintptr(pair[1])}, Sys: sys}
+	attr := &syscall.ProcAttr{Files: []uintptr{null, null, null, uintptr(pair[1])}, Sys: sys}
 	pid, err := syscall.ForkExec(s.path, []string{shimName}, attr)
 	if err != nil {
 		unix.Close(pair[0])
@@ -167,6 +175,13 @@ func (s *shims) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end()
+}
+
+// isShimLike says whether a process executes the shim's program: it is the shim, or what the shim forked.
+func (s *shims) isShimLike(pid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shim != nil && sameProgram(pid, s.shim.pid)
 }
 
 // needUserNamespace says whether namespaces are to be had only with a user namespace around them.

@@ -1,28 +1,52 @@
 package sandbox
 
 import (
-	"encoding/binary"
 	"errors"
+	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// Messages between runner and shim: four bytes of length, and the body; descriptors come with the first byte.
+// Runner and shim talk over sockets that keep messages whole (SOCK_SEQPACKET). An order that is too big for one, as arguments may be, comes in a file in memory.
+
+const (
+	inlineOrder = 16 << 10 // bytes of an order in a message at most
+	maxAnswer   = 2 << 10
+
+	orderInline, orderInFile = 0, 1 // a message's first byte
+)
 
 var errClosed = errors.New("the other end is closed")
 
-func receiveOrder(sock int) (*order, []int, error) {
-	body, fds, err := receiveAll(sock)
-	if err != nil {
-		return nil, fds, err
+// packOrder makes the message of an order, and the file if there must be one.
+func packOrder(o *order) (message []byte, file *os.File, err error) {
+	body := o.encode()
+	if len(body) <= inlineOrder {
+		return append([]byte{orderInline}, body...), nil, nil
 	}
-	o, err := decodeOrder(body)
-	return o, fds, err
+	file, err = inputFile(body)
+	return []byte{orderInFile}, file, err
 }
 
-func sendAll(sock int, body []byte, fds []int) error {
-	message := append(binary.NativeEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body))), body...)
-	return send(sock, message, fds)
+// openOrder reads an order; the file, which is the last descriptor, is closed and taken off.
+func openOrder(message []byte, fds []int) (*order, []int, error) {
+	switch {
+	case len(message) > 0 && message[0] == orderInline:
+		o, err := decodeOrder(message[1:])
+		return o, fds, err
+	case len(message) == 1 && message[0] == orderInFile && len(fds) > 1:
+		last := len(fds) - 1
+		file := os.NewFile(uintptr(fds[last]), "order")
+		defer file.Close()
+		body, err := io.ReadAll(io.LimitReader(file, maxOrderBytes))
+		if err != nil {
+			return nil, fds[:last], err
+		}
+		o, err := decodeOrder(body)
+		return o, fds[:last], err
+	}
+	return nil, fds, errOrder
 }
 
 func send(sock int, message []byte, fds []int) error {
@@ -30,25 +54,20 @@ func send(sock int, message []byte, fds []int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	for len(message) > 0 {
-		n, err := unix.SendmsgN(sock, message, rights, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
+	for {
+		_, err := unix.SendmsgN(sock, message, rights, nil, unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
 			return err
 		}
-		message, rights = message[n:], nil
 	}
-	return nil
 }
 
-// receive reads once.
+// receive takes one message and its descriptors.
 func receive(sock int, buf []byte) (n int, fds []int, err error) {
-	oob := make([]byte, unix.CmsgSpace(8*4))
+	var oob [64]byte // seven descriptors and their header
 	var oobn int
 	for {
-		n, oobn, _, _, err = unix.Recvmsg(sock, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, _, err = unix.Recvmsg(sock, buf, oob[:], unix.MSG_CMSG_CLOEXEC)
 		if err != unix.EINTR {
 			break
 		}
@@ -71,24 +90,4 @@ func receive(sock int, buf []byte) (n int, fds []int, err error) {
 		fds = append(fds, more...)
 	}
 	return n, fds, nil
-}
-
-func receiveAll(sock int) (body []byte, fds []int, err error) {
-	var head [4]byte
-	n, fds, err := receive(sock, head[:])
-	if err != nil {
-		return nil, fds, err
-	}
-	if rest, err := readFull(sock, head[n:]); err != nil || n+rest != len(head) {
-		return nil, fds, errOrder
-	}
-	size := binary.NativeEndian.Uint32(head[:])
-	if size > maxOrderBytes {
-		return nil, fds, errOrder
-	}
-	body = make([]byte, size)
-	if n, err := readFull(sock, body); err != nil || n != len(body) {
-		return nil, fds, errOrder
-	}
-	return body, fds, nil
 }

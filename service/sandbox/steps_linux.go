@@ -9,13 +9,15 @@ import (
 )
 
 // step is one system call that a forked child makes. It is all prepared before the fork: a fork of a Go program has one thread and no runtime, so it may do nothing but make system
-// calls, from a function that needs no more stack. That is worth it, because the runtime of a fresh Go program takes longer to start than all else that an isolated run needs.
+// calls, from functions that need no more stack. That is worth it, because the runtime of a fresh Go program takes longer to start than all else that an isolated run needs.
 type step struct {
 	number uintptr
 	args   [6]uintptr
 	load   [6]*uintptr   // arguments that are results of earlier steps
 	save   *uintptr      // where the result goes, if it is wanted
 	may    syscall.Errno // this failure is none
+	count  uintptr       // made so many times, with the argument at counting up; 0 is once
+	at     int
 }
 
 // steps are a child's way, and what each step is called. Memory that arguments point to is kept by keep.
@@ -33,6 +35,12 @@ type stepError struct {
 
 func (e *stepError) Error() string { return e.step + ": " + e.errno.Error() }
 func (e *stepError) Unwrap() error { return e.errno }
+
+// times has a step made for every value of one argument from what it is, count of them.
+func (s *step) times(at int, count uintptr) *step {
+	s.at, s.count = at, count
+	return s
+}
 
 // add adds a step. An argument is a uintptr, or a *uintptr that an earlier step saved its result in.
 func (s *steps) add(name string, number uintptr, args ...any) *step {
@@ -74,8 +82,9 @@ type cloneArgs struct {
 
 const cloneIntoCgroup = 0x2_0000_0000
 
-// plan is one fork, or two: the first child goes the first steps; if there are second ones, it makes another child that goes those, and stays to reap whatever ends in its namespace, until the
-// second child does; then it writes so to a pipe and ends, and with it the namespace.
+// plan is what one run needs: one fork, or two: the first child goes the first steps; if there are second ones, it makes another child that goes those, and stays to reap whatever ends in its namespace, until the
+// second child does; then it writes so to a pipe and ends, and with it the namespace. The children share the shim's memory (CLONE_VM), which costs less than to copy even a small
+// program's page tables; so the plan must be kept until the first child has ended.
 type plan struct {
 	outer, inner cloneArgs
 	first        *steps
@@ -89,6 +98,7 @@ type plan struct {
 	status int32
 	usage  unix.Rusage
 	end    ending
+	stacks [2]childStack
 }
 
 // failure is what a child tells about the step that failed; second is 1 for those of the second child, whose fork is its step -1.
@@ -108,28 +118,31 @@ func (p *plan) run() (pid, pidfd int, err error) {
 	}
 	defer unix.Close(ends[0])
 	p.report = ends[1]
-	p.outer.flags |= unix.CLONE_PARENT | unix.CLONE_PIDFD
+	p.outer.flags |= unix.CLONE_VM | unix.CLONE_PARENT | unix.CLONE_PIDFD
 	p.outer.pidfd = uint64(uintptr(unsafe.Pointer(&p.pidfd)))
+	p.stacks[0].prepare(&p.outer, p, firstChild)
+	p.inner.flags |= unix.CLONE_VM | unix.CLONE_VFORK
 	p.inner.exitSignal = uint64(unix.SIGCHLD)
+	p.stacks[1].prepare(&p.inner, p, secondChild)
 	all, old := ^uint64(0), uint64(0)
 	// No signal may find a child while it has this process's handlers: they are the Go runtime's. Those of the first child stay blocked for good.
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	child, errno := p.fork()
+	child, errno := cloned(cloneChild(&p.outer, unsafe.Sizeof(p.outer)))
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	unix.Close(ends[1])
 	if errno != 0 {
 		return 0, -1, &stepError{stepFork, errno}
 	}
-	var failed failure
-	told := (*[unsafe.Sizeof(failed)]byte)(unsafe.Pointer(&failed))[:]
-	n, err := readFull(ends[0], told)
+	told := (*[unsafe.Sizeof(failure{})]byte)(unsafe.Pointer(new(failure)))
+	n, err := readFull(ends[0], told[:])
+	failed := (*failure)(unsafe.Pointer(told))
 	switch {
 	case n == 0 && err == nil:
 		return int(child), int(p.pidfd), nil
 	case n != len(told):
 		return int(child), int(p.pidfd), errors.New("the child ended before it could execute the program")
 	}
-	return int(child), int(p.pidfd), &stepError{p.nameOf(failed), syscall.Errno(failed.errno)}
+	return int(child), int(p.pidfd), &stepError{p.nameOf(*failed), syscall.Errno(failed.errno)}
 }
 
 const stepFork = "fork"
@@ -145,30 +158,28 @@ func (p *plan) nameOf(f failure) string {
 	return names[f.index]
 }
 
-// fork forks. The child comes out of the same system call, with a copy of everything, and never returns.
+// firstChild is where the first child begins, and secondChild the second. They have the memory, and the register that names the goroutine, of a thread that knows nothing of them: so here, and in
+// what is called from here, nothing may allocate, grow the stack or be pre-empted.
 //
 //go:norace
 //go:nosplit
-//go:noinline
-func (p *plan) fork() (pid uintptr, errno syscall.Errno) {
-	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.outer)), unsafe.Sizeof(p.outer), 0)
-	if errno != 0 || pid != 0 {
-		return pid, errno
-	}
+func firstChild(p *plan) {
 	p.walk(p.first, 0)
 	if p.second == nil {
 		p.exit()
 	}
-	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.inner)), unsafe.Sizeof(p.inner), 0)
+	pid, errno := cloned(cloneChild(&p.inner, unsafe.Sizeof(p.inner)))
 	if errno != 0 {
 		p.fail(1, -1, errno)
 	}
-	if pid == 0 {
-		p.walk(p.second, 1)
-		p.exit()
-	}
 	p.reap(pid)
-	return 0, 0
+}
+
+//go:norace
+//go:nosplit
+func secondChild(p *plan) {
+	p.walk(p.second, 1)
+	p.exit()
 }
 
 // walk goes the steps, or ends the process.
@@ -183,12 +194,17 @@ func (p *plan) walk(s *steps, second int64) {
 				one.args[k] = *one.load[k]
 			}
 		}
-		result, _, errno := syscall.RawSyscall6(one.number, one.args[0], one.args[1], one.args[2], one.args[3], one.args[4], one.args[5])
-		if errno != 0 && errno != one.may {
-			p.fail(second, int64(i), errno)
-		}
-		if one.save != nil {
-			*one.save = result
+		for n := uintptr(0); n == 0 || n < one.count; n++ {
+			result, _, errno := syscall.RawSyscall6(one.number, one.args[0], one.args[1], one.args[2], one.args[3], one.args[4], one.args[5])
+			if errno != 0 && errno != one.may {
+				p.fail(second, int64(i), errno)
+			}
+			if one.save != nil {
+				*one.save = result
+			}
+			if one.count > 0 {
+				one.args[one.at]++
+			}
 		}
 	}
 }

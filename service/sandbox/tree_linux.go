@@ -66,19 +66,37 @@ func (p *Process) end() {
 	}
 }
 
-// removeBeside removes an empty leaf in the background. The next run of that id waits for it.
-func (h *Host) removeBeside(id, leaf string) {
-	gone := make(chan struct{})
+// emptyLeaf is a leaf that is to be removed.
+type emptyLeaf struct {
+	id, path string
+	gone     chan struct{} // closed when it is
+}
+
+// removeBeside removes an empty leaf in the background. The next run of that id waits for it. One goroutine removes all: the kernel removes one at a time anyway, and each that waits in a
+// system call would take a thread, which the Go runtime keeps for good.
+func (h *Host) removeBeside(id, path string) {
+	leaf := emptyLeaf{id, path, make(chan struct{})}
 	h.mu.Lock()
-	h.leaving[id] = gone
-	h.mu.Unlock()
-	h.removals.Go(func() {
-		h.removeLeaf(id, leaf)
-		h.mu.Lock()
-		delete(h.leaving, id)
+	defer h.mu.Unlock()
+	h.leaving[id] = leaf.gone
+	h.empties = append(h.empties, leaf)
+	if len(h.empties) == 1 {
+		h.removals.Go(h.removeEmpties)
+	}
+}
+
+func (h *Host) removeEmpties() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.empties) > 0 {
+		leaf := h.empties[0]
 		h.mu.Unlock()
-		close(gone)
-	})
+		h.removeLeaf(leaf.id, leaf.path)
+		h.mu.Lock()
+		h.empties = h.empties[1:]
+		delete(h.leaving, leaf.id)
+		close(leaf.gone)
+	}
 }
 
 func (h *Host) removeLeaf(id, leaf string) {
