@@ -35,7 +35,7 @@ func Example() {
 	}
 	defer nc.Close()
 	ctx := context.Background()
-	runner, err := service.Start(ctx, nc, service.Config{Name: "web1", Logger: slog.New(slog.DiscardHandler)})
+	runner, err := service.Start(ctx, nc, service.Config{Name: "web1", Logger: slog.New(slog.DiscardHandler), OnDemand: true})
 	if err != nil {
 		fmt.Println(err)
 		return

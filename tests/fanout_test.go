@@ -108,7 +108,7 @@ func (c *crowd) start(name, env string) *nats.Conn {
 	nc := c.connect()
 	s, err := service.Start(context.Background(), nc, service.Config{
 		Name: name, Labels: map[string]string{"env": env}, DataDir: c.t.TempDir(),
-		Logger: slog.New(slog.DiscardHandler), NoCgroup: true,
+		Logger: slog.New(slog.DiscardHandler), NoCgroup: true, OnDemand: true,
 	})
 	if err != nil {
 		c.t.Error(err)

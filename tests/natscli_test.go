@@ -113,7 +113,8 @@ func oneRunner(t *testing.T) *nats.Conn {
 		return nc
 	}
 	s, err := service.Start(t.Context(), connect(), service.Config{
-		Name: "web1", Pools: []string{"db", "default"}, Labels: map[string]string{"env": "prod"},
+		OnDemand: true,
+		Name:     "web1", Pools: []string{"db", "default"}, Labels: map[string]string{"env": "prod"},
 		DataDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

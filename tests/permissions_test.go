@@ -24,7 +24,8 @@ func TestPermissionsOfTheDocs(t *testing.T) {
 	url := serverOfTheDocs(t)
 	runner := user(t, url, "web1")
 	s, err := service.Start(t.Context(), runner.Conn, service.Config{
-		Name: "web1", Pools: []string{"web"}, DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
+		OnDemand: true,
+		Name:     "web1", Pools: []string{"web"}, DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func BenchmarkTrue(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer nc.Close()
-		s, err := service.Start(b.Context(), nc, service.Config{Name: "a", DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+		s, err := service.Start(b.Context(), nc, service.Config{Name: "a", DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler), OnDemand: true})
 		if err != nil {
 			b.Fatal(err)
 		}

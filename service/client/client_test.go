@@ -41,7 +41,7 @@ func newFleet(t *testing.T, configs ...service.Config) *client.Client {
 	}
 	t.Cleanup(func() { _ = server.Close() })
 	for _, cfg := range configs {
-		cfg.DataDir, cfg.Logger = t.TempDir(), slog.New(slog.DiscardHandler)
+		cfg.DataDir, cfg.Logger, cfg.OnDemand = t.TempDir(), slog.New(slog.DiscardHandler), true
 		s, err := service.Start(t.Context(), connect(t, server), cfg)
 		if err != nil {
 			t.Fatal(err)

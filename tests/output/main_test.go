@@ -86,7 +86,7 @@ func run(url, seed, dir string) error {
 	defer nc.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	s, err := service.Start(ctx, nc, service.Config{Name: "web1", DataDir: dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	s, err := service.Start(ctx, nc, service.Config{Name: "web1", OnDemand: true, DataDir: dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func newCluster(t *testing.T) *nats.Conn {
 	t.Cleanup(own.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	s, err := service.Start(ctx, own, service.Config{Name: "web1", DataDir: t.TempDir(), Replicas: 3, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	s, err := service.Start(ctx, own, service.Config{Name: "web1", OnDemand: true, DataDir: t.TempDir(), Replicas: 3, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
