@@ -141,6 +141,7 @@ func (b *benchCommand) run(ctx context.Context) (err error) {
 	}
 	ctx, stop := onInterrupt(ctx)
 	defer stop()
+	defer spareHeap()()
 	b.rig, err = b.openRig(ctx)
 	if err != nil {
 		return err

@@ -253,6 +253,7 @@ func newBenchServerCommand(*app) *cobra.Command {
 	return &cobra.Command{
 		Use: "server DIR", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			defer spareHeap()()
 			server, err := embedded.Start(embedded.Config{Name: "bench", DataDir: args[0], Port: embedded.AnyPort})
 			if err != nil {
 				return err

@@ -151,6 +151,7 @@ func (s *serveCommand) prepare(cmd *cobra.Command) error {
 
 // run serves until it is told to end.
 func (s *serveCommand) run(ctx context.Context) error {
+	defer spareHeap()()
 	if err := s.findServer(); err != nil {
 		return err
 	}
