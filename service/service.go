@@ -90,8 +90,12 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// open brings everything up, in order; each step leaves how to undo it.
+// open brings everything up, in order; each step leaves how to undo it. One
+// answer of NATS that is lost must not take all the time there is for the start:
+// the client gives each request five seconds if the context has no deadline.
 func (s *Service) open(ctx context.Context) error {
+	ctx, cancel := withoutDeadline(ctx)
+	defer cancel()
 	for _, step := range []func(context.Context) error{
 		s.openData, s.claimName, s.connect, s.openStreams, s.openRunner, s.openCard, s.openEndpoints,
 	} {
@@ -100,6 +104,13 @@ func (s *Service) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// withoutDeadline is a context that ends with ctx and doesn't tell when.
+func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	bare, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return bare, func() { stop(); cancel(nil) }
 }
 
 func (s *Service) onClose(f func()) { s.closers = append(s.closers, f) }

@@ -14,6 +14,8 @@ type Runner = store.Seen
 
 // Runners lists every known runner by name, online or not.
 func (c *Client) Runners(ctx context.Context) ([]Runner, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	s, err := c.records(ctx)
 	if err != nil {
 		return nil, err
