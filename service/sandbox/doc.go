@@ -26,4 +26,45 @@
 // until it is reaped its number, which is that of its group and session, can't be used again.
 //
 // A failed start is a *StartError that names what was missing; a command that ran and failed is a Status. They are never mixed up.
+//
+// # Limits
+//
+// Limits of a run as a whole are written to its leaf before it is born there, so they need a cgroup v2 subtree of this process's own with controllers in it: one that systemd delegated, or in
+// which nobody else is. Then this process moves itself into an inner cgroup called runner, and nobody else ever, because controllers are given only to cgroups inside one that has no processes.
+// After the end, the leaf tells processor time, peak memory and whether the kernel killed for memory. Limits of each process (setrlimit) need the shim. A limit that can't be set fails the
+// start.
+//
+// # Isolation and the shim
+//
+// Standard is: new PID, mount, IPC and UTS namespaces with a /proc, /tmp, /var/tmp and /dev/shm of their own and private mounts, no new privileges, no capabilities, nothing of the
+// runner's environment, its files (Config.Hide) hidden, and an account that is not root; without one named, a number that no other run has. Strict is that and: a network namespace with lo alone, a
+// read-only root with Dir and Writable to write in, six devices in /dev, no /run, /home, /root, /mnt and /media, Landlock, a seccomp filter, fixed resource limits, and a number of
+// processes.
+//
+// A shim, a small process that is started when it is first needed, forks these runs; it is told over a socket (shim_linux.go). A fork of a Go program may only make system calls, so all that is to
+// be done is made a list of them first (steps_linux.go). The order of steps, and why:
+//
+//  1. The shim looks at paths and makes the list; nothing has happened yet, and a mistake is an answer.
+//  2. The first child is born in its namespaces, as the runner's own child. It takes copies of what must stay visible, makes the root read-only, covers and puts back (mounts_linux.go), while all
+//     paths still mean what they mean to the shim; turns on lo; and makes Landlock's rules, which name places in the new view.
+//  3. It makes the second child, in the leaf: the first is outside, so that limits count the run alone, and so that it lives to tell how the leaf ended.
+//  4. The second child sets resource limits and its streams, marks all other descriptors to be closed, drops its bounding set, enters Landlock, takes on the account and gives up what
+//     capabilities are left, enters its directory as that account, resets signals, and last enters the filter, which forbids much of the above. Then it executes the program.
+//  5. A step that fails is told by its number: that is a start error, which no exit code can be taken for. If none fails, exec closes the pipe that would have told.
+//  6. The first child reaps what ends in the namespace until the second has ended, writes its status to the runner's pipe, and ends; with it ends all in the namespace.
+//
+// # What works where
+//
+//	                              root, subtree with    root, cgroup v2         root, no     ordinary user, user      ordinary user    other
+//	                              controllers           without controllers     cgroup v2    namespaces               without          unixes
+//	found and killed by           cgroup                cgroup                  scan         scan; cgroup if given    scan             group
+//	cpu, memory, io, pids         yes                   refused                 refused      only if given            refused          refused
+//	limits of each process        yes                   yes                     yes          yes                      yes              refused
+//	standard                      yes                   yes                     yes          yes, as the runner's     refused          refused
+//	strict                        with Landlock         with Landlock           with it      account alone            refused          refused
+//	another account (User)        yes                   yes                     yes          refused                  refused          root only
+//	peak memory, oom              yes                   biggest process, no     as before    as before                as before        biggest, no
+//
+// A container is "no cgroup v2" unless its cgroup directory is writable, and can isolate only if it may make namespaces. Isolation is written for amd64 and arm64. Facts tells what a host
+// gives, and Probe tries it.
 package sandbox

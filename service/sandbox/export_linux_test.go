@@ -57,9 +57,9 @@ func CountZombies() (n int, err error) {
 func KillShim(h *Host) {
 	h.shims.mu.Lock()
 	defer h.shims.mu.Unlock()
-	if h.shims.shim != nil {
-		_ = unix.PidfdSendSignal(h.shims.shim.pidfd, unix.SIGKILL, nil, 0)
-		fds := []unix.PollFd{{Fd: int32(h.shims.shim.pidfd), Events: unix.POLLIN}}
+	for _, one := range h.shims.running {
+		_ = unix.PidfdSendSignal(one.pidfd, unix.SIGKILL, nil, 0)
+		fds := []unix.PollFd{{Fd: int32(one.pidfd), Events: unix.POLLIN}}
 		for _, err := unix.Poll(fds, -1); err == unix.EINTR; _, err = unix.Poll(fds, -1) {
 		}
 	}

@@ -73,7 +73,7 @@ func (h *Host) openOS(cfg Config) error {
 		}
 		h.cgroups = found
 	}
-	h.shims = &shims{null: h.null}
+	h.shims = &shims{null: h.null, running: map[bool]*shim{}}
 	h.shims.path, h.shims.why = findShim(cfg.Shim)
 	for _, path := range cfg.Hide {
 		if path, err := filepath.EvalSymlinks(within("", path)); err == nil {

@@ -228,11 +228,14 @@ func link(t *testing.T, path string) string {
 }
 
 func TestRlimits(t *testing.T) {
-	for _, way := range []string{byCgroup, byScan} {
-		h := newHost(t, way)
+	eachWay(t, []string{byCgroup, byScan}, func(t *testing.T, h *sandbox.Host) {
 		limits, err := sandbox.ParseLimits(sandbox.LimitsText{CPUTime: "1s", FileSize: "1M", OpenFiles: "20", Stack: "4M", Core: "0", Nproc: "500"})
 		if err != nil {
 			t.Fatal(err)
+		}
+		_, out := run(t, h, sandbox.Spec{Argv: sh("readlink /proc/self/ns/user"), Limits: limits})
+		if got := strings.TrimSpace(out[0].String()); got != link(t, "/proc/self/ns/user") {
+			t.Errorf("a run that is limited and not isolated is in user namespace %s", got)
 		}
 		for _, level := range append(levels, sandbox.None) {
 			_, out := run(t, h, sandbox.Spec{Argv: []string{"bash", "-c", "ulimit -t -f -n -s -c -u | grep -o '[0-9]*$' | tr '\\n' ' '"}, Limits: limits, Isolation: level})
@@ -252,7 +255,7 @@ func TestRlimits(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "no such program") {
 			t.Errorf("got %v", err)
 		}
-	}
+	})
 }
 
 // A limit that this host can't set is refused, and the words say what is missing.

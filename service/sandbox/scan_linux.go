@@ -19,7 +19,7 @@ func (p *Process) members() ([]proc, error) { return p.found(nil) }
 
 // found finds members, and with links those who hold one of these files.
 func (p *Process) found(links map[string]bool) ([]proc, error) {
-	all, err := p.host.taker.take()
+	all, err := p.census()
 	if err != nil {
 		return nil, err
 	}

@@ -11,17 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shims is the runner's side of its shim: it starts one when it is first needed, and another if that one has ended.
+// shims is the runner's side of its shim: it starts one when it is first needed, and another if that one has ended. Where namespaces are to be had only inside a user namespace, there is one in such
+// a namespace for isolated runs and one outside for the others, which must not notice anything of that.
 type shims struct {
 	path string // or empty: then why
 	why  string
 	null *os.File
 
-	mu   sync.Mutex
-	shim *shim // or nil
+	mu      sync.Mutex
+	running map[bool]*shim // by whether it is in a user namespace
 }
 
-// shim is the running one.
+// shim is a running one.
 type shim struct{ pid, pidfd, sock int }
 
 // shimAnswer is how long a shim may take to start a run, in seconds; a mount may hang on a dead server.
@@ -66,7 +67,7 @@ func (s *shims) carry(o *order, fds []int) (held, error) {
 		defer file.Close()
 		fds = append(fds, int(file.Fd()))
 	}
-	err = s.give(message, fds)
+	err = s.give(o.users, message, fds)
 	unix.Close(pair[1])
 	if err != nil {
 		return held{}, err
@@ -116,72 +117,80 @@ func endChild(pid, pidfd int) {
 	unix.Close(pidfd)
 }
 
-// give gives the shim an order; a shim that has ended is replaced.
-func (s *shims) give(message []byte, fds []int) error {
+// give gives a shim an order; a shim that has ended is replaced.
+func (s *shims) give(users bool, message []byte, fds []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.path == "" {
 		return errors.New(s.why)
 	}
-	if s.shim != nil {
-		if err := send(s.shim.sock, message, fds); err == nil {
+	if one := s.running[users]; one != nil {
+		if err := send(one.sock, message, fds); err == nil {
 			return nil
 		}
-		s.end()
+		one.end()
+		delete(s.running, users)
 	}
-	if err := s.start(); err != nil {
-		return err
-	}
-	return send(s.shim.sock, message, fds)
-}
-
-func (s *shims) start() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	one, err := s.start(users)
 	if err != nil {
 		return err
+	}
+	s.running[users] = one
+	return send(one.sock, message, fds)
+}
+
+func (s *shims) start(users bool) (*shim, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
 	}
 	defer unix.Close(pair[1])
 	var pidfd int
 	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
-	if needUserNamespace() {
+	if users {
 		sys.Cloneflags = unix.CLONE_NEWUSER
 		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER} // to keep through exec what the namespace's owner has
 		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+		// To keep through exec what the namespace's owner has.
+		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER}
 	}
 	null := s.null.Fd()
 	attr := &syscall.ProcAttr{Files: []uintptr{null, null, null, uintptr(pair[1])}, Sys: sys}
 	pid, err := syscall.ForkExec(s.path, []string{shimName}, attr)
 	if err != nil {
 		unix.Close(pair[0])
-		if sys.Cloneflags != 0 {
-			return plainError{fmt.Sprintf("this host does not let an ordinary user make namespaces (%v)", err), err}
+		if users {
+			return nil, plainError{fmt.Sprintf("this host does not let an ordinary user make namespaces (%v)", err), err}
 		}
-		return err
+		return nil, err
 	}
-	s.shim = &shim{pid, pidfd, pair[0]}
-	return nil
+	return &shim{pid, pidfd, pair[0]}, nil
 }
 
-func (s *shims) end() {
-	if s.shim != nil {
-		unix.Close(s.shim.sock)
-		endChild(s.shim.pid, s.shim.pidfd)
-		s.shim = nil
-	}
+func (s *shim) end() {
+	unix.Close(s.sock)
+	endChild(s.pid, s.pidfd)
 }
 
 func (s *shims) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end()
+	for _, one := range s.running {
+		one.end()
+	}
+	clear(s.running)
 }
 
 // isShimLike says whether a process executes the shim's program: it is the shim, or what the shim forked.
 func (s *shims) isShimLike(pid int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shim != nil && sameProgram(pid, s.shim.pid)
+	for _, one := range s.running {
+		if sameProgram(pid, one.pid) {
+			return true
+		}
+	}
+	return false
 }
 
 // needUserNamespace says whether namespaces are to be had only with a user namespace around them.
