@@ -33,7 +33,7 @@ func (p *Process) found(links map[string]bool) ([]proc, error) {
 		case one.pid == p.pid, one.pgrp == p.pid, one.session == p.pid:
 			members, in[one.pid] = append(members, one), true
 		case others[one.session]:
-		case all.mark(one.pid) == p.mark, links != nil && holds(one.pid, links) && !p.host.isForking(one.pid):
+		case all.mark(one.pid) == p.mark, links != nil && !p.host.isForking(one.pid) && holds(one.pid, links):
 			members, in[one.pid] = append(members, one), true
 		default:
 			rest = append(rest, one)
@@ -64,7 +64,8 @@ func (h *Host) otherMains(pid int) map[int]bool {
 	return others
 }
 
-// isForking says that a process may be on its way from a fork, here or in the shim, to its exec: until then it has every pipe that this process has.
+// isForking says that a process may be on its way from a fork, here or in the shim, to its exec: until then it has every pipe that this process has. Ask
+// before you look at its descriptors: it may reach the exec in between.
 func (h *Host) isForking(pid int) bool {
 	return sameProgram(pid, os.Getpid()) || h.shims.isShimLike(pid)
 }
