@@ -70,6 +70,10 @@ func TestDaemonIsLeftInCharge(t *testing.T) {
 				t.Errorf("%s, forced: got %v, %v; want the clock set", name, reply, err)
 			}
 			stop()
+			if reply, _ := maint(k, &pb.ClockQuery{Time: 1}); reply.Clock.Daemon != name {
+				t.Errorf("got daemon %q; want %s remembered, as comparisons are to be quick", reply.Clock.Daemon, name)
+			}
+			k.daemonAt = k.daemonAt.Add(-2 * daemonFor)
 			if reply, _ := maint(k, &pb.ClockQuery{Time: 1}); reply.Clock.Daemon != "" {
 				t.Errorf("%s has ended, but got daemon %q", name, reply.Clock.Daemon)
 			}

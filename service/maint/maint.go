@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -62,6 +63,10 @@ type Keeper struct {
 	// now replaces the wall clock in tests; nil is the real one, and lets NTP
 	// answers carry the kernel's time of arrival.
 	now func() time.Time
+
+	mu         sync.Mutex
+	daemonName string
+	daemonAt   time.Time // when it was looked for; zero: never
 }
 
 // New returns the keeper of this machine's clock.
@@ -97,7 +102,7 @@ func (k *Keeper) Maint(ctx context.Context, req *pb.Maint) (*pb.MaintReply, erro
 	}
 	clock := &pb.ClockReply{
 		Diff: unknownDiff(), Sync: &pb.ClockSync{Status: StatusNotChecked},
-		LocalNanos: local.UnixNano(), Daemon: k.kernel.daemon(),
+		LocalNanos: local.UnixNano(), Daemon: k.daemon(query.GetSync()),
 	}
 	if !query.GetNtp() {
 		difference, exact := from.millisFrom(local)
@@ -165,6 +170,21 @@ func timeFor(ctx context.Context) time.Duration {
 		return min(wholeTime, time.Until(deadline)*9/10)
 	}
 	return wholeTime
+}
+
+// daemonFor is how long it is remembered which daemon keeps the clock. To find
+// out, all processes are looked at: a comparison that takes so long is not one
+// within milliseconds.
+const daemonFor = time.Minute
+
+// daemon that keeps this clock; fresh for who is about to set it.
+func (k *Keeper) daemon(fresh bool) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := time.Now(); fresh || k.daemonAt.IsZero() || now.Sub(k.daemonAt) > daemonFor {
+		k.daemonName, k.daemonAt = k.kernel.daemon(), now
+	}
+	return k.daemonName
 }
 
 func (k *Keeper) clock() time.Time {
