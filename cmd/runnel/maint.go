@@ -121,6 +121,9 @@ func (c *clockCommand) query() (*pb.ClockQuery, error) {
 // NTP there is no server and no status to tell of.
 func (c *clockCommand) table(clocks []client.Clock) error {
 	slices.SortFunc(clocks, func(a, b client.Clock) int {
+		if unknown(a) != unknown(b) {
+			return map[bool]int{true: 1, false: -1}[unknown(a)]
+		}
 		return cmp.Or(cmp.Compare(math.Abs(a.Offset), math.Abs(b.Offset)), cmp.Compare(a.Runner, b.Runner))
 	})
 	if len(clocks) == 0 {
