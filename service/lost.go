@@ -12,6 +12,10 @@ import (
 // markLost ends the runs among these whose runner is gone, and says whether
 // there were any.
 func (s *Service) markLost(ctx context.Context, runs []*pb.Run) (any bool) {
+	// After NATS was away all cards are old: each runner needs a while to be back.
+	if back := s.backAt.Load(); back != 0 && time.Since(time.Unix(0, back)) < s.cfg.LostAfter {
+		return false
+	}
 	lost, err := s.store.FindLost(ctx, runs)
 	if err != nil {
 		s.log.Warn("cannot tell which runners are gone", "error", err)

@@ -42,6 +42,7 @@ type Service struct {
 	languages *lang.Table
 	runner    *run.Runner
 	settings  atomic.Pointer[settings]
+	backAt    atomic.Int64 // when NATS came back, Unix nanoseconds; 0: it was never away
 	metrics   *metrics
 	micro     micro.Service
 	gate      *gate
@@ -156,7 +157,7 @@ func (s *Service) connect(context.Context) error {
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
 	opts.AsyncErrorCB = nil
-	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.changed() }
+	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.backAt.Store(time.Now().UnixNano()); s.changed() }
 	pub, err := opts.Connect()
 	if err != nil {
 		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
