@@ -194,6 +194,14 @@ func TestNoServers(t *testing.T) {
 	}
 }
 
+// The same cause is the same text from every host.
+func TestNobodyListens(t *testing.T) {
+	_, err := maint(New(Config{Servers: []string{"127.0.0.1:1"}}), &pb.ClockQuery{Ntp: true})
+	if !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "->") || !strings.Contains(err.Error(), "127.0.0.1:1: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Many requests leave no socket open.
 func TestNoDescriptorIsLeft(t *testing.T) {
 	if _, err := os.ReadDir("/proc/self/fd"); err != nil {
