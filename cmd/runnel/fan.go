@@ -86,7 +86,7 @@ func causes(r *client.FanResult) string {
 		parts = append(parts, names(who[cause])+": "+printable(cause))
 	}
 	if more := len(all) - maxCauses; more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more causes", more))
+		parts = append(parts, plural(more, "more cause"))
 	}
 	return strings.Join(parts, "; ")
 }
