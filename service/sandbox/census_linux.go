@@ -47,13 +47,13 @@ func (t *taker) take() (*census, error) {
 }
 
 // mark is the value of a process's marker, or empty.
-func (c *census) mark(pid int) string {
+func (c *census) mark(one proc) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mark, known := c.marks[pid]
+	mark, known := c.marks[one.pid]
 	if !known {
-		mark = markOf(pid)
-		c.marks[pid] = mark
+		mark = markOf(one)
+		c.marks[one.pid] = mark
 	}
 	return mark
 }

@@ -228,7 +228,7 @@ func (h *Host) endUnanswered(mark string) {
 			return nil, err
 		}
 		for _, one := range all.procs {
-			if !one.dead() && all.mark(one.pid) == mark {
+			if !one.dead() && all.mark(one) == mark {
 				found = append(found, one)
 			}
 		}

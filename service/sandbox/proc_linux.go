@@ -15,9 +15,13 @@ type proc struct {
 	pid, ppid, pgrp, session int
 	state                    byte
 	startTicks               uint64 // since boot; with the number, it names the process for good
+	hasMemory                bool   // threads of the kernel and those that have all but ended have none
 }
 
 func (p proc) dead() bool { return p.state == 'Z' || p.state == 'X' }
+
+// canFork says that it runs, or could at any moment: it has not come to a stop.
+func (p proc) canFork() bool { return p.state == 'R' || p.state == 'S' }
 
 // ticksSinceBoot is now in the unit of proc.startTicks, rounded down as the kernel does.
 func ticksSinceBoot() uint64 {
@@ -74,7 +78,7 @@ func parseProc(stat []byte) (proc, bool) {
 		return proc{}, false
 	}
 	fields := bytes.Fields(stat[end+1:])
-	if len(fields) < 20 || len(fields[0]) != 1 {
+	if len(fields) < 21 || len(fields[0]) != 1 {
 		return proc{}, false
 	}
 	p := proc{state: fields[0][0]}
@@ -88,22 +92,36 @@ func parseProc(stat []byte) (proc, bool) {
 	}
 	p.pid = number(bytes.TrimSpace(stat[:open]))
 	p.ppid, p.pgrp, p.session = number(fields[1]), number(fields[2]), number(fields[3])
-	p.startTicks = uint64(number(fields[19]))
+	p.startTicks, p.hasMemory = uint64(number(fields[19])), fields[20][0] != '0'
 	return p, err == nil
 }
 
-// markOf is the value of the marker that a process was started with, or empty. Other users' processes can be looked into by root alone.
-func markOf(pid int) string {
-	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil {
-		return ""
-	}
-	for entry := range bytes.SplitSeq(environ, []byte{0}) {
-		if value, ok := bytes.CutPrefix(entry, []byte(MarkerName+"=")); ok {
-			return string(value)
+// execTime is how long an exec is waited for.
+const execTime = 50 * time.Millisecond
+
+// markOf is the value of the marker that a process was started with, or empty. Other users' processes can be looked into by root alone. In the middle of an exec a process has neither an environment
+// nor arguments: it is looked at again.
+func markOf(one proc) string {
+	dir := "/proc/" + strconv.Itoa(one.pid)
+	for deadline := time.Now().Add(execTime); ; time.Sleep(100 * time.Microsecond) {
+		// The arguments first: where there are some, the environment is there, too.
+		arguments, err := os.ReadFile(dir + "/cmdline")
+		if err != nil {
+			return ""
+		}
+		environ, err := os.ReadFile(dir + "/environ")
+		if err != nil {
+			return ""
+		}
+		for entry := range bytes.SplitSeq(environ, []byte{0}) {
+			if value, ok := bytes.CutPrefix(entry, []byte(MarkerName+"=")); ok {
+				return string(value)
+			}
+		}
+		if len(arguments) > 0 || len(environ) > 0 || !one.hasMemory || time.Now().After(deadline) {
+			return ""
 		}
 	}
-	return ""
 }
 
 // sameProgram says whether a process executes the program of another.

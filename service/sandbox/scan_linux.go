@@ -33,7 +33,7 @@ func (p *Process) found(links map[string]bool) ([]proc, error) {
 		case one.pid == p.pid, one.pgrp == p.pid, one.session == p.pid:
 			members, in[one.pid] = append(members, one), true
 		case others[one.session]:
-		case all.mark(one.pid) == p.mark, links != nil && !p.host.isForking(one.pid) && holds(one.pid, links):
+		case all.mark(one) == p.mark, links != nil && !p.host.isForking(one.pid) && holds(one.pid, links):
 			members, in[one.pid] = append(members, one), true
 		default:
 			rest = append(rest, one)
@@ -95,7 +95,8 @@ func signalFound(find finder, sig unix.Signal) error {
 	return err
 }
 
-// killFound stops what find finds until it finds nobody new, so that nothing can fork behind its back, then kills all of it and waits until it is gone.
+// killFound stops what find finds until it finds nobody new, so that nothing can fork behind its back, then kills all of it and waits until it is gone. A signal may come
+// in the middle of a fork, whose child is then seen later than its parent: only a look that began when all had come to a stop is the last.
 func killFound(find finder) error {
 	pidfds := map[proc]int{}
 	defer func() {
@@ -103,29 +104,35 @@ func killFound(find finder) error {
 			unix.Close(fd)
 		}
 	}()
-	for deadline := time.Now().Add(gone); ; {
+	seen := map[proc]bool{}
+	for deadline, still := time.Now().Add(gone), true; ; {
 		procs, err := find()
 		if err != nil {
 			return fmt.Errorf("cannot list processes: %w", err)
 		}
-		fresh := 0
+		fresh, moving := 0, 0
 		for _, one := range procs {
 			key := proc{pid: one.pid, startTicks: one.startTicks}
-			if _, known := pidfds[key]; known {
+			if _, held := pidfds[key]; held && one.canFork() {
+				moving++
+			}
+			if seen[key] {
 				continue
 			}
+			seen[key] = true
+			fresh++
 			if fd, ok := openProc(one); ok {
 				_ = unix.PidfdSendSignal(fd, unix.SIGSTOP, nil, 0)
 				pidfds[key] = fd
-				fresh++
 			}
 		}
-		if fresh == 0 {
+		if fresh == 0 && still {
 			break
 		}
 		if time.Now().After(deadline) {
 			break // it forks faster than we look; kill what we have
 		}
+		still = fresh+moving == 0
 	}
 	var left []int
 	for one, fd := range pidfds {
@@ -200,7 +207,7 @@ func (h *Host) strays() ([]proc, error) {
 		if one.dead() || ancestors[one.pid] {
 			continue
 		}
-		if id, marked := strings.CutPrefix(all.mark(one.pid), h.prefix); marked && !h.isLive(id) {
+		if id, marked := strings.CutPrefix(all.mark(one), h.prefix); marked && !h.isLive(id) {
 			strays = append(strays, one)
 		}
 	}
