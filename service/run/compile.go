@@ -69,7 +69,7 @@ func (j *job) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e endi
 			j.endProcess(c.gently)
 		}
 	}
-	a := activity{prepare: prepared(spec), wallTime: b.wallTime, end: end}
+	a := activity{prepare: func() start { return j.startOf(spec) }, wallTime: b.wallTime, end: end}
 	if log != nil {
 		out := j.output(log, b.outputBytes, end)
 		a.quiet = log.Quiet

@@ -23,14 +23,13 @@ func (j *job) execute(log *logs.Writer) ending {
 	if j.plan.program != nil {
 		return j.executeProgram(log)
 	}
-	return j.process(activity{prepare: j.prepare, out: j.output(log, j.plan.bounds.outputBytes, j.end), quiet: log.Quiet})
+	return j.process(activity{prepare: j.prepareOnce, out: j.output(log, j.plan.bounds.outputBytes, j.end), quiet: log.Quiet})
 }
 
 // activity is one process of a run.
 type activity struct {
-	// prepare is called when the process may start. cleanUp is never nil, and is
-	// called when the process is over.
-	prepare func() (s sandbox.Spec, cleanUp func(), err error)
+	// prepare is called when the process may start.
+	prepare func() start
 	out     func(stream int, data []byte) error
 	quiet   func()
 	// wallTime ends it by calling end, if it is not 0.
@@ -45,12 +44,9 @@ func (j *job) process(a activity) ending {
 	case <-j.ended:
 		return j.endedBeforeStart()
 	}
-	spec, cleanUp, err := a.prepare()
-	defer cleanUp()
-	var proc *sandbox.Process
-	if err == nil {
-		proc, err = j.r.cfg.Host.Start(spec)
-	}
+	s := a.prepare()
+	defer s.cleanUp()
+	proc, err := s.begin()
 	<-j.r.start
 	if err != nil {
 		if j.named() != nil {

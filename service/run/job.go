@@ -49,6 +49,7 @@ type job struct {
 	claimed chan struct{} // closed when the record was created, or wasn't
 	done    chan struct{} // closed when the life is over
 	rev     uint64        // of the record; life's alone
+	early   chan start    // of the main process, unless it is prepared later; life's alone
 
 	mu    sync.Mutex
 	run   *pb.Run // the record as NATS has it; replaced by life alone

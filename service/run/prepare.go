@@ -86,20 +86,80 @@ func (j *job) spec() sandbox.Spec {
 	return s
 }
 
-// prepare makes what the main process needs. cleanUp is never nil.
-func (j *job) prepare() (s sandbox.Spec, cleanUp func(), err error) {
-	s, cleanUp = j.spec(), func() {}
+// A start is a process that is to begin, or why it can't.
+type start struct {
+	prepared *sandbox.Prepared // nil if err
+	err      error
+	// cleanUp is called when the process is over, or isn't to begin. Never nil.
+	cleanUp func()
+}
+
+func (s start) begin() (*sandbox.Process, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.prepared.Start()
+}
+
+func (s start) discard() {
+	if s.prepared != nil {
+		s.prepared.Discard()
+	}
+	s.cleanUp()
+}
+
+// startOf prepares a process that needs nothing but its spec.
+func (j *job) startOf(spec sandbox.Spec) start {
+	prepared, err := j.r.cfg.Host.Prepare(spec)
+	return start{prepared, err, func() {}}
+}
+
+// prepare makes what the main process needs.
+func (j *job) prepare() start {
+	spec, cleanUp := j.spec(), func() {}
 	switch {
 	case j.plan.script != nil:
-		var place *place
-		if place, err = j.newPlace(); err == nil {
-			cleanUp = place.remove
-			err = place.script(&s, j.plan.script)
+		place, err := j.newPlace()
+		if err != nil {
+			return start{nil, err, cleanUp}
+		}
+		cleanUp = place.remove
+		if err := place.script(&spec, j.plan.script); err != nil {
+			return start{nil, err, cleanUp}
 		}
 	case len(j.task.GetCommands()) > 0:
-		s.Argv = []string{"bash", "-c", strings.Join(j.task.GetCommands(), " ")}
+		spec.Argv = []string{"bash", "-c", strings.Join(j.task.GetCommands(), " ")}
 	default:
-		s.Argv = slices.Clip(j.task.GetArgv())
+		spec.Argv = slices.Clip(j.task.GetArgv())
 	}
-	return s, cleanUp, err
+	s := j.startOf(spec)
+	s.cleanUp = cleanUp
+	return s
+}
+
+// prepareEarly begins to prepare a run that may start as soon as it is recorded,
+// while NATS records it. Nothing of it can be seen but by the runner's own user.
+func (j *job) prepareEarly() {
+	if j.plan.program != nil || !j.hasSlot() {
+		return
+	}
+	early := make(chan start, 1)
+	j.early = early
+	go func() { early <- j.prepare() }()
+}
+
+// prepareOnce is prepare, or what it has been early.
+func (j *job) prepareOnce() start {
+	if early := j.early; early != nil {
+		j.early = nil
+		return <-early
+	}
+	return j.prepare()
+}
+
+// discardEarly undoes prepareEarly where the run did not begin.
+func (j *job) discardEarly() {
+	if j.early != nil {
+		j.prepareOnce().discard()
+	}
 }

@@ -60,7 +60,7 @@ func (j *job) executeProgram(log *logs.Writer) ending {
 	spec.Params = append(spec.Params, j.spec().Params...)
 	spec.Stdin = j.task.GetStdin()
 	e := j.process(activity{
-		prepare: prepared(spec),
+		prepare: func() start { return j.startOf(spec) },
 		out:     j.output(log, b.outputBytes, j.end), quiet: log.Quiet,
 		wallTime: b.wallTime, end: j.end,
 	})
@@ -95,9 +95,4 @@ func (j *job) stepSpec(step lang.Step) (sandbox.Spec, bounds) {
 	b := bounds{own.Limits, step.OutputBytes, step.WallTime}.possible(j.r.cfg.Host)
 	s.Limits = b.limits
 	return s, b
-}
-
-// prepared is an activity's prepare where nothing is left to do.
-func prepared(s sandbox.Spec) func() (sandbox.Spec, func(), error) {
-	return func() (sandbox.Spec, func(), error) { return s, func() {}, nil }
 }

@@ -219,6 +219,7 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 			accepted(nil, fmt.Errorf("cannot record run %s: NATS has not taken it in %s", j.id, claimTimeout))
 		})
 	})
+	defer j.discardEarly()
 	run, ours, err := r.claim(j, s)
 	patience.Stop()
 	inTime := false
@@ -249,6 +250,7 @@ func (r *Runner) claim(j *job, s Submission) (run *pb.Run, ours bool, err error)
 		run, err = r.known(s)
 		return run, false, err
 	}
+	j.prepareEarly()
 	rev, err := r.cfg.Store.Create(r.ctx, j.run)
 	if err == nil {
 		j.rev = rev

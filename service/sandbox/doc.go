@@ -3,7 +3,7 @@
 //
 // # The model
 //
-// A Host is this machine as a place to run things on; Open looks at what it can do. Start makes a Process: its own session and process group, its own standard
+// A Host is this machine as a place to run things on; Open looks at what it can do. Start makes a Process (Prepare and Prepared.Start do, in two steps): its own session and process group, its own standard
 // output and error pipes, standard input from a file in memory, and, where there is a cgroup v2 directory to write in, a leaf cgroup of its own that it is born
 // in. Pump is the one goroutine of a process: it reads both pipes and waits for the end of the main process. A process that has been started must be pumped; that
 // is what reaps it.

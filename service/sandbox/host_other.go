@@ -26,10 +26,26 @@ func (h *Host) Close() error { return nil }
 // Sweep refuses.
 func (h *Host) Sweep() error { return errRefused }
 
+// Prepare refuses.
+func (h *Host) Prepare(Spec) (*Prepared, error) {
+	return nil, &StartError{Op: "start", Err: errRefused}
+}
+
 // Start refuses.
 func (h *Host) Start(Spec) (*Process, error) {
 	return nil, &StartError{Op: "start", Err: errRefused}
 }
+
+// Prepared can't be had here.
+type Prepared struct{}
+
+// Start refuses.
+func (p *Prepared) Start() (*Process, error) {
+	return nil, &StartError{Op: "start", Err: errRefused}
+}
+
+// Discard does nothing.
+func (p *Prepared) Discard() {}
 
 // Process can't be had here.
 type Process struct{}

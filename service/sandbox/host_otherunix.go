@@ -26,7 +26,14 @@ func (h *Host) openOS(cfg Config) error {
 
 func (h *Host) closeOS() {}
 
-func (h *Host) spawn(cmd *command) (*Process, error) { return h.spawnPortable(cmd) }
+// seat is nothing here: the fork makes all.
+type seat struct{}
+
+func (r *Prepared) takeSeat() error { return nil }
+
+func (r *Prepared) leaveSeat() {}
+
+func (r *Prepared) spawn() (*Process, error) { return r.host.spawnPortable(r.cmd) }
 
 // Pump moves the output until the run is over: it calls out with what was read (stream 0 is standard output, 1 standard error; data is valid until out returns), and
 // quiet when nothing came for 200 ms after something did. Both are called from the goroutine that calls Pump, and while out does not return, the task waits when it has

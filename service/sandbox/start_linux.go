@@ -10,48 +10,76 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawn forks. What it opens on the way is closed again if any step fails.
-func (h *Host) spawn(cmd *command) (_ *Process, err error) {
+// seat is what a process is started into.
+type seat struct {
+	process *Process // nil where there is no seat to take
+	writers [2]int   // the task's ends of its pipes
+	leafFD  int
+}
+
+// takeSeat makes the pipes, the watch and the leaf. What it opens on the way is closed again if any step fails.
+func (r *Prepared) takeSeat() (err error) {
+	h, cmd := r.host, r.cmd
 	if h.portable {
-		return h.spawnPortable(cmd)
+		return nil
 	}
 	if err := h.claim(cmd.id); err != nil {
-		return nil, startErrorf("start", "%w", err)
+		return startErrorf("start", "%w", err)
 	}
 	p := &Process{host: h, id: cmd.id, mark: cmd.mark, who: cmd.who, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
-	writers := [2]int{-1, -1}
-	leafFD := -1
+	r.seat = seat{process: p, writers: [2]int{-1, -1}, leafFD: -1}
 	defer func() {
-		closeFDs(writers[0], writers[1], leafFD)
 		if err != nil {
-			p.undoStart()
+			r.leaveSeat()
 		}
 	}()
 	for i := range p.pipes {
 		var ends [2]int
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-			return nil, explain(cmd, err)
+			return explain(cmd, err)
 		}
-		p.pipes[i], writers[i] = ends[0], ends[1]
+		p.pipes[i], r.seat.writers[i] = ends[0], ends[1]
 		if err := unix.SetNonblock(ends[0], true); err != nil {
-			return nil, explain(cmd, err)
+			return explain(cmd, err)
 		}
 		if cmd.who.cred != nil { // so that the task can open /dev/stdout
 			_ = unix.Fchown(ends[1], cmd.who.uid, cmd.who.gid)
 		}
 	}
 	if p.tree.watch, err = newWatch(); err != nil {
-		return nil, explain(cmd, err)
+		return explain(cmd, err)
 	}
-	if leafFD, err = p.openLeaf(cmd.limits); err != nil {
-		return nil, startErrorf("hold the run", "%w", err)
+	if r.seat.leafFD, err = p.openLeaf(cmd.limits); err != nil {
+		return startErrorf("hold the run", "%w", err)
+	}
+	return nil
+}
+
+// leaveSeat undoes takeSeat.
+func (r *Prepared) leaveSeat() {
+	if r.seat.process != nil {
+		r.closeSeat()
+		r.seat.process.undoStart()
+	}
+}
+
+// closeSeat closes what is the task's, not the runner's.
+func (r *Prepared) closeSeat() { closeFDs(r.seat.writers[0], r.seat.writers[1], r.seat.leafFD) }
+
+// spawn forks.
+func (r *Prepared) spawn() (_ *Process, err error) {
+	h, cmd, p := r.host, r.cmd, r.seat.process
+	if h.portable {
+		return h.spawnPortable(cmd)
 	}
 	if cmd.order != nil {
-		err = p.forkInShim(cmd, writers, leafFD)
-	} else if err = p.fork(cmd, writers, leafFD); err != nil {
+		err = p.forkInShim(cmd, r.seat.writers, r.seat.leafFD)
+	} else if err = p.fork(cmd, r.seat.writers, r.seat.leafFD); err != nil {
 		err = explain(cmd, err)
 	}
+	r.closeSeat()
 	if err != nil {
+		p.undoStart()
 		return nil, err
 	}
 	if err := p.tree.watch.add(p.pipes[0], p.pipes[1], p.tree.pidfd); err != nil {
@@ -59,6 +87,7 @@ func (h *Host) spawn(cmd *command) (_ *Process, err error) {
 		p.end()
 		p.retire()
 		_, _ = p.wait()
+		p.undoStart()
 		return nil, explain(cmd, err)
 	}
 	return p, nil

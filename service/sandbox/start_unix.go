@@ -50,21 +50,60 @@ type command struct {
 // isolatedEnv is an isolated run's environment before its account and its parameters: nothing of the runner's.
 var isolatedEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 
-// Start starts a process. An error is a *StartError, and then nothing is left of the attempt.
-func (h *Host) Start(spec Spec) (*Process, error) {
+// Prepared is a process that is not there yet, with everything that it needs. Start or Discard, one of them once, ends it.
+type Prepared struct {
+	host *Host
+	cmd  *command
+	seat seat
+}
+
+// Prepare does all of a start that can be done, and undone, without anybody noticing. An error is a *StartError, and then nothing is left of the attempt.
+func (h *Host) Prepare(spec Spec) (*Prepared, error) {
 	cmd, err := h.lookUp(spec)
 	if err != nil {
 		return nil, err
 	}
-	if cmd.stdin != h.null {
-		defer cmd.stdin.Close()
-	}
-	p, err := h.spawn(cmd)
-	if err != nil {
+	p := &Prepared{host: h, cmd: cmd}
+	if err := p.takeSeat(); err != nil {
+		p.release()
 		h.giveBack(cmd.who)
 		return nil, err
 	}
 	return p, nil
+}
+
+// Start starts the process. An error is a *StartError, and then nothing is left of the attempt.
+func (p *Prepared) Start() (*Process, error) {
+	defer p.release()
+	process, err := p.spawn()
+	if err != nil {
+		p.host.giveBack(p.cmd.who)
+		return nil, err
+	}
+	return process, nil
+}
+
+// Discard undoes Prepare.
+func (p *Prepared) Discard() {
+	p.leaveSeat()
+	p.release()
+	p.host.giveBack(p.cmd.who)
+}
+
+// release gives back what only a start needs.
+func (p *Prepared) release() {
+	if p.cmd.stdin != p.host.null {
+		p.cmd.stdin.Close()
+	}
+}
+
+// Start is Prepare and Prepared.Start.
+func (h *Host) Start(spec Spec) (*Process, error) {
+	p, err := h.Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	return p.Start()
 }
 
 func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
