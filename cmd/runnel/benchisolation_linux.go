@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,9 +10,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // isolationFloors are the same namespaces made by a bare clone, and what they
@@ -30,8 +33,9 @@ var isolationFloors = []struct {
 }
 
 // measureIsolation is start to finish of true at each level, by way of the
-// runner, beside a clone and exec of this process with the same namespaces, and
-// beside bubblewrap where that is installed. They take turns.
+// runner and by the sandbox alone, beside a clone and exec of this process with
+// the same namespaces, and beside bubblewrap where that is installed. They take
+// turns.
 func (b *benchCommand) measureIsolation(ctx context.Context) (rows []benchRow, err error) {
 	if b.rig.runnerCmd == nil {
 		return nil, nil // the floor would be of another machine
@@ -40,6 +44,11 @@ func (b *benchCommand) measureIsolation(ctx context.Context) (rows []benchRow, e
 	if err != nil {
 		return nil, err
 	}
+	host, err := sandbox.Open(sandbox.Config{Prefix: fmt.Sprintf("runnel-bench-%d-", os.Getpid())})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
 	bwrap, _ := exec.LookPath("bwrap") // empty where it is not installed
 	for _, f := range isolationFloors {
 		if !slices.Contains(levels, f.level) {
@@ -58,6 +67,7 @@ func (b *benchCommand) measureIsolation(ctx context.Context) (rows []benchRow, e
 			func() error {
 				return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}, Isolation: f.level}, nil)
 			},
+			func() error { return alone(host, f.level) },
 		}
 		if bwrap != "" && f.bwrap != nil {
 			ways = append(ways, func() error {
@@ -71,12 +81,31 @@ func (b *benchCommand) measureIsolation(ctx context.Context) (rows []benchRow, e
 		floor := quantile(times[0], 0.5)
 		row := benchRow{Name: "true, isolation " + f.level + ", p50", Unit: "ms", Value: quantile(times[1], 0.5), Budget: f.budget, Most: true}
 		rows = append(rows, row.beside(floor, "the same namespaces, clone and exec"))
-		if len(times) > 2 {
-			row := benchRow{Name: "true, bubblewrap with those namespaces, p50", Unit: "ms", Value: quantile(times[2], 0.5), Most: true}
+		row = benchRow{Name: "the same by the sandbox alone, p50", Unit: "ms", Value: quantile(times[2], 0.5), Budget: f.budget, Most: true}
+		rows = append(rows, row.beside(floor, "the same namespaces, clone and exec"))
+		if len(times) > 3 {
+			row := benchRow{Name: "true, bubblewrap with those namespaces, p50", Unit: "ms", Value: quantile(times[3], 0.5), Most: true}
 			rows = append(rows, row.beside(floor, "the same namespaces, clone and exec"))
 		}
 	}
 	return rows, nil
+}
+
+// alone runs true without a runner and without NATS.
+func alone(host *sandbox.Host, level string) error {
+	isolation, err := sandbox.ParseIsolation(level)
+	if err != nil {
+		return err
+	}
+	p, err := host.Start(sandbox.Spec{ID: ulid.Make().String(), Env: os.Environ(), Argv: []string{"true"}, Isolation: isolation})
+	if err != nil {
+		return err
+	}
+	status, err := p.Pump(nil, nil)
+	if err == nil && status.ExitCode != 0 {
+		err = fmt.Errorf("exit %d", status.ExitCode)
+	}
+	return err
 }
 
 // isolationLevels are those of the runner's card.
