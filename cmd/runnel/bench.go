@@ -93,6 +93,7 @@ var benchParts = []benchPart{
 	{"sleep", (*benchCommand).measureSleep},
 	{"lines", (*benchCommand).measureLines},
 	{"version", (*benchCommand).measureVersion},
+	{"history", (*benchCommand).measureHistory},
 }
 
 func newBenchCommand(a *app) *cobra.Command {
