@@ -55,7 +55,7 @@ var (
 
 // Follow gives every record of a run's log to each, in order and once, one a line, the EOF record included. With Live it
 // returns when the run has ended, else when it has given all that is stored. It holds out while the server is away. An error
-// of each ends it and is returned.
+// of each, which may be nil, ends it and is returned.
 func Follow(ctx context.Context, js jetstream.JetStream, options FollowOptions, each func(lines.Record) error) (FollowResult, error) {
 	f := newFollower(&stored{js, options.Stream, options.Subject}, options, each)
 	return f.run(ctx)
@@ -78,6 +78,9 @@ type follower struct {
 }
 
 func newFollower(log *stored, options FollowOptions, each func(lines.Record) error) *follower {
+	if each == nil {
+		each = func(lines.Record) error { return nil }
+	}
 	f := &follower{options: options, log: log, each: each, sum: new(lines.Sum)}
 	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.Since.IsZero()
 	if f.whole {

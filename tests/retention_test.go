@@ -1,0 +1,105 @@
+package tests
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// Records and logs are gone after their age, without anybody asking for it, and
+// the server keeps nothing of them.
+func TestWhatIsOldIsGone(t *testing.T) {
+	runs, age, long := 300, 2*time.Second, os.Getenv("RUNNEL_LONG") != ""
+	if long {
+		runs, age = 10000, 20*time.Second
+	}
+	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	nc, err := server.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	s, err := service.Start(t.Context(), nc, service.Config{
+		Logger: slog.New(slog.DiscardHandler),
+		Name:   "web1", DataDir: t.TempDir(), Retention: age, LogMaxAge: age, OnDemand: true, Slots: 16,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	c, err := client.New(nc, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var left atomic.Int64
+	left.Store(int64(runs))
+	var workers sync.WaitGroup
+	for range 16 {
+		workers.Go(func() {
+			for left.Add(-1) >= 0 {
+				result, err := c.Run(t.Context(), client.Target{On: "web1"}, &pb.TaskRequest{Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"echo", "x"}}}}, nil, nil)
+				if err != nil || result.End.Lines != 1 {
+					t.Errorf("got %+v, %v", result, err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := []string{"RUNNER_LOG"}
+	if long {
+		streams = append(streams, "KV_runner_runs") // where markers of what is gone stay for a minute
+	}
+	stored := func() (text string) {
+		reply, err := c.Query(t.Context(), &pb.Query{All: true, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(reply.GetRuns()) > 0 {
+			text = "there are records; "
+		}
+		for _, name := range streams {
+			stream, err := js.Stream(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state := stream.CachedInfo().State; state.Msgs > 0 {
+				text += fmt.Sprintf("%s has %d messages; ", name, state.Msgs)
+			}
+		}
+		return text
+	}
+	if stored() == "" {
+		t.Error("nothing was stored")
+	}
+	for deadline := time.Now().Add(age + 3*time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		what := stored()
+		if what == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("minutes after their age: %s", what)
+		}
+	}
+}
