@@ -5,8 +5,9 @@
 // A Runner has places: slots, in which runs are, and a line in which they wait.
 // A request takes a ticket first (Admit), in order of arrival and without
 // touching the network; then one goroutine takes it through everything else
-// (Go): the claim in KV, the reply, the wait for a slot, the process and its
-// output, the end of its log and, last, the final record. That goroutine owns
+// (Go): the claim in KV, while which the process is prepared, the reply, the wait
+// for a slot, the process and its output, the end of its log and, last, the final
+// record. That goroutine owns
 // the job; what others may do to it (stop it, look at its record) goes through
 // the job's mutex.
 //
