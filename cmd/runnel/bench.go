@@ -43,17 +43,18 @@ type benchRow struct {
 	FloorIs string `json:"floorIs,omitempty"`
 	// Ratio is Value to Floor.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Budget is for the ratio where there is a floor, else for the value.
-	Budget float64 `json:"budget,omitempty"`
+	// Budget is for the ratio where there is a floor, else, or if OfValue, for the
+	// value.
+	Budget  float64 `json:"budget,omitempty"`
+	OfValue bool    `json:"budgetOfValue,omitempty"`
 	// Most: the budget is the most that is allowed; else the least that is asked.
 	Most bool   `json:"most"`
-	Note string `json:"note,omitempty"`
 }
 
 // met says whether a row is within its budget.
 func (r benchRow) met() bool {
 	got := r.Value
-	if r.FloorIs != "" {
+	if r.budgetsRatio() {
 		got = r.Ratio
 	}
 	switch {
@@ -64,6 +65,8 @@ func (r benchRow) met() bool {
 	}
 	return got >= r.Budget
 }
+
+func (r benchRow) budgetsRatio() bool { return r.FloorIs != "" && !r.OfValue }
 
 // beside completes a row with its floor.
 func (r benchRow) beside(floor float64, is string) benchRow {
@@ -198,6 +201,7 @@ func (b *benchCommand) report(rows []benchRow) error {
 		return nil
 	}
 	table := newColumns(b.look, "what", "runnel", "floor", "ratio", "budget")
+	table.giveWay("what")
 	missed := 0
 	for _, r := range rows {
 		budget := painted{green, r.budgetText()}
@@ -240,7 +244,7 @@ func (r benchRow) budgetText() string {
 	if r.Most {
 		sign = "≤ "
 	}
-	if r.FloorIs != "" {
+	if r.budgetsRatio() {
 		return fmt.Sprintf("%s%g×", sign, r.Budget)
 	}
 	return sign + figure(r.Budget, r.Unit)
@@ -250,13 +254,21 @@ func (r benchRow) budgetText() string {
 func figure(v float64, unit string) string {
 	switch {
 	case v >= 1e6:
-		return fmt.Sprintf("%.3g M%s", v/1e6, suffix(unit))
+		return fmt.Sprintf("%.3g M%s", v/1e6, thousands(unit))
 	case v >= 1e4:
-		return fmt.Sprintf("%.3g k%s", v/1e3, suffix(unit))
+		return fmt.Sprintf("%.3g k%s", v/1e3, thousands(unit))
 	case v >= 100:
 		return fmt.Sprintf("%.0f%s", v, suffix(unit))
 	}
 	return fmt.Sprintf("%.3g%s", v, suffix(unit))
+}
+
+// thousands is a unit after an M or a k: MB, but M lines/s.
+func thousands(unit string) string {
+	if unit == "B" {
+		return unit
+	}
+	return suffix(unit)
 }
 
 func suffix(unit string) string {

@@ -46,11 +46,11 @@ func (b *benchCommand) measureHistory(ctx context.Context) ([]benchRow, error) {
 		name  string
 		query *pb.Query
 	}{
-		{"a run by its id", &pb.Query{Runs: []string{last.GetRuns()[0].GetId()}}},
-		{"the newest 20", &pb.Query{All: true, Limit: 20}},
-		{"20 by a tag that all have", &pb.Query{All: true, Limit: 20, Tags: map[string]string{"kind": "history"}}},
-		{fmt.Sprintf("20 by a tag that one in %d has", rareEvery), &pb.Query{All: true, Limit: 20, Tags: map[string]string{"rare": "yes"}}},
-		{"20 by a tag that none has", &pb.Query{All: true, Limit: 20, Tags: map[string]string{"rare": "no"}}},
+		{"a run", &pb.Query{Runs: []string{last.GetRuns()[0].GetId()}}},
+		{"newest 20", &pb.Query{All: true, Limit: 20}},
+		{"20 of a common tag", &pb.Query{All: true, Limit: 20, Tags: map[string]string{"kind": "history"}}},
+		{"20 of a rare tag", &pb.Query{All: true, Limit: 20, Tags: map[string]string{"rare": "yes"}}},
+		{"20 of no such tag", &pb.Query{All: true, Limit: 20, Tags: map[string]string{"rare": "no"}}},
 	} {
 		var took []time.Duration
 		for range b.times(50) {
@@ -60,7 +60,7 @@ func (b *benchCommand) measureHistory(ctx context.Context) ([]benchRow, error) {
 			}
 			took = append(took, time.Since(began))
 		}
-		rows = append(rows, benchRow{Name: fmt.Sprintf("of %d ended runs, %s, p50", n, q.name), Unit: "ms", Value: quantile(took, 0.5), Budget: 50, Most: true})
+		rows = append(rows, benchRow{Name: fmt.Sprintf("%s of %d ended runs, p50", q.name, n), Unit: "ms", Value: quantile(took, 0.5), Budget: 50, Most: true})
 	}
 	if b.rig.runnerCmd == nil {
 		return rows, nil // the runner is elsewhere

@@ -133,10 +133,7 @@ func (b *benchCommand) measureLag(ctx context.Context) ([]benchRow, error) {
 
 // within gives a row that has a floor a budget for its value.
 func (r benchRow) within(most float64) benchRow {
-	r.Note, r.Most = fmt.Sprintf("budget: %g %s", most, r.Unit), true
-	if r.Floor > 0 {
-		r.Budget = most / r.Floor
-	}
+	r.Budget, r.OfValue, r.Most = most, true, true
 	return r
 }
 
