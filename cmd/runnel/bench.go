@@ -48,7 +48,7 @@ type benchRow struct {
 	Budget  float64 `json:"budget,omitempty"`
 	OfValue bool    `json:"budgetOfValue,omitempty"`
 	// Most: the budget is the most that is allowed; else the least that is asked.
-	Most bool   `json:"most"`
+	Most bool `json:"most"`
 }
 
 // met says whether a row is within its budget.
