@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -53,7 +54,8 @@ func CompileWhere(text string) (*Where, error) {
 		err = bounds.err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read selector: %w", err)
+		reason, _, _ := strings.Cut(err.Error(), "\n") // below it is a picture of the place
+		return nil, fmt.Errorf("cannot read selector: %s", reason)
 	}
 	return &Where{program}, nil
 }
