@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -341,5 +342,17 @@ func TestTimeoutOfTheNATSCommand(t *testing.T) {
 	}
 	if got := parsed(t, "--timeout", "3s").conn.timeout; got != 3*time.Second {
 		t.Errorf("from the flag: got %v, want 3s", got)
+	}
+}
+
+// A systemd service has no $HOME, and leaves its credentials all the same.
+func TestHomeWithoutEnvironment(t *testing.T) {
+	t.Setenv("HOME", "")
+	who, err := user.Current()
+	if err != nil {
+		t.Skip("no account: ", err)
+	}
+	if home, err := homeDir(); err != nil || home != who.HomeDir {
+		t.Errorf("got %q, %v, want %q", home, err, who.HomeDir)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -38,13 +39,26 @@ func userDataDir() (string, error) {
 		base = os.Getenv("LOCALAPPDATA")
 	}
 	if base == "" {
-		home, err := os.UserHomeDir()
+		home, err := homeDir()
 		if err != nil {
 			return "", fmt.Errorf("cannot find the user's data directory: %w", err)
 		}
 		base = filepath.Join(home, ".local", "share")
 	}
 	return filepath.Join(base, "runnel"), nil
+}
+
+// homeDir is the user's, also where the environment doesn't name it, as that of a
+// systemd service.
+func homeDir() (string, error) {
+	home, err := os.UserHomeDir()
+	if err == nil {
+		return home, nil
+	}
+	if who, lookErr := user.Current(); lookErr == nil && filepath.IsAbs(who.HomeDir) {
+		return who.HomeDir, nil
+	}
+	return "", err
 }
 
 // localDir is where the files of local servers are.
@@ -77,7 +91,7 @@ func (l *localServer) leave() error {
 func (l *localServer) takeAway() error {
 	dir, err := localDir()
 	if err != nil {
-		return err
+		return nil // nor could it be left
 	}
 	path := filepath.Join(dir, l.Name+".json")
 	found, err := readLocal(path)
