@@ -90,8 +90,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := s.start(); err != nil {
-		s.closeDir()
-		return nil, err
+		return nil, errors.Join(err, s.closeDir())
 	}
 	return s, nil
 }

@@ -126,12 +126,16 @@ func (c *connectFlags) startPrivate(log *slog.Logger) (*target, error) {
 	return &target{origin: "this command", timeout: c.timeout, options: c.withCommon(nil), server: server}, nil
 }
 
+// pingInterval finds out within half a minute, and not six, that a server is gone
+// whose link was cut: nothing says so, and runners count as offline after that time.
+const pingInterval = 10 * time.Second
+
 func (c *connectFlags) withCommon(options []nats.Option) []nats.Option {
 	name := c.connectionName
 	if name == "" {
 		name = "runnel"
 	}
-	return append(options, nats.Name(name), nats.Timeout(c.timeout), nats.MaxReconnects(-1))
+	return append(options, nats.Name(name), nats.Timeout(c.timeout), nats.MaxReconnects(-1), nats.PingInterval(pingInterval))
 }
 
 // connect opens a connection; the options given prevail. The caller closes it.

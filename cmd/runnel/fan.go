@@ -25,8 +25,8 @@ func names(all []string) string {
 // fanProgress shows on a terminal how many have answered.
 func (a *app) fanProgress(opts client.FanOptions) (client.FanOptions, func()) {
 	var p *progress
-	opts.Expected = func(names []string) { p = newProgress(a.err, a.errLook, "runners", len(names)) }
-	opts.Each = func(client.Answer) { p.add(1) }
+	opts.Expected = func(names []string) { p = newProgress(a.err, a.errLook, len(names)) }
+	opts.Each = func(client.Answer) { p.add() }
 	return opts, func() {
 		if p != nil {
 			p.done()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,7 +51,8 @@ func styleHelp(root *cobra.Command) {
 		return nil
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if e, ok := err.(*pflag.InvalidValueError); ok {
+		var e *pflag.InvalidValueError
+		if errors.As(err, &e) {
 			err = fmt.Errorf("cannot use --%s %q: %w", e.GetFlag().Name, e.GetValue(), plainFlagError(err))
 		}
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())

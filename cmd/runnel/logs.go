@@ -104,12 +104,12 @@ func (l *logsCommand) run(ctx context.Context, id string) (err error) {
 	if err := errors.Join(err, show.flush()); err != nil {
 		return err
 	}
-	return l.conclude(s, run, result)
+	return l.conclude(run, result)
 }
 
 // conclude tells what the log was like. Text that is missing is an error,
 // whoever reads only standard output has to learn of it.
-func (l *logsCommand) conclude(s *session, run *pb.Run, result logs.FollowResult) error {
+func (l *logsCommand) conclude(run *pb.Run, result logs.FollowResult) error {
 	whole := l.from <= 1 && l.since == ""
 	switch {
 	case result.Truncated && whole:

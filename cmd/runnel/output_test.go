@@ -114,8 +114,8 @@ func TestTableOnATerminal(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, look{terminal: true, width: 80}, "runners", 4)
-	p.add(1)
+	p := newProgress(&out, look{terminal: true, width: 80}, 4)
+	p.add()
 	if got := out.String(); !strings.Contains(got, "1/4 runners") || !strings.Contains(got, "[======  ") {
 		t.Errorf("got %q, want a bar that is a quarter full", got)
 	}
@@ -124,8 +124,8 @@ func TestProgress(t *testing.T) {
 		t.Errorf("got %q, want the line taken away", out.String())
 	}
 	out.Reset()
-	p = newProgress(&out, look{}, "runners", 0)
-	p.add(1)
+	p = newProgress(&out, look{}, 0)
+	p.add()
 	p.done()
 	if out.Len() > 0 {
 		t.Errorf("in a pipe: got %q, want nothing", out.String())

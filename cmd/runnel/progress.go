@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// progress shows how far long work has come: a bar with count and rate when
+// progress shows how many runners have answered: a bar with count and rate when
 // the total is known, else a count. It draws on a terminal only, in one line
 // that done takes away. It has no goroutine: add draws, at most every
 // progressPause. Not safe for concurrent use.
 type progress struct {
 	w     io.Writer
 	look  look
-	noun  string
 	total int // 0 if not known
 	count int
 	began time.Time
@@ -26,14 +25,14 @@ const (
 	barWidth      = 24
 )
 
-// newProgress begins; noun is what is counted, in the plural.
-func newProgress(w io.Writer, l look, noun string, total int) *progress {
-	return &progress{w: w, look: l, noun: noun, total: total, began: time.Now()}
+// newProgress begins.
+func newProgress(w io.Writer, l look, total int) *progress {
+	return &progress{w: w, look: l, total: total, began: time.Now()}
 }
 
-// add counts n more.
-func (p *progress) add(n int) {
-	p.count += n
+// add counts one more.
+func (p *progress) add() {
+	p.count++
 	now := time.Now()
 	if !p.look.terminal || now.Sub(p.drawn) < progressPause {
 		return
@@ -52,9 +51,9 @@ func (p *progress) done() {
 func (p *progress) line(now time.Time) string {
 	rate := float64(p.count) / max(now.Sub(p.began).Seconds(), 0.001)
 	if p.total <= 0 {
-		return fmt.Sprintf("%d %s, %.0f/s", p.count, p.noun, rate)
+		return fmt.Sprintf("%d runners, %.0f/s", p.count, rate)
 	}
 	full := min(barWidth*p.count/p.total, barWidth)
 	bar := strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full)
-	return fmt.Sprintf("[%s] %d/%d %s, %.0f/s", bar, p.count, p.total, p.noun, rate)
+	return fmt.Sprintf("[%s] %d/%d runners, %.0f/s", bar, p.count, p.total, rate)
 }

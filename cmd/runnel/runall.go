@@ -32,7 +32,7 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 	defer stop()
 
 	all := &showAll{show: newShow(r.app, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
-	bar := newProgress(r.stdio.err, r.barLook(), "runners", 0)
+	bar := newProgress(r.stdio.err, r.barLook(), 0)
 	fan := r.fan.FanOptions
 	fan.Timeout = s.target.timeout
 	fan.Expected = func(names []string) {
@@ -48,7 +48,7 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 		Record: all.record,
 		Ended: func(runner string, _ client.Outcome) {
 			all.end(runner)
-			bar.add(1)
+			bar.add()
 		},
 	})
 	bar.done()

@@ -56,7 +56,7 @@ func BenchmarkCutterOneLine(b *testing.B) {
 	var body []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		c.Write(Stdout, text, time.Unix(0, int64(c.totals.Lines)))
+		c.Write(Stdout, text, time.Unix(0, c.totals.Lines))
 		body, _ = c.Next(body)
 	}
 }

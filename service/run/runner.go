@@ -273,7 +273,7 @@ func (r *Runner) known(s Submission) (*pb.Run, error) {
 	defer cancel()
 	run, err := r.Known(ctx, s)
 	if errors.Is(err, store.ErrUnknownRun) {
-		return nil, fmt.Errorf("cannot record run %s: %v", r.idOf(s), err) // no 404: it was not asked for by id
+		return nil, fmt.Errorf("cannot record run %s: %s", r.idOf(s), err.Error()) // no 404: it was not asked for by id
 	}
 	return run, err
 }

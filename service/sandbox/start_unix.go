@@ -223,7 +223,8 @@ func forkExec(cmd *command, attr *syscall.ProcAttr) (pid int, err error) {
 // explain turns what fork and exec said into words. The kernel gives one number for chdir, setuid and exec, so the likely causes are looked at again.
 func explain(cmd *command, err error) *StartError {
 	op := fmt.Sprintf("run %q", cmd.argv[0])
-	errno, _ := err.(syscall.Errno)
+	var errno syscall.Errno
+	errors.As(err, &errno)
 	switch errno {
 	case syscall.E2BIG:
 		size := 0
@@ -241,8 +242,9 @@ func explain(cmd *command, err error) *StartError {
 	case syscall.EACCES:
 		return explainDenied(cmd, err)
 	case syscall.ENOENT:
-		if dirErr := checkDir(cmd.dir); dirErr != nil {
-			return dirErr.(*StartError)
+		var noDir *StartError
+		if errors.As(checkDir(cmd.dir), &noDir) {
+			return noDir
 		}
 		if executable(cmd.path) == nil {
 			return startErrorf(op, "%w", plainError{"no such interpreter: the file is there, but what its first line or its ELF header names is not", err})
