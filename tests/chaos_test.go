@@ -54,9 +54,12 @@ type chaos struct {
 	seed     uint64
 	duration time.Duration
 	oracle   *oracle
-	server   *process
-	address  string
+	servers  []*process
 	runners  []*process
+	pace     pace
+	servedAt []string // host:port of each server
+	url      string   // of them all
+	seedFile string   // what a client needs, if it needs anything
 
 	calm   chan struct{} // closed: no more faults
 	enough chan struct{} // closed: no more tasks
@@ -69,14 +72,29 @@ type chaos struct {
 	followed, verified, tried atomic.Int64
 }
 
+// newChaos has one server and three runners.
 func newChaos(t *testing.T) *chaos {
+	c := emptyChaos(t, "RUNNEL_CHAOS", 8*time.Second)
+	c.pace = hurried
+	server := c.process("server", processConfig{Port: freePort(t)})
+	c.servers = []*process{server}
+	c.serve(net.JoinHostPort("127.0.0.1", strconv.Itoa(server.cfg.Port)))
+	c.seedFile = filepath.Join(server.cfg.DataDir, "user.nk")
+	for _, name := range []string{"a", "b", "c"} {
+		c.addRunner(name, processConfig{NoCgroup: name == "c"})
+	}
+	return c
+}
+
+// emptyChaos goes on for as long as the environment says.
+func emptyChaos(t *testing.T, variable string, duration time.Duration) *chaos {
 	c := &chaos{
-		t: t, seed: rand.Uint64() >> 32, duration: 8 * time.Second, oracle: newOracle(t),
+		t: t, seed: rand.Uint64() >> 32, duration: duration, oracle: newOracle(t),
 		calm: make(chan struct{}), enough: make(chan struct{}),
 		asked: map[string]string{}, accepted: map[string]bool{}, happened: map[string]int{},
 	}
 	var err error
-	if text := os.Getenv("RUNNEL_CHAOS"); text != "" {
+	if text := os.Getenv(variable); text != "" {
 		if c.duration, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
@@ -86,15 +104,18 @@ func newChaos(t *testing.T) *chaos {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("RUNNEL_CHAOS_SEED=%d RUNNEL_CHAOS=%s", c.seed, c.duration)
-	c.server = c.process("server", processConfig{Port: freePort(t)})
-	c.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.server.cfg.Port))
-	for _, name := range []string{"a", "b", "c"} {
-		c.runners = append(c.runners, c.process(name, processConfig{
-			Runner: name, URL: "nats://" + c.address, SeedFile: c.seedFile(), NoCgroup: name == "c",
-		}))
-	}
+	t.Logf("RUNNEL_CHAOS_SEED=%d %s=%s", c.seed, variable, c.duration)
 	return c
+}
+
+func (c *chaos) serve(addresses ...string) {
+	c.servedAt = addresses
+	c.url = "nats://" + strings.Join(addresses, ",nats://")
+}
+
+func (c *chaos) addRunner(name string, cfg processConfig) {
+	cfg.Runner, cfg.URL, cfg.SeedFile, cfg.Pace = name, c.url, c.seedFile, c.pace
+	c.runners = append(c.runners, c.process(name, cfg))
 }
 
 func freePort(t *testing.T) int {
@@ -106,9 +127,6 @@ func freePort(t *testing.T) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
-
-// seedFile is where the server keeps what its clients need.
-func (c *chaos) seedFile() string { return filepath.Join(c.server.cfg.DataDir, "user.nk") }
 
 func (c *chaos) process(name string, cfg processConfig) *process {
 	c.t.Helper()
@@ -151,44 +169,49 @@ func pause(rng *rand.Rand, least, most time.Duration, over <-chan struct{}) bool
 func (c *chaos) startFaults() *sync.WaitGroup {
 	var wg sync.WaitGroup
 	for i, r := range c.runners {
-		wg.Go(func() { c.trouble(r, c.rng(100+uint64(i))) })
+		wg.Go(func() { c.trouble(r, c.rng(100+uint64(i)), 200*time.Millisecond, 3*time.Second) })
 	}
 	wg.Go(func() {
 		rng := c.rng(200)
 		for pause(rng, time.Second, 5*time.Second, c.calm) {
-			if rng.IntN(2) == 0 {
-				c.happen("server killed")
-				c.server.kill()
-			} else {
-				c.happen("server ended")
-				if err := c.server.stop(); err != nil {
-					c.t.Errorf("%v\n%s", err, c.server.tail())
-				}
-			}
-			pause(rng, 0, time.Second, c.calm)
-			if err := c.server.start(); err != nil {
-				c.t.Error(err)
-				return
-			}
+			c.restart(c.servers[0], rng, time.Second)
 		}
 	})
 	return &wg
 }
 
-func (c *chaos) trouble(r *process, rng *rand.Rand) {
-	for pause(rng, 200*time.Millisecond, 3*time.Second, c.calm) {
+// restart ends a server in one way or the other and starts it again.
+func (c *chaos) restart(server *process, rng *rand.Rand, most time.Duration) {
+	if rng.IntN(2) == 0 {
+		c.happen("server killed")
+		server.kill()
+	} else {
+		c.happen("server ended")
+		if err := server.stop(); err != nil {
+			c.t.Errorf("%v\n%s", err, server.tail())
+		}
+	}
+	pause(rng, 0, most, c.calm)
+	if err := server.start(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// trouble lets something happen to a runner after every rest.
+func (c *chaos) trouble(r *process, rng *rand.Rand, least, most time.Duration) {
+	for pause(rng, least, most, c.calm) {
 		switch rng.IntN(5) {
 		case 0, 1:
 			c.happen("runner stopped for long")
-			c.freeze(r, rng, lostAfter+300*time.Millisecond, 2*lostAfter)
+			c.freeze(r, rng, c.pace.LostAfter+300*time.Millisecond, 2*c.pace.LostAfter)
 			continue
 		case 2:
 			c.happen("runner stopped for a moment")
-			c.freeze(r, rng, 10*time.Millisecond, offlineAfter)
+			c.freeze(r, rng, 10*time.Millisecond, c.pace.OfflineAfter)
 			continue
 		case 3:
 			c.happen("runner killed while it was stopped")
-			c.freeze(r, rng, 10*time.Millisecond, 2*lostAfter)
+			c.freeze(r, rng, 10*time.Millisecond, 2*c.pace.LostAfter)
 		}
 		c.happen("runner killed")
 		r.kill()
@@ -215,8 +238,8 @@ func (c *chaos) freeze(r *process, rng *rand.Rand, least, most time.Duration) {
 func (c *chaos) startClients(count int) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	for i := range count {
-		w := newWire(c.t, c.address)
-		nc, err := dialSite(w.url(), c.seedFile())
+		w := newWire(c.t, c.servedAt[i%len(c.servedAt)])
+		nc, err := dialSite(w.url(), c.seedFile)
 		if err != nil {
 			c.t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func (c *chaos) until(what string, timeout time.Duration, is func() bool) {
 
 func (c *chaos) connect() (*nats.Conn, *client.Client) {
 	c.t.Helper()
-	nc, err := dialSite("nats://"+c.address, c.seedFile())
+	nc, err := dialSite(c.url, c.seedFile)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -301,7 +301,9 @@ func (c *chaos) stopAll() {
 	if left := c.processes(); len(left) > 0 {
 		c.t.Errorf("after the runners' end, processes are left behind: %q", left)
 	}
-	if err := c.server.stop(); err != nil {
-		c.t.Error(err)
+	for _, server := range c.servers {
+		if err := server.stop(); err != nil {
+			c.t.Error(err)
+		}
 	}
 }

@@ -8,16 +8,19 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/embedded"
@@ -27,18 +30,28 @@ import (
 // asProcess makes the test binary something else: its value is a processConfig.
 const asProcess = "RUNNEL_TEST_PROCESS"
 
-// Times of a fleet in a hurry.
-const (
-	cardInterval = 100 * time.Millisecond
-	offlineAfter = 500 * time.Millisecond
-	lostAfter    = time.Second
-)
+// pace is how soon a fleet notices that a runner is away.
+type pace struct{ CardInterval, OfflineAfter, LostAfter time.Duration }
 
-// processConfig says what a process is: a runner, or a server if it has no Runner.
+var hurried = pace{CardInterval: 100 * time.Millisecond, OfflineAfter: 500 * time.Millisecond, LostAfter: time.Second}
+
+// processConfig says what a process is: a runner, a server of a cluster, or else a
+// server that is alone.
 type processConfig struct {
 	Runner, DataDir, URL, SeedFile string
 	Port                           int
 	NoCgroup                       bool
+	Replicas                       int
+	Pace                           pace
+	Node                           *nodeConfig
+	// Namespace of the network that the process is in; the own one if empty.
+	Namespace string
+}
+
+// nodeConfig is of a server in a cluster.
+type nodeConfig struct {
+	Name, Host string
+	Peers      []string // hosts, its own among them
 }
 
 func beProcess(config string) int {
@@ -49,9 +62,12 @@ func beProcess(config string) int {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	be := beRunner
-	if cfg.Runner == "" {
-		be = beServer
+	be := beServer
+	switch {
+	case cfg.Runner != "":
+		be = beRunner
+	case cfg.Node != nil:
+		be = beNode
 	}
 	if err := be(cfg, stop); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,6 +86,32 @@ func beServer(cfg processConfig, stop <-chan os.Signal) error {
 	return s.Close()
 }
 
+const (
+	clientPort  = 4222
+	clusterPort = 6222
+)
+
+func beNode(cfg processConfig, stop <-chan os.Signal) error {
+	var routes []*url.URL
+	for _, peer := range cfg.Node.Peers {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort(peer, strconv.Itoa(clusterPort))})
+	}
+	server, err := natsserver.NewServer(&natsserver.Options{
+		ServerName: cfg.Node.Name, Host: cfg.Node.Host, Port: clientPort, NoSigs: true,
+		JetStream: true, StoreDir: cfg.DataDir, Routes: routes,
+		Cluster: natsserver.ClusterOpts{Name: "cluster", Host: cfg.Node.Host, Port: clusterPort},
+	})
+	if err != nil {
+		return err
+	}
+	server.Start()
+	fmt.Println("ready")
+	<-stop
+	server.Shutdown()
+	server.WaitForShutdown()
+	return nil
+}
+
 func beRunner(cfg processConfig, stop <-chan os.Signal) error {
 	nc, err := dialSite(cfg.URL, cfg.SeedFile)
 	if err != nil {
@@ -80,9 +122,9 @@ func beRunner(cfg processConfig, stop <-chan os.Signal) error {
 	defer cancel()
 	s, err := service.Start(ctx, nc, service.Config{
 		Name: cfg.Runner, DataDir: cfg.DataDir, NoCgroup: cfg.NoCgroup, Slots: 16, Backlog: 64,
-		CardInterval: cardInterval, OfflineAfter: offlineAfter, LostAfter: lostAfter,
-		OnDemand: true,
-		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		CardInterval: cfg.Pace.CardInterval, OfflineAfter: cfg.Pace.OfflineAfter, LostAfter: cfg.Pace.LostAfter,
+		Replicas: cfg.Replicas, OnDemand: true,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return err
@@ -97,12 +139,18 @@ func beRunner(cfg processConfig, stop <-chan os.Signal) error {
 }
 
 func dialSite(url, seedFile string) (*nats.Conn, error) {
-	user, err := nats.NkeyOptionFromSeed(seedFile)
-	if err != nil {
-		return nil, err
+	options := []nats.Option{
+		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0), nats.PingInterval(time.Second),
+		nats.RetryOnFailedConnect(true), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
-	return nats.Connect(url, user, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.RetryOnFailedConnect(true), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if seedFile != "" {
+		user, err := nats.NkeyOptionFromSeed(seedFile)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, user)
+	}
+	return nats.Connect(url, options...)
 }
 
 // process is one that is started again after it was killed. One goroutine uses
@@ -139,6 +187,9 @@ func (p *process) try() error {
 	}
 	defer log.Close()
 	p.cmd = exec.Command(os.Args[0])
+	if p.cfg.Namespace != "" {
+		p.cmd = exec.Command("nsenter", "--net=/run/netns/"+p.cfg.Namespace, os.Args[0])
+	}
 	p.cmd.Env = append(os.Environ(), asProcess+"="+string(config))
 	p.cmd.Stderr = log
 	out, err := p.cmd.StdoutPipe()

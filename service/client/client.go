@@ -180,10 +180,21 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	subject := c.space.Request(verb, scope)
+	began := time.Now()
 	msg, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: asProtobuf(), Data: body})
+	for errors.Is(err, nats.ErrNoResponders) {
+		cause, online := c.nobody(ctx, scope)
+		if !online || time.Since(began) > reconnectTime {
+			return cause
+		}
+		select {
+		case <-time.After(reconnectTime / 10):
+		case <-ctx.Done():
+			return cause
+		}
+		msg, err = c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: asProtobuf(), Data: body})
+	}
 	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return c.nobody(ctx, scope)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("cannot ask %s: %w in %s", subject, ErrNoAnswer, patience)
 	case err != nil:
@@ -233,20 +244,29 @@ const headerRunner = "Runner-Name"
 // ErrOffline: the runner that was named is not there.
 var ErrOffline = errors.New("not online")
 
-// nobody explains why a scope has no responders.
-func (c *Client) nobody(ctx context.Context, scope subjects.Scope) error {
+// reconnectTime is how long a runner has to come back that was online a moment
+// ago: its server was restarted, or a link was cut.
+const reconnectTime = time.Second
+
+// nobody explains why a scope has no responders, and says whether it is of a
+// runner that counts as online all the same.
+func (c *Client) nobody(ctx context.Context, scope subjects.Scope) (cause error, online bool) {
 	name, isOne := strings.CutPrefix(string(scope), "at.")
 	if !isOne {
-		return ErrNoRunners
+		return ErrNoRunners, false
 	}
 	runners, err := c.Runners(ctx)
 	if err != nil {
-		return fmt.Errorf("runner %s is %w", name, ErrOffline)
+		return fmt.Errorf("runner %s is %w", name, ErrOffline), false
 	}
 	for _, r := range runners {
-		if r.Card.GetName() == name {
-			return fmt.Errorf("runner %s is %w; last seen %s ago (runnel ls)", name, ErrOffline, r.Age.Round(time.Second))
+		switch {
+		case r.Card.GetName() != name:
+		case r.Online:
+			return fmt.Errorf("runner %s is %w: it doesn't answer, though it was seen %s ago", name, ErrOffline, r.Age.Round(time.Second)), true
+		default:
+			return fmt.Errorf("runner %s is %w; last seen %s ago (runnel ls)", name, ErrOffline, r.Age.Round(time.Second)), false
 		}
 	}
-	return fmt.Errorf("runner %s is %w, and no runner of that name is known (runnel ls)", name, ErrOffline)
+	return fmt.Errorf("runner %s is %w, and no runner of that name is known (runnel ls)", name, ErrOffline), false
 }

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/runnel-io/runnel/embedded"
@@ -104,6 +106,48 @@ func TestNobodyThere(t *testing.T) {
 	}
 	if _, err := c.Start(t.Context(), client.Target{On: "web9"}, shell("true")); !errors.Is(err, client.ErrOffline) || !strings.Contains(err.Error(), "web9") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A runner that was there a moment ago and has lost its connection is asked again.
+func TestRunnerComesBack(t *testing.T) {
+	server := newServer(t)
+	startRunner(t, server, service.Config{Name: "web1"}) // makes the buckets
+	nc := connect(t, server)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cards, err := js.KeyValue(t.Context(), "runner_fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cards.PutString(t.Context(), "web2", `{"name":"web2"}`); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, server)
+	_, err = c.Start(t.Context(), client.Target{On: "web2"}, shell("true"))
+	if err == nil || !strings.HasPrefix(err.Error(), "runner web2 is not online: it doesn't answer, though it was seen ") {
+		t.Errorf("for one that does not come back: %v", err)
+	}
+
+	// The first request has nobody to answer it. That is when the client looks at
+	// the cards, and when the runner comes.
+	come := func() {
+		_, err := nc.Subscribe("runner.task.at.web2", func(m *nats.Msg) { _ = m.Respond([]byte(`{"run":{"id":"r1"}}`)) })
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var once sync.Once
+	if _, err := nc.Subscribe("$JS.API.>", func(*nats.Msg) { once.Do(come) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if run, err := c.Start(t.Context(), client.Target{On: "web2"}, shell("true")); err != nil || run.GetId() != "r1" {
+		t.Errorf("for one that comes back: %v, %v", run, err)
 	}
 }
 

@@ -44,6 +44,10 @@ func (j *job) process(a activity) ending {
 	case <-j.ended:
 		return j.endedBeforeStart()
 	}
+	if j.named() != nil { // the gate was open, too
+		<-j.r.start
+		return j.endedBeforeStart()
+	}
 	s := a.prepare()
 	defer s.cleanUp()
 	proc, err := s.begin()
