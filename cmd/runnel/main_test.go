@@ -40,8 +40,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serveInScript,
-			"stop":    stopInScript,
+			"quit":    stopInScript,
 			"signal":  signalInScript,
+			"ends":    endsInScript,
 			"exits":   exitsWith,
 			"until":   untilInScript,
 			"untouch": untouched,
@@ -99,13 +100,19 @@ func stopInScript(ts *testscript.TestScript, _ bool, _ []string) {
 	s := ts.Value("served").(*served)
 	began := time.Now()
 	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
+	endsInScript(ts, false, nil)
+	if took := time.Since(began); took > time.Second {
+		ts.Fatalf("runnel serve took %v to end, want less than a second", took)
+	}
+}
+
+// endsInScript waits until the server has ended by itself, with 0.
+func endsInScript(ts *testscript.TestScript, _ bool, _ []string) {
+	s := ts.Value("served").(*served)
 	for line := range s.lines {
 		ts.Logf("serve: %s", line)
 	}
 	ts.Check(s.cmd.Wait())
-	if took := time.Since(began); took > time.Second {
-		ts.Fatalf("runnel serve took %v to end, want less than a second", took)
-	}
 }
 
 // signalInScript sends the server a signal: signal HUP. After KILL it is gone.

@@ -152,6 +152,44 @@ func (s *serveCommand) prepare(cmd *cobra.Command) error {
 // run serves until it is told to end.
 func (s *serveCommand) run(ctx context.Context) error {
 	defer spareHeap()()
+	signals, stop := serveSignals()
+	defer stop()
+	if ended, err := s.startUntil(ctx, signals, stop); ended || err != nil {
+		return err
+	}
+	return s.untilSignal(ctx, signals, stop)
+}
+
+// startUntil starts everything, unless a signal says before that it must end; then
+// a second one ends the process as signals do.
+func (s *serveCommand) startUntil(ctx context.Context, signals <-chan os.Signal, stop func()) (ended bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- s.start(ctx) }()
+	for reload := false; ; {
+		select {
+		case err := <-started:
+			if err == nil && reload {
+				s.reload()
+			}
+			return false, err
+		case sig := <-signals:
+			if sig == reloadSignal {
+				reload = true
+				continue
+			}
+			s.log.Info("ending before it is ready", "signal", sig)
+			stop()
+			cancel()
+			<-started
+			return true, nil
+		}
+	}
+}
+
+// start returns when runs are taken.
+func (s *serveCommand) start(ctx context.Context) error {
 	if err := s.findServer(); err != nil {
 		return err
 	}
@@ -164,7 +202,7 @@ func (s *serveCommand) run(ctx context.Context) error {
 	contextName := s.leaveContexts()
 	s.announce(ctx, contextName)
 	notify("READY=1")
-	return s.untilSignal(ctx)
+	return nil
 }
 
 // findServer finds the configured server or starts the one built in.

@@ -14,9 +14,7 @@ import (
 // untilSignal serves until a signal: the first drains, a second one aborts what
 // still runs, and after that signals do what they always do. reloadSignal
 // reads the configuration again.
-func (s *serveCommand) untilSignal(ctx context.Context) error {
-	signals, stop := serveSignals()
-	defer stop()
+func (s *serveCommand) untilSignal(ctx context.Context, signals <-chan os.Signal, stop func()) error {
 	watchdog := s.watchdog()
 	defer watchdog.Stop()
 	for {

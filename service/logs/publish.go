@@ -19,8 +19,10 @@ const (
 	// slowAfter is how long a message waits for its ack until the stream counts as slow.
 	slowAfter = time.Second
 	// An ack that has not come after ackPatience times what acks have taken lately, and minAckTimeout, is not waited for: the
-	// message is published again, which does no harm but traffic. The time doubles with each attempt.
+	// message is published again, which does no harm but traffic. The time doubles with each attempt, up to resendAfter
+	// where acks are quick, for while the stream has no leader it is over that much later than the election.
 	ackPatience    = 4
+	resendAfter    = time.Second
 	minAckTimeout  = 80 * time.Millisecond
 	maxAckTimeout  = 4 * time.Second
 	firstAckTime   = 40 * time.Millisecond
@@ -80,7 +82,7 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 			slow()
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			timeout = min(2*timeout, maxAckTimeout)
+			timeout = min(2*timeout, max(resendAfter, 2*ackPatience*p.ackTime), maxAckTimeout)
 			continue
 		}
 		select {
