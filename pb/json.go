@@ -36,6 +36,40 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 	if err := protojson.Unmarshal(body, m); err != nil {
 		return invalid("invalid JSON: %s", tidy(err))
 	}
+	if bytes.IndexByte(body, '_') < 0 {
+		return nil
+	}
+	return refuseProtoNames(body, m.ProtoReflect().Descriptor())
+}
+
+// refuseProtoNames names the first field that is written as in the .proto files,
+// which protojson takes as well. The body is right in all else.
+func refuseProtoNames(body []byte, message protoreflect.MessageDescriptor) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil // a list or a scalar, as some of protobuf's own messages are
+	}
+	for name, value := range fields {
+		f := message.Fields().ByJSONName(name)
+		if f == nil {
+			return invalid("invalid JSON: unknown field %q", name)
+		}
+		if f.Message() == nil || f.IsMap() {
+			continue
+		}
+		values := []json.RawMessage{value}
+		if f.IsList() {
+			values = nil
+			if err := json.Unmarshal(value, &values); err != nil {
+				return invalid("invalid JSON: %s", err)
+			}
+		}
+		for _, value := range values {
+			if err := refuseProtoNames(value, f.Message()); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -24,8 +24,9 @@ func Environ(params []*Param) ([]string, error) {
 	}
 	var env []string
 	at := make(map[string]int, len(params))
+	known := make(map[string]string, len(params))
 	for _, p := range params {
-		value, err := resolve(p, first)
+		value, err := resolve(p, first, known)
 		if err != nil {
 			return nil, err
 		}
@@ -40,16 +41,21 @@ func Environ(params []*Param) ([]string, error) {
 	return env, nil
 }
 
-// resolve follows the chain of references that begins with p's value.
-func resolve(p *Param, first map[string]string) (string, error) {
+// resolve follows the chain of references that begins with p's value. known is
+// what the params on chains before have come to: a long chain is walked once.
+func resolve(p *Param, first, known map[string]string) (string, error) {
 	value := p.GetValue()
 	var chain []string
 	seen := map[string]bool{}
 	for {
 		name, ok := reference(value)
-		next, known := first[name]
-		if !ok || !known {
-			return value, nil
+		next, exists := first[name]
+		if !ok || !exists {
+			break
+		}
+		if end, ok := known[name]; ok {
+			value = end
+			break
 		}
 		chain = append(chain, name)
 		if seen[name] {
@@ -58,6 +64,10 @@ func resolve(p *Param, first map[string]string) (string, error) {
 		seen[name] = true
 		value = next
 	}
+	for _, name := range chain {
+		known[name] = value
+	}
+	return value, nil
 }
 
 // reference reads "$NAME"; "$$x" and "${x}" are text for a shell.

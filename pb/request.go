@@ -48,11 +48,15 @@ func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
 }
 
 // refuseUnknown names the first field that this version doesn't have, as JSON
-// does: the caller may rely on it.
+// does: the caller may rely on it. A reserved one was the old runner's, and is
+// passed over.
 func refuseUnknown(m protoreflect.Message) (err error) {
-	if raw := m.GetUnknown(); len(raw) > 0 {
-		number, _, _ := protowire.ConsumeTag(raw)
-		return invalid("invalid protobuf: %s has no field %d here", m.Descriptor().Name(), number)
+	for raw := m.GetUnknown(); len(raw) > 0; {
+		number, _, length := protowire.ConsumeField(raw)
+		if !m.Descriptor().ReservedRanges().Has(number) {
+			return invalid("invalid protobuf: %s has no field %d here", m.Descriptor().Name(), number)
+		}
+		raw = raw[length:]
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {

@@ -95,7 +95,7 @@ func (State) EnumDescriptor() ([]byte, []int) {
 	return file_run_proto_rawDescGZIP(), []int{0}
 }
 
-// Run is the record of a run. JSON: at most 16 KiB.
+// Run is the record of a run. JSON: at most 24 KiB.
 type Run struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id: a ULID, the caller's own, or <group>-<runner>.

@@ -13,6 +13,7 @@ import (
 // Bounds of a task.
 const (
 	DefaultGrace = 10 * time.Second
+	DefaultWidth = 500 // runes of a record
 	maxTags      = 32
 	maxTagBytes  = 256
 	maxIDBytes   = 64
@@ -49,13 +50,12 @@ func (t *Task) validateWhat() error {
 			return invalid("spec.task.argv[%d] has a NUL", i)
 		}
 	}
-	if t.GetLanguage() != nil {
-		return t.validateLanguage()
-	}
 	file, commands, argv := t.GetFile() != nil, len(t.GetCommands()) > 0, len(t.GetArgv()) > 0
 	switch {
 	case file && commands:
 		return invalid("file and commands not supported meanwhile")
+	case t.GetLanguage() != nil:
+		return t.validateLanguage()
 	case file && argv || commands && argv:
 		return invalid("spec.task: exactly one of file, commands and argv is supported")
 	case len(t.GetFiles()) > 0:
@@ -65,8 +65,7 @@ func (t *Task) validateWhat() error {
 	case argv && t.GetArgv()[0] == "":
 		return invalid("spec.task.argv[0] is empty: it is the program to run")
 	case file:
-		_, err := t.GetFile().Script()
-		return err
+		return t.GetFile().validate(true)
 	}
 	for i, c := range t.GetCommands() {
 		if strings.ContainsRune(c, 0) {
@@ -86,8 +85,7 @@ func (t *Task) validateLanguage() error {
 		return invalid("invalid file: a task with language needs its source in file or files")
 	}
 	if t.GetFile() != nil {
-		_, err := t.GetFile().Bytes()
-		return err
+		return t.GetFile().validate(false)
 	}
 	return nil
 }
@@ -143,8 +141,19 @@ func validateTags(tags map[string]string) error {
 }
 
 // Digest tells one request from another: the same for the same request,
-// whatever form it came in.
+// whatever form it came in, and whether it names what is the default or not.
 func (r *TaskRequest) Digest() (string, error) {
+	log := r.GetSpec().GetTask().GetLog()
+	if r.GetApiVersion() != "" || log != nil {
+		r = proto.CloneOf(r)
+		r.ApiVersion = ""
+		if log = r.GetSpec().GetTask().GetLog(); log != nil && (log.GetWidth() <= 0 || log.GetWidth() == DefaultWidth) {
+			log.Width = 0
+		}
+		if log != nil && proto.Size(log) == 0 {
+			r.Spec.Task.Log = nil
+		}
+	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("cannot digest the request: %w", err)

@@ -3,6 +3,7 @@ package pb
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,6 +54,54 @@ func TestParams(t *testing.T) {
 }
 
 // Whatever the params refer to, Environ ends, and every name is there once.
+// A request of half a megabyte must not take a minute.
+func TestParamsInALongChain(t *testing.T) {
+	var params []*Param
+	const n = 20_000
+	for i := range n {
+		params = append(params, &Param{Name: fmt.Sprint("p", i), Value: fmt.Sprint("$p", i+1)})
+	}
+	params = append(params, &Param{Name: fmt.Sprint("p", n), Value: "end"})
+	env, err := Environ(params)
+	if err != nil || len(env) != n+1 || env[0] != "p0=end" || env[n/2] != fmt.Sprintf("p%d=end", n/2) {
+		t.Errorf("got %d entries, %v", len(env), err)
+	}
+}
+
+// What is the default is the same request, named or not.
+func TestDigest(t *testing.T) {
+	digest := func(body string) string {
+		var req TaskRequest
+		if err := DecodeRequest([]byte(body), false, &req); err != nil {
+			t.Fatal(err)
+		}
+		d, err := req.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	plain := digest(`{"kind":"runner","spec":{"task":{"argv":["x"]}}}`)
+	for _, same := range []string{
+		`{"apiVersion":"v1","kind":"runner","spec":{"task":{"argv":["x"]}}}`,
+		`{"kind":"runner","spec":{"task":{"argv":["x"],"log":{}}}}`,
+		`{"kind":"runner","spec":{"task":{"argv":["x"],"log":{"width":500}}}}`,
+	} {
+		if digest(same) != plain {
+			t.Errorf("%s is another request", same)
+		}
+	}
+	for _, other := range []string{
+		`{"kind":"runner","spec":{"task":{"argv":["x",""]}}}`,
+		`{"kind":"runner","spec":{"task":{"argv":["x"],"log":{"width":499}}}}`,
+		`{"kind":"runner","spec":{"task":{"argv":["x"],"log":{"pack":1}}}}`,
+	} {
+		if digest(other) == plain {
+			t.Errorf("%s is the same request", other)
+		}
+	}
+}
+
 func TestParamsAlwaysEnd(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "c", "d"})
 	rapid.Check(t, func(t *rapid.T) {
@@ -104,6 +153,7 @@ func TestScript(t *testing.T) {
 	const good = "#!/bin/bash -e\necho hello\n"
 	broken := zip(t, good, true)
 	broken[len(broken)-6] ^= 1
+	whole := zip(t, good, true)
 	for _, c := range []struct {
 		name string
 		file *File
@@ -113,6 +163,7 @@ func TestScript(t *testing.T) {
 		{"env", &File{Content: []byte("#!/usr/bin/env bash\n")}, ""},
 		{"gzip", &File{Content: zip(t, good, true), Gzip: true}, ""},
 		{"gzip flushed, not closed", &File{Content: zip(t, good, false), Gzip: true}, ""},
+		{"gzip cut in the middle", &File{Content: whole[:len(whole)-20], Gzip: true}, "the stream was cut"},
 		{"not gzip", &File{Content: []byte(good), Gzip: true}, "gzip: invalid header"},
 		{"one byte", &File{Content: []byte("x"), Gzip: true}, "gzip: invalid header"},
 		{"checksum", &File{Content: broken, Gzip: true}, "invalid checksum"},
@@ -123,6 +174,9 @@ func TestScript(t *testing.T) {
 		{"empty", &File{}, "invalid file"},
 	} {
 		data, err := c.file.Script()
+		if same := c.file.validate(true); fmt.Sprint(same) != fmt.Sprint(err) {
+			t.Errorf("%s: unpacked it is %v, looked at %v", c.name, err, same)
+		}
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: got %v, want %q", c.name, err, c.err)

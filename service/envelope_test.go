@@ -227,6 +227,12 @@ func TestOldFieldNumbers(t *testing.T) {
 			t.Errorf("got %v", reply.Header)
 		}
 	})
+	t.Run("task with a language and what it had then", func(t *testing.T) {
+		reply := f.noise("runner.task.any", protobuf, envelope(pbuf{}.message(6, pbuf{}.text(1, "nosuch").text(2, "image"))))
+		if text := reply.Header.Get("Nats-Service-Error"); strings.Contains(text, "field") {
+			t.Errorf("got %v", text)
+		}
+	})
 	t.Run("glance", func(t *testing.T) {
 		file := pbuf{}.text(1, "/proc/version").varint(2, 4096)
 		glance := pbuf{}.message(1, pbuf{}.text(1, "/usr")).message(2, file).message(3, pbuf{}.varint(1, 1))

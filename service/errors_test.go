@@ -55,6 +55,7 @@ func TestFull(t *testing.T) {
 	f.refused(503, "No resources available. Please try later.", "runner.task.at.web1", verbs["task"])
 	f.refused(503, "No resources available. Please try later.", "runner.task.all", verbs["task"])
 	f.refused(400, "invalid kind", "runner.task.at.web1", `{}`)
+	f.refused(400, "pidsMax", "runner.task.at.web1", `{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{"pidsMax":-1}}}}`)
 	f.refused(409, "first", "runner.task.at.web1", strings.Replace(first, "1000", "1001", 1))
 	if got := f.ask("runner.task.at.web1", first).ok(t).text("run", "state"); got != "RUNNING" {
 		t.Errorf("the same request again: got %q", got)

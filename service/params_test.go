@@ -70,6 +70,10 @@ func TestParams(t *testing.T) {
 			}
 		})
 	}
+	// It is for the commands, and not for their shell.
+	if got := f.run(`{"commands":["echo $PATH $1"],"params":[{"name":"PATH","value":"/nowhere"}]}`); got.stdout != "/nowhere\n" {
+		t.Errorf("commands with a PATH: got %q, %+v", got.stdout, got.end.End)
+	}
 	// The value is literal; the script evaluates what it likes.
 	if got := f.run(paramsTask(`eval "echo $a"`, "a", "$$name1")); !strings.HasSuffix(got.stdout, "name1\n") || strings.HasPrefix(got.stdout, "$$") {
 		t.Errorf("got %q, want a process id and name1", got.stdout)
@@ -83,6 +87,7 @@ func TestParams(t *testing.T) {
 		{"a chain into a cycle", "$c", []string{"a", "$b", "b", "$c", "c", "$b"}},
 		{"a NUL in a name", "NUL", []string{"a\x00b", "1"}},
 		{"a NUL in a value", "NUL", []string{"a", "1\x002"}},
+		{"the marker", "RUNNEL_MARK is reserved", []string{"RUNNEL_MARK", "mine"}},
 		{"an empty name", "empty", []string{"", "1"}},
 		{"= in a name", `"="`, []string{"a=b", "1"}},
 	} {

@@ -62,6 +62,16 @@ func (r *Request) Header(name string) string {
 	return ""
 }
 
+// hasHeader also says so of an empty one.
+func (r *Request) hasHeader(name string) bool {
+	for k := range r.header {
+		if strings.EqualFold(k, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // isProtobuf says in which form the request came and its reply goes.
 func (r *Request) isProtobuf() bool {
 	kind, _, _ := strings.Cut(r.Header(subjects.HeaderContentType), ";")
@@ -216,7 +226,7 @@ func (r *Request) checkReply() error {
 // matches applies Runner-Where.
 func (r *Request) matches() (bool, error) {
 	where := r.Header(subjects.HeaderWhere)
-	if where == "" {
+	if where == "" && !r.hasHeader(subjects.HeaderWhere) {
 		return true, nil
 	}
 	selector, err := r.service.selectors.compile(where)

@@ -148,6 +148,10 @@ func TestWhere(t *testing.T) {
 			}
 		}
 	}
+	for _, scope := range []string{"all", "any", "at.a"} {
+		f.refused(400, "Runner-Where", "runner.task."+scope, verbs["task"], "Runner-Where", " ")
+		f.refused(400, "Runner-Where", "runner.task."+scope, verbs["task"], "Runner-Where", "")
+	}
 	for _, subject := range []string{"runner.task.any", "runner.task.at.a", "runner.task.pool.web.any", "runner.query.any", "runner.abort.at.a"} {
 		f.refused(400, "Runner-Where", subject, verbs[strings.Split(subject, ".")[1]], "Runner-Where", `true`)
 	}
@@ -204,29 +208,28 @@ func TestIDs(t *testing.T) {
 			t.Errorf("%s: two requests have made the groups %v", scope, groups)
 		}
 	}
-	// Who uses one inbox for all its requests asks twice, and gets two runs.
-	inbox := f.nc.NewInbox()
-	sub, err := f.nc.SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := map[string]bool{}
-	for range 2 {
-		if err := f.nc.PublishRequest("runner.task.pool.default.all", inbox, []byte(verbs["task"])); err != nil {
-			t.Fatal(err)
+	// Who uses one inbox for all its requests, or none, asks twice, also at once, and
+	// each time all runners have one group.
+	for _, inbox := range []string{f.nc.NewInbox(), ""} {
+		for range 2 {
+			for range 3 {
+				msg := &nats.Msg{Subject: "runner.task.pool.web.all", Reply: inbox, Data: []byte(`{"kind":"runner","metadata":{"name":"again` + inbox + `"},"spec":{"task":{"argv":["true"]}}}`)}
+				if err := f.nc.PublishMsg(msg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.askAll(3, "runner.glance.all", verbs["glance"]) // it has gone round
 		}
-		msg, err := sub.NextMsg(10 * time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := answer{Msg: msg}
-		if err := json.Unmarshal(msg.Data, &a.body); err != nil {
-			t.Fatal(err)
-		}
-		ids[a.ok(t).text("run", "id")] = true
-	}
-	if len(ids) != 2 {
-		t.Errorf("got %v", ids)
+		groups := map[string]int{}
+		f.eventually("6 requests have made 12 runs in 6 groups", func() bool {
+			clear(groups)
+			for _, run := range f.ask("runner.query.any", `{"kind":"runner","spec":{"query":{"all":true,"limit":500}}}`).list("runs") {
+				if run := run.(map[string]any); run["name"] == "again"+inbox {
+					groups[run["group"].(string)]++
+				}
+			}
+			return len(groups) == 6 && slices.Max(slices.Collect(maps.Values(groups))) == 2
+		})
 	}
 }
 

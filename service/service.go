@@ -46,6 +46,7 @@ type Service struct {
 	metrics   *metrics
 	micro     micro.Service
 	gate      *gate
+	groups    groups
 	selectors selectors
 	dead      dead
 	counts    sync.Map      // endpoint name → *counts

@@ -3,14 +3,14 @@ package service
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/oklog/ulid/v2"
+	"strings"
+	"sync"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/run"
-	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -24,12 +24,13 @@ func (s *Service) admit(r *Request) {
 // lives in.
 func (s *Service) task(r *Request) {
 	var req pb.TaskRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
+	err := r.Decode(&req)
+	var sub run.Submission
+	if err == nil {
+		sub, err = s.submission(r, &req)
 	}
-	sub, err := s.submission(r, &req)
 	if err != nil {
+		r.release() // before the answer: who asks again finds the place free
 		r.Fail(err)
 		return
 	}
@@ -52,20 +53,48 @@ func (s *Service) task(r *Request) {
 		accepted(known, err)
 		return
 	}
+	if err := s.runner.Check(req.GetSpec().GetTask()); err != nil {
+		r.Fail(err) // to ask again later would be of no use
+		return
+	}
 	r.Fail(r.admitErr)
+}
+
+// groups counts the requests that all of a fleet were sent and that name no group.
+type groups struct {
+	mu    sync.Mutex
+	times map[[sha256.Size]byte]uint64 // how often the same was asked
+}
+
+// maxGroups bounds the count: what was asked long ago has a record, too.
+const maxGroups = 1024
+
+// next is how often the same was asked before.
+func (g *groups) next(sum [sha256.Size]byte) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.times == nil || len(g.times) >= maxGroups {
+		g.times = map[[sha256.Size]byte]uint64{}
+	}
+	g.times[sum]++
+	return g.times[sum] - 1
 }
 
 // madeGroup is the group id of a request that names none. The runners that have
 // heard it must come to the same one without a word, so it is made of what all
-// of them were sent: clients have a reply subject for each request. One that
-// asks the same again on the same subject means another run.
+// of them were sent (most clients have a reply subject for each request) and of
+// how often that was: who asks the same again means other runs.
 func (s *Service) madeGroup(r *Request, sub run.Submission) string {
-	sum := sha256.Sum256(append([]byte(r.reply+"\n"), r.body...))
-	sub.Group = groupEncoding.EncodeToString(sum[:16])
-	if _, err := s.runner.Known(r.Context, sub); r.reply == "" || !errors.Is(err, store.ErrUnknownRun) {
-		return ulid.Make().String()
+	same := sha256.Sum256([]byte(strings.Join([]string{r.subject, r.reply, r.Header(subjects.HeaderWhere), string(r.body)}, "\n")))
+	for {
+		sum := sha256.Sum256(binary.BigEndian.AppendUint64(same[:], s.groups.next(same)))
+		sub.Group = groupEncoding.EncodeToString(sum[:16])
+		_, err := s.runner.Known(r.Context, sub)
+		if err != nil && !errors.Is(err, run.ErrConflict) {
+			return sub.Group
+		}
+		// Asked in an earlier life of this runner.
 	}
-	return sub.Group
 }
 
 // groupEncoding makes 16 bytes the 26 characters of a run's id.

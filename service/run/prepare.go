@@ -17,7 +17,6 @@ import (
 // refused and not a failed run.
 type plan struct {
 	params                  []string
-	script                  []byte        // of a file task
 	program                 *lang.Program // of a language task
 	timeout, grace, expires time.Duration
 	bounds                  bounds
@@ -27,8 +26,9 @@ type plan struct {
 // planOf reads a task. Its errors are the request's fault (*pb.InvalidError) or
 // say what this host can't do (ErrUnable).
 func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
-	var errs [6]error
+	var errs [7]error
 	p.params, errs[0] = pb.Environ(t.GetParams())
+	errs[6] = refuseMarker(p.params)
 	p.timeout, errs[1] = pb.Duration("spec.task.timeout", t.GetTimeout(), 0)
 	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), pb.DefaultGrace)
 	p.expires, errs[3] = pb.Duration("spec.task.expires", t.GetExpires(), 0)
@@ -40,16 +40,30 @@ func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
 	if err := r.unable(p, t); err != nil {
 		return plan{}, err
 	}
-	switch {
-	case t.GetLanguage() != nil:
+	if t.GetLanguage() != nil {
 		p.program, err = r.programOf(t)
-	case t.GetFile() != nil:
-		p.script, err = t.GetFile().Script()
 	}
 	if p.program == nil {
 		p.timeout = shorter(p.timeout, p.bounds.wallTime)
 	}
 	return p, err
+}
+
+// refuseMarker: a run that has a marker of its own choice could hide its processes.
+func refuseMarker(params []string) error {
+	for _, entry := range params {
+		if strings.HasPrefix(entry, sandbox.MarkerName+"=") {
+			return pb.Invalid("spec.task.params: %s is reserved: the runner knows the processes of a run by it", sandbox.MarkerName)
+		}
+	}
+	return nil
+}
+
+// Check says what is wrong with a task, as far as that can be known before it
+// has a place.
+func (r *Runner) Check(t *pb.Task) error {
+	_, err := r.planOf(t)
+	return err
 }
 
 // unable says what of a plan this host can't do.
@@ -118,23 +132,37 @@ func (j *job) startOf(spec sandbox.Spec) start {
 func (j *job) prepare() start {
 	spec, cleanUp := j.spec(), func() {}
 	switch {
-	case j.plan.script != nil:
+	case j.task.GetFile() != nil:
+		script, err := j.task.GetFile().Script()
+		if err != nil {
+			return start{nil, err, cleanUp}
+		}
 		place, err := j.newPlace()
 		if err != nil {
 			return start{nil, err, cleanUp}
 		}
 		cleanUp = place.remove
-		if err := place.script(&spec, j.plan.script); err != nil {
+		if err := place.script(&spec, script); err != nil {
 			return start{nil, err, cleanUp}
 		}
 	case len(j.task.GetCommands()) > 0:
-		spec.Argv = []string{"bash", "-c", strings.Join(j.task.GetCommands(), " ")}
+		spec.Argv, spec.OwnProgram = shell(strings.Join(j.task.GetCommands(), " ")), true
 	default:
 		spec.Argv = slices.Clip(j.task.GetArgv())
 	}
 	s := j.startOf(spec)
 	s.cleanUp = cleanUp
+	j.task.File, j.task.Stdin = nil, nil // up to a megabyte each, and the run may live for days
 	return s
+}
+
+// shell is the command line of shell text.
+func shell(text string) []string {
+	argv := []string{"bash", "-c"}
+	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
+		argv = append(argv, "--") // no option of bash's
+	}
+	return append(argv, text)
 }
 
 // prepareEarly begins to prepare a run that may start as soon as it is recorded,

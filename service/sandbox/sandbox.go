@@ -37,6 +37,8 @@ type Spec struct {
 	ID string
 	// Argv is the program and its arguments. A program without a slash is searched in the PATH of the task's own environment.
 	Argv []string
+	// OwnProgram: the program is the caller's choice and not the task's, so that a PATH among Params doesn't say where it is.
+	OwnProgram bool
 	// Env is the environment, NAME=value. Of two with one name the last wins.
 	Env []string
 	// Params come after Env, and after the HOME, USER and LOGNAME that User sets.

@@ -123,6 +123,9 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	case spec.User != "":
 		cmd.who, err = findAccount(spec.User)
 	}
+	if spec.Isolation == None && spec.Dir != "" {
+		env = mergeEnv(env, []string{"PWD=" + within("", spec.Dir)}) // as a shell says after cd
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +141,11 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	if err := checkDir(spec.Dir); err != nil {
 		return nil, err
 	}
-	if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, cmd.env); err != nil {
+	where := cmd.env
+	if spec.OwnProgram {
+		where = env
+	}
+	if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, where); err != nil {
 		return nil, err
 	}
 	if cmd.order, err = h.orderFor(spec, cmd); err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxRecord bounds a record's JSON, bytes.
-	maxRecord = 16 << 10
+	// maxRecord bounds a record's JSON, bytes: 32 tags of 256 and 256 are 16 KiB.
+	maxRecord = 24 << 10
 	// endRoom of it is left free at first, for what the end adds: a final record
 	// must never be refused.
 	endRoom = 1 << 10

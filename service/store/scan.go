@@ -13,7 +13,7 @@ import (
 
 const (
 	// pullBatch messages are asked for at a time, and two such requests are under
-	// way: with records of 16 KiB still far below the server's limit of what may
+	// way: with records of 24 KiB still far below the server's limit of what may
 	// wait for one client (64 MB).
 	pullBatch = 1024
 	// scanIdle is how long a scan waits for a message before it gives up.

@@ -25,7 +25,7 @@ const cases = [
   ['a limit that is none', 'runner.task.any', envelope({ task: { argv: ['true'], limits: { memoryMax: 'lots' } } }), 400, /memoryMax/],
   ['an unknown run', 'runner.query.any', envelope({ query: { runs: ['nope'] } }), 404, /^unknown run id nope$/],
   ['an abort of an unknown run', 'runner.abort.any', envelope({ abort: { run: 'nope' } }), 404, /unknown run id nope/],
-  ['a record that is too large', 'runner.task.any', envelope({ task: { argv: ['true'], name: 'n'.repeat(20_000) } }), 413, /16 KiB/],
+  ['a record that is too large', 'runner.task.any', envelope({ task: { argv: ['true'], name: 'n'.repeat(30_000) } }), 413, /24 KiB/],
 ];
 for (const [name, subject, body, code, text] of cases) {
   test(name, async () => {
