@@ -170,7 +170,17 @@ func (s *Service) writeCard() error {
 	if s.ctx.Err() == nil {
 		s.judge(err)
 	}
+	if err == nil && s.runner.Trouble() != nil {
+		s.heal(ctx)
+	}
 	return err
+}
+
+// heal makes the stream of the logs again, should somebody have removed it.
+func (s *Service) heal(ctx context.Context) {
+	if err := s.ensureLogs(ctx); err != nil {
+		s.log.Warn("output can't be stored", "runner", s.cfg.Name, "error", err)
+	}
 }
 
 // measureClock compares this clock with the NATS server's, half the way there

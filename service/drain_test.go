@@ -2,9 +2,14 @@ package service_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,5 +122,49 @@ func TestCloseAborts(t *testing.T) {
 		if _, err := c[0].agrees(run); run["state"] != "ABORTED" || err != nil {
 			t.Errorf("got %v, %v", run, err)
 		}
+	}
+}
+
+// A runner ends though NATS takes nothing any more: what it could not write is the
+// next life's.
+func TestDrainWithoutNATS(t *testing.T) {
+	f := newFleet(t)
+	s := f.start(service.Config{})
+	file := t.TempDir() + "/pid"
+	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["echo $$ >`+file+`.new; mv `+file+`.new `+file+`; sleep 1000"]}}}`).ok(t)
+	var pid int
+	f.eventually("it runs", func() bool {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		}
+		return err == nil
+	})
+	if err := f.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Drain(ctx)
+	s.Close()
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("its process is there: %v", err)
+	}
+}
+
+// Whoever is in a hurry takes the grace away.
+func TestKill(t *testing.T) {
+	f := newFleet(t)
+	s := f.start(service.Config{})
+	f.firstLine(f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["trap '' TERM; echo; while :; do sleep 1000; done"],"grace":"10m"}}}`).ok(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	drained := make(chan struct{})
+	go func() { s.Drain(ctx); close(drained) }()
+	f.eventually("it is being aborted", func() bool { return s.Health().State == service.StateDraining })
+	s.Kill()
+	<-drained
+	if got := f.record("r1"); got["state"] != "ABORTED" || got["signal"] != "SIGKILL" {
+		t.Errorf("got %v", got)
 	}
 }

@@ -20,6 +20,10 @@ func (s *Service) Health() Health {
 	s.mu.Lock()
 	initialized, unhealthy := s.initialized, s.unhealthy
 	s.mu.Unlock()
+	var trouble error
+	if initialized {
+		trouble = s.runner.Trouble()
+	}
 	switch {
 	case !initialized:
 		h.State = StateInitialising
@@ -29,6 +33,8 @@ func (s *Service) Health() Health {
 		h.State, h.Error = StateUnhealthy, "not connected to NATS"
 	case unhealthy != "":
 		h.State, h.Error = StateUnhealthy, unhealthy
+	case trouble != nil:
+		h.State, h.Error = StateUnhealthy, oneLine(trouble)
 	}
 	return h
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
@@ -75,6 +76,29 @@ func TestUnhealthyWithoutNATSAndBack(t *testing.T) {
 		code, body := get(t, web.URL+"/healthz")
 		return code == 503 && strings.Contains(body, "not connected to NATS")
 	})
+}
+
+// A log stream that is gone is said, made again, and then nothing is missing.
+func TestUnhealthyWithoutLogStreamAndBack(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	f := newFleet(t)
+	s := f.start(service.Config{CardInterval: time.Second})
+	js, err := f.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream("RUNNER_LOG"); err != nil {
+		t.Fatal(err)
+	}
+	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["echo hello; sleep 0.2; echo again"]}}}`).ok(t)
+	f.eventually("it is unhealthy", func() bool {
+		h := s.Health()
+		return h.State == service.StateUnhealthy && strings.HasPrefix(h.Error, "cannot store output of run r1: ")
+	})
+	if got := f.record("r1"); got["state"] != "COMPLETE" || got["lines"] != 2.0 || got["logComplete"] != true {
+		t.Errorf("got %v", got)
+	}
+	f.eventually("it is healthy", func() bool { return s.Health().State == service.StateReady })
 }
 
 func TestReload(t *testing.T) {

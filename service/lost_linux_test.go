@@ -10,7 +10,34 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/service"
 )
+
+// A runner that is alive keeps its runs when somebody removes its card.
+func TestCardRemovedByHand(t *testing.T) {
+	f := newFleet(t)
+	f.start(service.Config{})
+	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"argv":["sleep","1000"]}}}`).ok(t)
+	js, err := f.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cards, err := js.KeyValue("runner_fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []func(string, ...nats.DeleteOpt) error{cards.Delete, cards.Purge} {
+		if err := remove("web1"); err != nil {
+			t.Fatal(err)
+		}
+		got := f.ask("runner.query.any", `{"kind":"runner","spec":{"query":{"runs":["r1"]}}}`)
+		if runs := got.list("runs"); len(runs) != 1 || runs[0].(map[string]any)["state"] != "RUNNING" {
+			t.Errorf("got %s", got.Data)
+		}
+	}
+	f.ask("runner.abort.any", abort("r1")).ok(t)
+}
 
 func isLost(run map[string]any) bool {
 	return run["state"] == "FAILED" && run["reason"] == "lost" && run["logComplete"] == false

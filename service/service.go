@@ -176,10 +176,14 @@ func (s *Service) connect(context.Context) error {
 	return err
 }
 
-func (s *Service) openStreams(ctx context.Context) error {
-	err := logs.EnsureStream(ctx, s.js, s.space, logs.StreamConfig{
+func (s *Service) ensureLogs(ctx context.Context) error {
+	return logs.EnsureStream(ctx, s.js, s.space, logs.StreamConfig{
 		Replicas: s.cfg.Replicas, MaxAge: s.cfg.LogMaxAge, MaxBytes: s.cfg.LogMaxBytes,
 	})
+}
+
+func (s *Service) openStreams(ctx context.Context) error {
+	err := s.ensureLogs(ctx)
 	if err != nil {
 		return err
 	}
@@ -299,6 +303,9 @@ func (s *Service) Drain(ctx context.Context) {
 	s.changed()
 	s.runner.Drain(ctx)
 }
+
+// Kill ends all runs without any grace; Drain then comes to its end.
+func (s *Service) Kill() { s.runner.Kill() }
 
 // Close stops the runner: what still runs is killed. It returns when nothing of
 // the runner is left in this process.

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// secondGrace is what is left of a run's grace when whoever ends the runner is in
+// a hurry.
+const secondGrace = time.Second
+
 // untilSignal serves until a signal: the first drains, a second one aborts what
 // still runs, and after that signals do what they always do. reloadSignal
 // reads the configuration again.
@@ -42,6 +46,9 @@ func (s *serveCommand) untilSignal(ctx context.Context, signals <-chan os.Signal
 		defer close(drained)
 		s.drain(ctx)
 	}()
+	hurry := time.NewTimer(0)
+	defer hurry.Stop()
+	hurry.Stop()
 	for {
 		select {
 		case <-watchdog.C:
@@ -55,6 +62,11 @@ func (s *serveCommand) untilSignal(ctx context.Context, signals <-chan os.Signal
 			s.log.Info("aborting what still runs", "signal", sig)
 			cancel()
 			stop()
+			hurry.Reset(secondGrace)
+		case <-hurry.C:
+			for _, r := range s.runners {
+				r.service.Kill()
+			}
 		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 const (
 	// slowAfter is how long a message waits for its ack until the stream counts as slow.
 	slowAfter = time.Second
+	// troubleAfter is how long until that is trouble: a cluster elects a leader in less.
+	troubleAfter = 8 * time.Second
 	// An ack that has not come after ackPatience times what acks have taken lately, and minAckTimeout, is not waited for: the
 	// message is published again, which does no harm but traffic. The time doubles with each attempt, up to resendAfter
 	// where acks are quick, for while the stream has no leader it is over that much later than the election.
@@ -45,6 +47,7 @@ type publisher struct {
 	subject string
 	stream  string // "" until it is known
 	logger  *slog.Logger
+	trouble func(error) // may be nil
 
 	ackTime   time.Duration // what an ack takes, smoothed
 	runnerSeq uint64        // of the last message that is stored
@@ -59,6 +62,12 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 		p.ackTime = firstAckTime
 	}
 	timeout, wait := min(ackPatience*p.ackTime+minAckTimeout, maxAckTimeout), retryWait
+	inTrouble := false
+	defer func() {
+		if inTrouble {
+			p.trouble(nil)
+		}
+	}()
 	for {
 		sent := time.Now()
 		acked, err := p.try(ctx, n, body, timeout)
@@ -80,6 +89,10 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 				said = true
 			}
 			slow()
+		}
+		if p.trouble != nil && !inTrouble && time.Since(began) >= troubleAfter {
+			inTrouble = true
+			p.trouble(err)
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			timeout = min(2*timeout, max(resendAfter, 2*ackPatience*p.ackTime), maxAckTimeout)

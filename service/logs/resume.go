@@ -60,7 +60,7 @@ func resume(ctx context.Context, cfg Config, end lines.End) (lines.End, error) {
 	if e := last.end(); e != nil {
 		return *e, nil
 	}
-	pub := &publisher{js: cfg.JS, subject: cfg.Subject, stream: log.stream, logger: cfg.Logger, runnerSeq: last.runnerSeq, seq: last.seq}
+	pub := &publisher{js: cfg.JS, subject: cfg.Subject, stream: log.stream, logger: cfg.Logger, trouble: cfg.OnTrouble, runnerSeq: last.runnerSeq, seq: last.seq}
 	if err := sendSpool(ctx, pub, cfg, last.body); err != nil {
 		return lines.End{}, err
 	}

@@ -44,6 +44,7 @@ type Config struct {
 	MaxBytes      int64  // of text stored at most, what is above is dropped; 0: 1 GiB; below 0: no limit
 	Logger        *slog.Logger
 	OnFenced      func(error) // called once, from a goroutine of its own, when the log was closed by somebody else
+	OnTrouble     func(error) // called when the stream has taken nothing for long, and with nil when that is over
 }
 
 // withDefaults fills in what is not given.
@@ -102,7 +103,7 @@ func Open(cfg Config) *Writer {
 	cfg = cfg.withDefaults()
 	w := &Writer{
 		cfg:    cfg,
-		pub:    publisher{js: cfg.JS, subject: cfg.Subject, stream: cfg.Stream, logger: cfg.Logger},
+		pub:    publisher{js: cfg.JS, subject: cfg.Subject, stream: cfg.Stream, logger: cfg.Logger, trouble: cfg.OnTrouble},
 		cutter: lines.NewCutter(cfg.Lines),
 		spool:  spool{path: cfg.SpoolPath, maxBytes: cfg.SpoolMaxBytes},
 	}

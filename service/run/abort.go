@@ -36,7 +36,9 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	return j.snapshot(), nil
+	run := j.snapshot()
+	run.Aborting = !store.Final(run.GetState()) // also one that something else is ending
+	return run, nil
 }
 
 // Orphan says whether a live record names this runner, and this runner has no

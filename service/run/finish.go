@@ -23,6 +23,7 @@ const (
 // finish closes the log, then makes the record final; in that order, so that
 // final means complete. It waits for NATS as long as the runner lives.
 func (j *job) finish(e ending, log *logs.Writer) {
+	close(j.over)
 	totals, logErr := log.Close(j.r.ctx, lines.End{
 		State: e.state.String(), Reason: e.reason, ExitCode: exitCode(e),
 		Signal: e.status.SignalName(), Error: e.err,

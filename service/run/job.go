@@ -47,6 +47,7 @@ type job struct {
 	plan    plan
 	ticket  *ticket
 	claimed chan struct{} // closed when the record was created, or wasn't
+	over    chan struct{} // closed when its processes are gone and only the records are left to write
 	done    chan struct{} // closed when the life is over
 	rev     uint64        // of the record; life's alone
 	early   chan start    // of the main process, unless it is prepared later; life's alone
@@ -80,7 +81,7 @@ func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
 	}
 	j := &job{
 		r: r, id: id, task: task, plan: plan, ticket: t.t, run: run,
-		claimed: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
+		claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if j.hasSlot() {
 		run.State, run.Started = pb.State_RUNNING, now

@@ -108,6 +108,7 @@ type Runner struct {
 	mu       sync.Mutex
 	places   places
 	byID     map[string]*job
+	troubles map[string]error // of runs whose output can't be stored
 	draining bool
 	ending   *cause // of all runs, once Drain has waited long enough or Close was called
 }
@@ -128,7 +129,7 @@ func New(cfg Config) *Runner {
 		cfg: cfg, log: cfg.Logger,
 		start:  make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		places: places{slots: cfg.Slots, backlog: cfg.Backlog},
-		byID:   map[string]*job{},
+		byID:   map[string]*job{}, troubles: map[string]error{},
 	}
 	r.ctx, r.stop = context.WithCancelCause(context.Background())
 	return r
@@ -346,7 +347,8 @@ func (r *Runner) Resize(slots, backlog int) {
 }
 
 // Drain takes no new runs and waits for those there are, waiting ones included,
-// until ctx ends; then it aborts them.
+// until ctx ends; then it aborts them. It does not wait for a NATS that takes
+// nothing: how those ended whose processes are gone, Close leaves to the next life.
 func (r *Runner) Drain(ctx context.Context) {
 	r.mu.Lock()
 	r.draining = true
@@ -359,17 +361,40 @@ func (r *Runner) Drain(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	for _, j := range r.endAll(causeAborted) {
+	jobs := r.endAll(causeAborted)
+	for _, j := range jobs {
 		j.end(causeAborted)
 	}
+	for _, j := range jobs {
+		select {
+		case <-j.claimed:
+		default:
+			continue // it has no process, and gets none any more
+		}
+		select {
+		case <-j.over:
+		case <-j.done:
+		}
+	}
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-r.ctx.Done(): // Close: those that wait for NATS give up
-		<-done
+	case <-timer.C:
+	case <-r.ctx.Done():
 	}
 }
 
-// closeTimeout is how long NATS has to take the ends of the runs that Close kills.
+// Kill ends what runs without any grace.
+func (r *Runner) Kill() {
+	for _, j := range r.endAll(causeAborted) {
+		j.end(causeAborted)
+		j.kill()
+	}
+}
+
+// closeTimeout is how long NATS has to take the ends of runs whose processes are
+// gone, when the runner ends.
 const closeTimeout = 2 * time.Second
 
 // Close ends at once: processes are killed and their runs aborted. What NATS

@@ -13,7 +13,7 @@ import (
 )
 
 // IsLost says whether a run that is not final has lost its runner: no card of
-// that name (Forget has removed it), a card older than the given age, or a card
+// that name (it was removed, and not lately), a card older than the given age, or a card
 // of another instance, which has taken over the name.
 func IsLost(run *pb.Run, cards []Seen, after time.Duration) bool {
 	if Final(run.GetState()) {
@@ -44,6 +44,14 @@ func (s *Store) FindLost(ctx context.Context, runs []*pb.Run) ([]*pb.Run, error)
 				card = []Seen{seen}
 			case !errors.Is(err, ErrUnknownRunner):
 				return nil, err
+			default:
+				lately, err := s.removedLately(ctx, run.GetRunner())
+				if err != nil {
+					return nil, err
+				}
+				if lately {
+					continue
+				}
 			}
 			cards[run.GetRunner()] = card
 		}
@@ -52,6 +60,22 @@ func (s *Store) FindLost(ctx context.Context, runs []*pb.Run) ([]*pb.Run, error)
 		}
 	}
 	return lost, nil
+}
+
+// removedLately says whether a runner's card was removed so short a time ago that
+// the runner may be alive and about to write it again: anybody can remove a key.
+func (s *Store) removedLately(ctx context.Context, name string) (bool, error) {
+	marker, err := s.fleet.getLeader(ctx, name)
+	switch {
+	case err == nil:
+		return true, nil // it is back
+	case !errors.Is(err, errNoEntry):
+		return false, fmt.Errorf("cannot read card of runner %s: %w", name, err)
+	case marker.rev == 0:
+		return false, nil
+	}
+	now, err := s.ServerTime(ctx)
+	return now.Sub(marker.stored) < s.cfg.LostAfter, err
 }
 
 // MarkLost makes a run FAILED for reason lost, with an incomplete log, if it is
