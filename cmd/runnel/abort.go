@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -78,12 +80,12 @@ func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) 
 		a.say("no live run has these tags")
 	}
 	if len(ids) > 1 {
-		if err := s.AbortAll(ctx, ids); err != nil {
+		if err := s.AbortAll(ctx, ids); err != nil && !isAway(err) {
 			return err
 		}
 	}
 	for _, id := range ids {
-		run, err := s.Abort(ctx, id, abortPatience)
+		run, err := a.abortOne(ctx, s, id)
 		if err != nil {
 			return err
 		}
@@ -104,6 +106,28 @@ func (a *app) abort(ctx context.Context, s *session, ids []string, asJSON bool) 
 	}
 	return nil
 }
+
+// abortOne asks again while a run's runner is away: it comes back, or the run is
+// lost.
+func (a *app) abortOne(ctx context.Context, s *session, id string) (*pb.Run, error) {
+	for said := false; ; said = true {
+		run, err := s.Abort(ctx, id, abortPatience)
+		if !isAway(err) {
+			return run, err
+		}
+		if !said {
+			a.say("%v; waiting", err)
+		}
+		select {
+		case <-time.After(abortPatience):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// isAway: the run's runner doesn't answer, and is not lost yet.
+func isAway(err error) bool { return client.Code(err) == http.StatusServiceUnavailable }
 
 // sentence says how a run is doing, or how it ended.
 func sentence(run *pb.Run) string {

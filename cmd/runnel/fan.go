@@ -40,7 +40,7 @@ func (a *app) sayFan(r *client.FanResult) error {
 	asked := len(r.OK) + len(r.Failed) + len(r.Missing) + len(r.Unexpected)
 	parts := []string{fmt.Sprintf("%d ok", len(r.OK))}
 	if len(r.Skipped) > 0 {
-		parts = append(parts, fmt.Sprintf("%d skipped", len(r.Skipped)))
+		parts = append(parts, fmt.Sprintf("%d skipped (%s)", len(r.Skipped), names(r.Skipped)))
 	}
 	if len(r.Unexpected) > 0 {
 		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
@@ -120,9 +120,12 @@ func (a *app) printReplies(r *client.FanResult, lists ...[]string) error {
 	return nil
 }
 
-func (a *app) printLists(r *client.FanResult) error {
+func (a *app) printLists(r *client.FanResult) error { return a.printSummary(r.OK, r.Failed, r) }
+
+// printSummary is for what has its own idea of ok and failed.
+func (a *app) printSummary(ok, failed []string, r *client.FanResult) error {
 	return json.NewEncoder(a.out).Encode(map[string]any{"summary": map[string]any{
-		"ok": list(r.OK), "failed": list(r.Failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
+		"ok": list(ok), "failed": list(failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
 	}})
 }
 

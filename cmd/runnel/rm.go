@@ -18,8 +18,14 @@ func newRmCommand(a *app) *cobra.Command {
 		Short:   "Remove the output and the record of runs that have ended",
 		Example: "  runnel rm 01JD3Q8Z\n  runnel rm --older 48h",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 && older <= 0 {
+			byAge := cmd.Flags().Changed("older")
+			switch {
+			case len(args) == 0 && !byAge:
 				return errors.New("which run? name it, or use --older")
+			case older < 0:
+				return fmt.Errorf("cannot use --older %s: it must not be negative", older)
+			case !byAge:
+				older = -1
 			}
 			return a.withSession(cmd.Context(), func(s *session) error { return a.rm(cmd.Context(), s, args, older) })
 		},
@@ -29,6 +35,7 @@ func newRmCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// rm removes the runs that are named and, unless it is negative, those of an age.
 func (a *app) rm(ctx context.Context, s *session, args []string, older time.Duration) error {
 	removed := 0
 	for _, arg := range args {
@@ -44,7 +51,7 @@ func (a *app) rm(ctx context.Context, s *session, args []string, older time.Dura
 		}
 		removed++
 	}
-	if older > 0 {
+	if older >= 0 {
 		ids, err := s.RemoveOlder(ctx, older)
 		removed += len(ids)
 		if err != nil {

@@ -148,21 +148,30 @@ func (s *showAll) flush() error { return errors.Join(s.err, s.out.flush()) }
 
 // sumUp tells who is missing, and in one line how it went.
 func (r *runCommand) sumUp(result *client.AllResult, width int) error {
-	ok, lost := 0, false
-	var failed []string
+	lost := false
+	var good, bad, failed []string
 	for runner, outcome := range result.Outcomes {
 		end := outcome.Log.End
 		if exitOf(end) == 0 {
-			ok++
+			good = append(good, runner)
 			continue
 		}
 		lost = lost || end == nil
+		bad = append(bad, runner)
 		failed = append(failed, runner+": "+briefly(end))
 	}
 	for runner, answer := range result.Answers {
 		if answer.Err != nil {
+			bad = append(bad, runner)
 			failed = append(failed, runner+": "+answer.Err.Error())
-			lost = true
+		}
+	}
+	ok := len(good)
+	if r.asJSON {
+		slices.Sort(good)
+		slices.Sort(bad)
+		if err := r.printSummary(good, bad, &result.FanResult); err != nil {
+			return err
 		}
 	}
 	for _, runner := range result.Missing {
@@ -196,7 +205,7 @@ func fanSummary(ok int, failed []string, result *client.FanResult) string {
 	for _, group := range []struct {
 		names []string
 		word  string
-	}{{result.Unexpected, "unexpected"}, {failed, "failed"}, {result.Missing, "missing"}} {
+	}{{result.Skipped, "skipped"}, {result.Unexpected, "unexpected"}, {failed, "failed"}, {result.Missing, "missing"}} {
 		if len(group.names) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(group.names), group.word, names(group.names)))
 		}

@@ -25,12 +25,14 @@ func (c *Client) one(ctx context.Context, verb subjects.Verb, t Target, req pb.R
 	if err != nil {
 		return err
 	}
-	err = noMatch(t)
+	if len(in) == 0 {
+		return noMatch(t)
+	}
 	for _, r := range freeFirst(in) {
-		err = c.call(ctx, verb, subjects.At(r.Card.GetName()), req, reply)
+		err := c.call(ctx, verb, subjects.At(r.Card.GetName()), req, reply)
 		if err == nil || !passOver(err) {
 			return err
 		}
 	}
-	return err
+	return ErrNoRunners
 }

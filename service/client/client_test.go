@@ -195,6 +195,19 @@ func TestRunAllFollowsEveryRun(t *testing.T) {
 
 func TestRunAllByBatches(t *testing.T) {
 	c := newFleet(t, service.Config{Name: "a"}, service.Config{Name: "b"}, service.Config{Name: "c"})
+	var order []string
+	_, err := c.RunAll(t.Context(), client.Target{}, shell("sleep 0.1"), client.FanOptions{Batch: 1}, client.RunEvents{
+		Accepted: func(run *pb.Run) { order = append(order, "+"+run.GetRunner()) },
+		Ended:    func(runner string, _ client.Outcome) { order = append(order, "-"+runner) },
+	})
+	if got := strings.Join(order, " "); err != nil || got != "+a -a +b -b +c -c" {
+		t.Errorf("one at a time: got %s, %v", got, err)
+	}
+	for _, opts := range []client.FanOptions{{Batch: -1}, {Expect: -1}, {Limit: "0"}} {
+		if _, err := c.RunAll(t.Context(), client.Target{}, shell("true"), opts, client.RunEvents{}); err == nil {
+			t.Errorf("%+v is no error", opts)
+		}
+	}
 	for _, opts := range []client.FanOptions{{Batch: 2}, {Limit: "2"}, {Limit: "34%"}} {
 		result, err := c.RunAll(t.Context(), client.Target{}, shell("true"), opts, client.RunEvents{})
 		if err != nil {

@@ -23,7 +23,8 @@ type FanOptions struct {
 	// Limit asks at most so many of those that match ("10") or such a share of
 	// them ("25%"), first by name. Empty: all.
 	Limit string
-	// Batch asks so many at a time. 0: all at once.
+	// Batch asks so many at a time, and for runs waits for the ends of theirs. 0: all
+	// at once.
 	Batch int
 	// Expect is how many must answer; fewer leave the result incomplete.
 	Expect int
@@ -32,6 +33,9 @@ type FanOptions struct {
 	// Expected, if set, is told whose answers are waited for, before anybody is
 	// asked.
 	Expected func(names []string)
+
+	// settled is waited for before the next batch is asked.
+	settled func()
 }
 
 // Answer is one runner's.
@@ -72,6 +76,12 @@ func (r *FanResult) Complete() bool { return len(r.Missing) == 0 && r.Short == 0
 // whose cards match have answered, else when the time is over. blank makes an
 // empty reply.
 func (c *Client) FanOut(ctx context.Context, verb subjects.Verb, t Target, req pb.Request, blank func() pb.Message, opts FanOptions) (*FanResult, error) {
+	switch {
+	case opts.Batch < 0:
+		return nil, fmt.Errorf("cannot use batch %d: it must be 1 or more", opts.Batch)
+	case opts.Expect < 0:
+		return nil, fmt.Errorf("cannot expect %d answers", opts.Expect)
+	}
 	body, err := encode(req)
 	if err != nil {
 		return nil, err
@@ -166,6 +176,9 @@ func (f *fan) run(ctx context.Context, names []string) error {
 		})
 		if err != nil {
 			return err
+		}
+		if f.opts.settled != nil {
+			f.opts.settled()
 		}
 	}
 	return nil

@@ -62,6 +62,7 @@ func (c *Client) RunAll(ctx context.Context, t Target, req *pb.TaskRequest, opts
 			each(answer)
 		}
 	}
+	opts.settled = a.follows.Wait
 	fan, err := c.FanOut(ctx, subjects.Task, t, req, blankTask, opts)
 	if err == nil {
 		a.result.FanResult = *fan
