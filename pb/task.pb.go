@@ -664,21 +664,21 @@ type Limits struct {
 	// cgroup v2 io.max: "8:16 rbps=102400".
 	IoMax string `protobuf:"bytes,3,opt,name=io_max,json=ioMax,proto3" json:"io_max,omitempty"`
 	// Processes and threads at most.
-	PidsMax int64 `protobuf:"varint,4,opt,name=pids_max,json=pidsMax,proto3" json:"pids_max,omitempty"`
+	PidsMax *int64 `protobuf:"varint,4,opt,name=pids_max,json=pidsMax,proto3,oneof" json:"pids_max,omitempty"`
 	// cgroup v2 cpu.weight, 1 to 10000.
-	CpuWeight int64 `protobuf:"varint,5,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	CpuWeight *int64 `protobuf:"varint,5,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
 	// RLIMIT_CPU, a duration of whole seconds.
 	CpuTime string `protobuf:"bytes,6,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
 	// RLIMIT_FSIZE, bytes, as memoryMax.
 	FileSize *structpb.Value `protobuf:"bytes,7,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
 	// RLIMIT_NOFILE.
-	OpenFiles int64 `protobuf:"varint,8,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	OpenFiles *int64 `protobuf:"varint,8,opt,name=open_files,json=openFiles,proto3,oneof" json:"open_files,omitempty"`
 	// RLIMIT_STACK, bytes, as memoryMax.
 	Stack *structpb.Value `protobuf:"bytes,9,opt,name=stack,proto3" json:"stack,omitempty"`
 	// RLIMIT_CORE, bytes, as memoryMax.
 	Core *structpb.Value `protobuf:"bytes,10,opt,name=core,proto3" json:"core,omitempty"`
 	// RLIMIT_NPROC.
-	Nproc int64 `protobuf:"varint,11,opt,name=nproc,proto3" json:"nproc,omitempty"`
+	Nproc *int64 `protobuf:"varint,11,opt,name=nproc,proto3,oneof" json:"nproc,omitempty"`
 	// Bytes of output at most; then the run is ended, reason output-limit.
 	OutputBytes *structpb.Value `protobuf:"bytes,12,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
 	// A duration, as timeout; the shorter one counts.
@@ -739,15 +739,15 @@ func (x *Limits) GetIoMax() string {
 }
 
 func (x *Limits) GetPidsMax() int64 {
-	if x != nil {
-		return x.PidsMax
+	if x != nil && x.PidsMax != nil {
+		return *x.PidsMax
 	}
 	return 0
 }
 
 func (x *Limits) GetCpuWeight() int64 {
-	if x != nil {
-		return x.CpuWeight
+	if x != nil && x.CpuWeight != nil {
+		return *x.CpuWeight
 	}
 	return 0
 }
@@ -767,8 +767,8 @@ func (x *Limits) GetFileSize() *structpb.Value {
 }
 
 func (x *Limits) GetOpenFiles() int64 {
-	if x != nil {
-		return x.OpenFiles
+	if x != nil && x.OpenFiles != nil {
+		return *x.OpenFiles
 	}
 	return 0
 }
@@ -788,8 +788,8 @@ func (x *Limits) GetCore() *structpb.Value {
 }
 
 func (x *Limits) GetNproc() int64 {
-	if x != nil {
-		return x.Nproc
+	if x != nil && x.Nproc != nil {
+		return *x.Nproc
 	}
 	return 0
 }
@@ -917,25 +917,29 @@ const file_task_proto_rawDesc = "" +
 	"SourceFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x1a\n" +
-	"\bencoding\x18\x03 \x01(\tR\bencoding\"\xe0\x03\n" +
+	"\bencoding\x18\x03 \x01(\tR\bencoding\"\xa9\x04\n" +
 	"\x06Limits\x12\x17\n" +
 	"\acpu_max\x18\x01 \x01(\tR\x06cpuMax\x125\n" +
 	"\n" +
 	"memory_max\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\tmemoryMax\x12\x15\n" +
-	"\x06io_max\x18\x03 \x01(\tR\x05ioMax\x12\x19\n" +
-	"\bpids_max\x18\x04 \x01(\x03R\apidsMax\x12\x1d\n" +
+	"\x06io_max\x18\x03 \x01(\tR\x05ioMax\x12\x1e\n" +
+	"\bpids_max\x18\x04 \x01(\x03H\x00R\apidsMax\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"cpu_weight\x18\x05 \x01(\x03R\tcpuWeight\x12\x19\n" +
+	"cpu_weight\x18\x05 \x01(\x03H\x01R\tcpuWeight\x88\x01\x01\x12\x19\n" +
 	"\bcpu_time\x18\x06 \x01(\tR\acpuTime\x123\n" +
-	"\tfile_size\x18\a \x01(\v2\x16.google.protobuf.ValueR\bfileSize\x12\x1d\n" +
+	"\tfile_size\x18\a \x01(\v2\x16.google.protobuf.ValueR\bfileSize\x12\"\n" +
 	"\n" +
-	"open_files\x18\b \x01(\x03R\topenFiles\x12,\n" +
+	"open_files\x18\b \x01(\x03H\x02R\topenFiles\x88\x01\x01\x12,\n" +
 	"\x05stack\x18\t \x01(\v2\x16.google.protobuf.ValueR\x05stack\x12*\n" +
 	"\x04core\x18\n" +
-	" \x01(\v2\x16.google.protobuf.ValueR\x04core\x12\x14\n" +
-	"\x05nproc\x18\v \x01(\x03R\x05nproc\x129\n" +
+	" \x01(\v2\x16.google.protobuf.ValueR\x04core\x12\x19\n" +
+	"\x05nproc\x18\v \x01(\x03H\x03R\x05nproc\x88\x01\x01\x129\n" +
 	"\foutput_bytes\x18\f \x01(\v2\x16.google.protobuf.ValueR\voutputBytes\x12\x1b\n" +
-	"\twall_time\x18\r \x01(\tR\bwallTime\"a\n" +
+	"\twall_time\x18\r \x01(\tR\bwallTimeB\v\n" +
+	"\t_pids_maxB\r\n" +
+	"\v_cpu_weightB\r\n" +
+	"\v_open_filesB\b\n" +
+	"\x06_nproc\"a\n" +
 	"\tTaskReply\x12 \n" +
 	"\x03run\x18\x01 \x01(\v2\x0e.runnel.v1.RunR\x03run\x122\n" +
 	"\aservice\x18\x02 \x01(\v2\x18.runnel.v1.ServiceStatusR\aserviceB Z\x1egithub.com/runnel-io/runnel/pbb\x06proto3"
@@ -1002,6 +1006,7 @@ func file_task_proto_init() {
 	}
 	file_run_proto_init()
 	file_request_proto_init()
+	file_task_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

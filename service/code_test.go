@@ -142,6 +142,16 @@ func (f *fleet) testLanguage(name string, s sample) {
 			t.Errorf("got %q %q %+v, compile %v", got.stdout, got.stderr, got.end.End, compile)
 		}
 	})
+	t.Run("no source", func(t *testing.T) {
+		if s.broken == "" {
+			t.Skip("there is no compiler")
+		}
+		g := f.in(t)
+		got := g.run(codeTask(name, "\n", ""))
+		if got.end.State != "COMPLETE" || got.end.Reason != "compile" || got.end.ExitCode == 0 {
+			t.Errorf("got %q %q %+v", got.stdout, got.stderr, got.end.End)
+		}
+	})
 	t.Run("runtime error", func(t *testing.T) {
 		g := f.in(t)
 		got := g.run(codeTask(name, s.crash, ""))

@@ -191,6 +191,9 @@ func TestGlanceFile(t *testing.T) {
 		{text, `"maxSize":100,"offset":-2`, "\xff\xfe"},
 		{text, `"maxSize":100,"offset":-200,"length":1`, "h"},
 		{text, `"maxSize":100,"offset":200`, ""},
+		{text, `"maxSize":100,"offset":9223372036854775807`, ""},
+		{"/proc/version", `"maxSize":100,"offset":9223372036854775807`, ""},
+		{"/proc/version", `"maxSize":100,"offset":99999999999999999`, ""},
 		{text, `"maxSize":1,"offset":0`, "h"}, // it bounds the piece
 		{text, `"maxSize":1,"length":100`, "h"},
 		{binary, `"maxSize":100,"offset":0`, "\xff\xfe\nhello"}, // the rule for the first line is for whole files

@@ -20,14 +20,28 @@ func TestBadLimits(t *testing.T) {
 		{"ioMax", `"sda rbps=1"`}, {"ioMax", `"8:16"`}, {"ioMax", `"8:16 fast=1"`}, {"ioMax", `"8:16 rbps=0"`},
 		{"pidsMax", `-1`}, {"pidsMax", `100000000`}, {"cpuWeight", `-1`}, {"cpuWeight", `10001`},
 		{"cpuTime", `"90"`}, {"cpuTime", `"500ms"`}, {"cpuTime", `"-1s"`}, {"fileSize", `"1Q"`}, {"openFiles", `-1`}, {"openFiles", `2`},
-		{"stack", `"x"`}, {"core", `-5`}, {"nproc", `-1`}, {"outputBytes", `"0"`}, {"outputBytes", `"many"`}, {"wallTime", `"5"`}, {"wallTime", `"-5s"`},
+		{"stack", `"x"`}, {"core", `-5`}, {"nproc", `-1`}, {"outputBytes", `"0"`}, {"outputBytes", `"many"`}, {"wallTime", `"5"`}, {"wallTime", `"-5s"`}, {"wallTime", `"0s"`},
+		{"pidsMax", `0`}, {"cpuWeight", `0`}, {"openFiles", `0`}, {"nproc", `0`},
 	} {
 		f.refused(400, "limits."+c.limit, "runner.task.any", fmt.Sprintf(`{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{%q:%s}}}}`, c.limit, c.value))
 	}
 	f.refused(400, "unknown", "runner.task.any", `{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{"diskMax":1}}}}`)
-	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
+	if got := f.run(`{"argv":["echo","served"],"limits":{"memoryMax":"","fileSize":"1m","core":"0"}}`); got.stdout != "served\n" {
 		t.Errorf("then got %q", got.stdout)
 	}
+}
+
+// A policy that this host can't hold runs to lets those run that ask for nothing.
+func TestPolicyThatTheHostCannotHold(t *testing.T) {
+	f := newFleet(t)
+	size := policy.Size(64 << 20)
+	f.start(service.Config{NoCgroup: true, Policy: &policy.Policy{Limits: policy.LimitRules{
+		Default: policy.Limits{CPUMax: "50000 100000", IOMax: "8:16 rbps=1000"}, Max: policy.Limits{MemoryMax: &size, PidsMax: 10},
+	}}})
+	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
+		t.Errorf("got %+v", got)
+	}
+	f.refused(400, "limit memoryMax", "runner.task.any", `{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{"memoryMax":"1G"}}}}`)
 }
 
 // What this host can't hold is refused by name when a task asks for it, and is

@@ -221,6 +221,11 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
 		OnEnd: func(run *pb.Run) { s.metrics.ended(run) },
 	})
+	for _, limit := range s.cfg.Policy.Limits.Named() {
+		if !s.runner.Holds(limit) {
+			s.log.Warn("this host can't hold runs to a limit of the policy", "runner", s.cfg.Name, "limit", limit, "why", s.host.Facts().NoControllers)
+		}
+	}
 	s.metrics = s.newMetrics()
 	s.onClose(s.runner.Close)
 	return s.runner.Recover(ctx)

@@ -123,7 +123,7 @@ func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, e
 	if err := s.settings.Load().policy.CheckTask(task); err != nil {
 		return run.Submission{}, err
 	}
-	if _, err := s.settings.Load().policy.ApplyTaskDefaults(task); err != nil {
+	if _, err := s.settings.Load().policy.ApplyTaskDefaults(task, s.runner.Holds); err != nil {
 		return run.Submission{}, &coded{codeBadRequest, err}
 	}
 	return sub, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/runnel-io/runnel/pb"
@@ -12,6 +13,8 @@ import (
 type limitFlags struct {
 	limits    pb.Limits
 	sizes     [5]string // as they are written
+	counts    [4]int64
+	flags     *pflag.FlagSet
 	isolation string
 	network   bool
 }
@@ -28,20 +31,32 @@ var sizeFlags = [...]struct {
 	{"core", "a core dump: `BYTES`, or 64M", func(l *pb.Limits) **structpb.Value { return &l.Core }},
 }
 
+// countFlags are the limits that are numbers, 0 among them.
+var countFlags = [...]struct {
+	name, usage string
+	field       func(*pb.Limits) **int64
+}{
+	{"cpu-weight", "its share among others: `N` from 1 to 10000", func(l *pb.Limits) **int64 { return &l.CpuWeight }},
+	{"pids-max", "processes and threads: `N`", func(l *pb.Limits) **int64 { return &l.PidsMax }},
+	{"open-files", "open files of a process: `N`", func(l *pb.Limits) **int64 { return &l.OpenFiles }},
+	{"nproc", "processes of its account: `N`", func(l *pb.Limits) **int64 { return &l.Nproc }},
+}
+
 // add gives the flags to a command that runs something.
 func (f *limitFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	f.flags = flags
 	flags.StringVar(&f.isolation, "isolation", "", "keep it away from the host: `LEVEL` none, standard or strict")
 	flags.BoolVar(&f.network, "network", false, "give the host's network back to a strict run")
 	flags.StringVar(&f.limits.CpuMax, "cpu-max", "", "processor time: `\"QUOTA PERIOD\"` in microseconds, such as \"50000 100000\"")
-	flags.Int64Var(&f.limits.CpuWeight, "cpu-weight", 0, "its share among others: `N` from 1 to 10000")
 	flags.StringVar(&f.limits.IoMax, "io-max", "", "what it does to a disk: `\"8:16 wbps=1048576\"`")
-	flags.Int64Var(&f.limits.PidsMax, "pids-max", 0, "processes and threads: `N`")
 	flags.StringVar(&f.limits.CpuTime, "cpu-time", "", "processor time of a process: `DURATION`")
 	flags.StringVar(&f.limits.WallTime, "wall-time", "", "time: `DURATION`; the shorter of this and --timeout counts")
-	flags.Int64Var(&f.limits.OpenFiles, "open-files", 0, "open files of a process: `N`")
-	flags.Int64Var(&f.limits.Nproc, "nproc", 0, "processes of its account: `N`")
-	groupFlags(flags, flagsLimits, "isolation", "network", "cpu-max", "cpu-weight", "io-max", "pids-max", "cpu-time", "wall-time", "open-files", "nproc")
+	groupFlags(flags, flagsLimits, "isolation", "network", "cpu-max", "io-max", "cpu-time", "wall-time")
+	for i, count := range countFlags {
+		flags.Int64Var(&f.counts[i], count.name, 0, count.usage)
+		groupFlags(flags, flagsLimits, count.name)
+	}
 	for i, size := range sizeFlags {
 		flags.StringVar(&f.sizes[i], size.name, "", size.usage)
 		groupFlags(flags, flagsLimits, size.name)
@@ -54,6 +69,11 @@ func (f *limitFlags) apply(task *pb.Task) {
 	for i, size := range sizeFlags {
 		if f.sizes[i] != "" {
 			*size.field(&f.limits) = structpb.NewStringValue(f.sizes[i])
+		}
+	}
+	for i, count := range countFlags {
+		if f.flags.Changed(count.name) {
+			*count.field(&f.limits) = &f.counts[i]
 		}
 	}
 	if f.limits.String() != "" {

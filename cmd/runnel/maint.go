@@ -87,7 +87,13 @@ func (c *clockCommand) run(ctx context.Context, s *session) error {
 		return err
 	}
 	if c.json {
-		return errors.Join(c.printAnswers(result), c.sayFan(result))
+		slices.SortFunc(clocks, byOffset)
+		names := make([]string, 0, len(clocks))
+		for _, clock := range clocks {
+			names = append(names, clock.Runner)
+		}
+		others := slices.DeleteFunc(slices.Clone(result.Failed), func(name string) bool { return slices.Contains(names, name) })
+		return errors.Join(c.printReplies(result, names, others), c.printLists(result), c.sayFan(result))
 	}
 	if err := c.table(clocks); err != nil {
 		return err
@@ -106,6 +112,9 @@ func (c *clockCommand) query() (*pb.ClockQuery, error) {
 		return nil, errors.New("cannot compare with both --ntp and --time")
 	}
 	if seconds, err := strconv.ParseInt(c.time, 10, 64); err == nil {
+		if seconds <= 0 {
+			return nil, fmt.Errorf("invalid clock time: --time %d: it is Unix seconds, 1 or more", seconds)
+		}
 		q.Time = seconds
 		return q, nil
 	}
@@ -117,15 +126,18 @@ func (c *clockCommand) query() (*pb.ClockQuery, error) {
 	return q, nil
 }
 
+// byOffset has the worst clocks last, and those that nothing is known of after them.
+func byOffset(a, b client.Clock) int {
+	if unknown(a) != unknown(b) {
+		return map[bool]int{true: 1, false: -1}[unknown(a)]
+	}
+	return cmp.Or(cmp.Compare(math.Abs(a.Offset), math.Abs(b.Offset)), cmp.Compare(a.Runner, b.Runner))
+}
+
 // table has the worst clocks last, where they stand above the prompt. Without
 // NTP there is no server and no status to tell of.
 func (c *clockCommand) table(clocks []client.Clock) error {
-	slices.SortFunc(clocks, func(a, b client.Clock) int {
-		if unknown(a) != unknown(b) {
-			return map[bool]int{true: 1, false: -1}[unknown(a)]
-		}
-		return cmp.Or(cmp.Compare(math.Abs(a.Offset), math.Abs(b.Offset)), cmp.Compare(a.Runner, b.Runner))
-	})
+	slices.SortFunc(clocks, byOffset)
 	if len(clocks) == 0 {
 		return nil
 	}

@@ -28,6 +28,7 @@ type serveCommand struct {
 	listen       string
 	http         string
 	config       string
+	maxStep      time.Duration
 	simulate     int
 	syncAlways   bool
 	drainTimeout time.Duration
@@ -92,10 +93,11 @@ func (s *serveCommand) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for so long (default 7 days)")
 	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the last `N` ended runs (default all)")
 	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
+	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
 	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated")
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
 	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
-	groupFlags(flags, flagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "cgroup", "no-cgroup")
+	groupFlags(flags, flagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "max-step", "cgroup", "no-cgroup")
 	bindEnvAll(cmd)
 }
 
@@ -126,6 +128,9 @@ func (s *serveCommand) prepare(cmd *cobra.Command) error {
 			return fmt.Errorf("%w; give one with --data", err)
 		}
 		s.cfg.DataDir = dir
+	}
+	if s.maxStep != 0 {
+		s.policy.Clock.MaxStep = s.maxStep
 	}
 	s.cfg.Prefix, s.cfg.Policy, s.cfg.Logger = s.prefix, &s.policy, s.log
 	if err := s.policy.Validate(); err != nil {

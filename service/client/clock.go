@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -75,6 +76,12 @@ func clockOf(reply *pb.MaintReply, sent time.Time, travel time.Duration, own boo
 		middle := sent.Add(travel / 2)
 		c.Offset = float64(middle.UnixNano()-k.GetLocalNanos()) / float64(time.Millisecond)
 		c.Uncertainty = float64(travel/2) / float64(time.Millisecond)
+		// What the runner could not know.
+		k.Offset, k.Uncertainty = c.Offset, c.Uncertainty
+		if diff := k.GetDiff(); diff != nil {
+			diff.Time = int64(math.Round(c.Offset))
+			diff.Dangerous = c.Dangerous()
+		}
 	}
 	return c
 }

@@ -14,7 +14,11 @@ import (
 // some of /proc, is at its end, and nobody waits for more.
 func newReader(f *os.File, start int64) (func(p []byte) (int, error), error) {
 	if start > 0 {
-		if _, err := f.Seek(start, io.SeekStart); err != nil {
+		_, err := f.Seek(start, io.SeekStart)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOVERFLOW) { // further than any file goes
+			return func([]byte) (int, error) { return 0, nil }, nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -31,7 +35,7 @@ func newReader(f *os.File, start int64) (func(p []byte) (int, error), error) {
 				}
 			}
 		})
-		if errors.Is(err, unix.EAGAIN) {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINVAL) && start > 0 {
 			return 0, controlErr
 		}
 		return n, errors.Join(err, controlErr)

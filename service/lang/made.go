@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -37,13 +38,16 @@ func CheckOut(dir string) error {
 		return nil
 	})
 	if err == nil && files == 0 {
-		err = fmt.Errorf("it is nothing")
+		return ErrNothingMade
 	}
 	if err != nil {
 		return fmt.Errorf("cannot use what the compiler made: %w", err)
 	}
 	return nil
 }
+
+// ErrNothingMade: the compiler was content, and there is no program.
+var ErrNothingMade = errors.New("the compiler has made nothing of it")
 
 // ShareOut makes it readable for the account of the run step, which is another
 // one where accounts are lent.

@@ -15,12 +15,10 @@ var passwordFiles = []string{
 	"/etc/security/opasswd", "/etc/master.passwd", "/etc/spwd.db",
 }
 
-// keyFolders are where a file called *.key or *key.pem is a private key.
-var keyFolders = []string{"ssh", ".ssh", "ssl", "tls", "pki", "private", "certs", "letsencrypt", ".gnupg"}
-
 var keyNames = []string{
 	"id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk",
-	"privkey*.pem", "*.p12", "*.pfx", "*.ppk", "*.nk", "*.creds", "ssh_host_*_key",
+	"id_rsa.*", "id_dsa.*", "id_ecdsa.*", "id_ed25519.*", "privkey*.pem", "*private*.pem", "*key.pem", "*.key", "*.p12", "*.pfx", "*.ppk", "*.jks",
+	"*.keystore", "*.nk", "*.creds", "ssh_host_*_key", "secring.gpg",
 }
 
 // procSecrets of a process or one of its threads.
@@ -81,8 +79,6 @@ func isKeyIn(folders []string, base string) bool {
 	case in("private") && in("ssl", "tls", "pki", "letsencrypt"), in("private-keys-v1.d"):
 		return true
 	case in("letsencrypt") && in("keys"):
-		return true
-	case in(keyFolders...) && (strings.HasSuffix(base, ".key") || strings.HasSuffix(base, "key.pem")):
 		return true
 	}
 	return false

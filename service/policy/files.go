@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -76,10 +77,21 @@ func (f *Files) open(path string, isDir bool) (*os.File, error) {
 	} else {
 		err = f.check(at, path)
 	}
+	if err == nil && !isDir && at.info.Size() > 0 && beginsAsKey(file) {
+		err = &Refusal{"files.deny", path + " is a private key"}
+	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// beginsAsKey recognises a private key of whatever name by its PEM header.
+func beginsAsKey(file *os.File) bool {
+	header := make([]byte, 64)
+	n, _ := file.ReadAt(header, 0) // what can't be read is no secret
+	line, _, _ := bytes.Cut(header[:n], []byte("\n"))
+	return bytes.HasPrefix(line, []byte("-----BEGIN ")) && bytes.Contains(line, []byte("PRIVATE KEY"))
 }
 
 // checkUnreadable: what the host didn't let the runner open is safe; but it is

@@ -86,7 +86,7 @@ func openat2(at int, path string, flags int, resolve uint64) (fd int, err error)
 		}
 	}
 	if errors.Is(err, unix.ELOOP) && isThroughMagicLink(at, path, resolve) {
-		return -1, &Refusal{"files.deny", path + " leads through a magic link of /proc"}
+		return -1, &Refusal{"files.deny", path + " leads through a magic link of /proc, or in a circle"}
 	}
 	if err != nil {
 		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -94,19 +94,14 @@ func openat2(at int, path string, flags int, resolve uint64) (fd int, err error)
 	return fd, nil
 }
 
-// isThroughMagicLink tells why openat2 said ELOOP: the path works when magic
-// links may be followed, and its last name is no link itself.
+// isThroughMagicLink tells why openat2 said ELOOP: not because the last name is a
+// link, for then that can be opened by itself.
 func isThroughMagicLink(at int, path string, resolve uint64) bool {
-	fd, err := unix.Openat2(at, path, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW,
-		Resolve: resolve &^ unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return false
+	fd, err := unix.Openat2(at, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: resolve})
+	if err == nil {
+		unix.Close(fd)
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK
+	return errors.Is(err, unix.ELOOP)
 }
 
 const oNofollow = unix.O_NOFOLLOW

@@ -69,10 +69,12 @@ func TestSecretsAreDenied(t *testing.T) {
 	for _, name := range []string{
 		"home/a/.ssh/id_ed25519", "home/a/.ssh/id_work", "home/a/.ssh/x.pem", "x/id_rsa", "etc/ssl/private/any", "etc/nginx/ssl/site.key",
 		"etc/ssh/ssh_host_rsa_key", "etc/letsencrypt/live/privkey1.pem", "a.p12", "etc/pki/tls/private/localhost.key", "chroot/etc/shadow", "chroot/etc/gshadow-",
-		"my.KDBX", "sub/deny/y",
+		"my.KDBX", "sub/deny/y", "server.key", "my-private.pem", "id_rsa.bak", "my.jks",
 	} {
 		mustWrite(t, dir+"/"+name, "secret")
 	}
+	mustWrite(t, dir+"/plain.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret")
+	mustWrite(t, dir+"/cert.pem", "-----BEGIN CERTIFICATE-----\n")
 	p := &policy.Policy{Files: policy.FileRules{Deny: []string{"*.KDBX", dir + "/sub/d*", "/proc/*/maps"}}}
 	pid := os.Getpid()
 	bothResolvers(t, p, []string{dir + "/data", dir + "/hardlinked"}, func(t *testing.T, f *policy.Files) {
@@ -84,6 +86,7 @@ func TestSecretsAreDenied(t *testing.T) {
 			dir + "/data/x", dir + "/data/creds/seed", dir + "/alias/x", dir + "/data/../data/x", "/proc/self/root" + dir + "/data/x",
 			dir + "/home/a/.ssh/id_ed25519", dir + "/home/a/.ssh/id_work", dir + "/home/a/.ssh/x.pem", dir + "/x/id_rsa", dir + "/etc/ssl/private/any", dir + "/etc/nginx/ssl/site.key", dir + "/etc/ssh/ssh_host_rsa_key",
 			dir + "/etc/letsencrypt/live/privkey1.pem", dir + "/etc/pki/tls/private/localhost.key",
+			dir + "/server.key", dir + "/my-private.pem", dir + "/id_rsa.bak", dir + "/my.jks", dir + "/plain.txt",
 			dir + "/my.KDBX", dir + "/sub/deny/y", dir + "/a.p12", dir + "/chroot/etc/shadow", dir + "/chroot/etc/gshadow-",
 		} {
 			if _, err := os.Lstat(path); err != nil {
@@ -111,6 +114,20 @@ func TestSecretsAreDenied(t *testing.T) {
 			t.Error("the runner's own folder can be listed")
 		}
 	})
+}
+
+// A root in /proc does not lead out by the kernel's own links.
+func TestMagicLinksUnderARoot(t *testing.T) {
+	f := (&policy.Policy{Files: policy.FileRules{Roots: []string{"/proc"}}}).Open()
+	for _, path := range []string{"/proc/self/root/etc/passwd", "/proc/self/cwd/files.go", "/proc/thread-self/root/etc/hostname"} {
+		var r *policy.Refusal
+		if got, err := reads(f, path); !errors.As(err, &r) {
+			t.Errorf("%s: got %.20q, %v, want a refusal", path, got, err)
+		}
+	}
+	if _, err := reads(f, "/proc/self/status"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestTheRestCanBeRead(t *testing.T) {

@@ -69,6 +69,9 @@ func formatIOMax(all []ioLimit) string {
 func (c *capper) ioMax(v *string, def, most string) {
 	asked := *v
 	if *v == "" {
+		if !c.mayFillIn("ioMax") {
+			return
+		}
 		*v = def
 	}
 	limits, err := parseIOMax(*v)

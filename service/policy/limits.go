@@ -31,6 +31,24 @@ type Limits struct {
 
 func (r *LimitRules) isZero() bool { return *r == LimitRules{} }
 
+// Named lists the limits that the rules name, by their names in a task, as far as a
+// host may not be able to hold a run to them.
+func (r *LimitRules) Named() (names []string) {
+	for _, l := range []struct {
+		name  string
+		named bool
+	}{
+		{"cpuMax", r.Default.CPUMax != "" || r.Max.CPUMax != ""}, {"cpuWeight", r.Default.CPUWeight != 0 || r.Max.CPUWeight != 0},
+		{"memoryMax", r.Default.MemoryMax != nil || r.Max.MemoryMax != nil}, {"ioMax", r.Default.IOMax != "" || r.Max.IOMax != ""},
+		{"pidsMax", r.Default.PidsMax != 0 || r.Max.PidsMax != 0},
+	} {
+		if l.named {
+			names = append(names, l.name)
+		}
+	}
+	return names
+}
+
 func (l *Limits) validate() error {
 	if _, err := cpuShare(l.CPUMax); err != nil {
 		return fmt.Errorf("cpuMax: %w", err)
@@ -56,6 +74,9 @@ func bytesOf(s *Size) int64 {
 
 // capper fills in and lowers one value after another, and keeps the first error.
 type capper struct {
+	// holds says whether this host can hold a run to a limit: what the task has not
+	// named is filled in only then. nil: to all.
+	holds   func(limit string) bool
 	lowered []string
 	err     error
 }
@@ -65,14 +86,14 @@ func (c *capper) limits(l *pb.Limits, r *LimitRules) {
 	c.cpuMax(&l.CpuMax, def.CPUMax, most.CPUMax)
 	c.size("memoryMax", &l.MemoryMax, def.MemoryMax, most.MemoryMax)
 	c.ioMax(&l.IoMax, def.IOMax, most.IOMax)
-	c.integer("limits.pidsMax", &l.PidsMax, def.PidsMax, most.PidsMax)
-	c.integer("limits.cpuWeight", &l.CpuWeight, def.CPUWeight, most.CPUWeight)
+	c.count("pidsMax", &l.PidsMax, def.PidsMax, most.PidsMax)
+	c.count("cpuWeight", &l.CpuWeight, def.CPUWeight, most.CPUWeight)
 	c.duration("limits.cpuTime", &l.CpuTime, def.CPUTime, most.CPUTime)
 	c.size("fileSize", &l.FileSize, def.FileSize, most.FileSize)
-	c.integer("limits.openFiles", &l.OpenFiles, def.OpenFiles, most.OpenFiles)
+	c.count("openFiles", &l.OpenFiles, def.OpenFiles, most.OpenFiles)
 	c.size("stack", &l.Stack, def.Stack, most.Stack)
 	c.size("core", &l.Core, def.Core, most.Core)
-	c.integer("limits.nproc", &l.Nproc, def.Nproc, most.Nproc)
+	c.count("nproc", &l.Nproc, def.Nproc, most.Nproc)
 	c.size("outputBytes", &l.OutputBytes, def.OutputBytes, most.OutputBytes)
 	c.duration("limits.wallTime", &l.WallTime, def.WallTime, most.WallTime)
 }
@@ -85,6 +106,23 @@ func (c *capper) failed(field string, err error) {
 
 func (c *capper) note(field string, from, to any) {
 	c.lowered = append(c.lowered, fmt.Sprintf("%s lowered from %v to %v", field, from, to))
+}
+
+func (c *capper) mayFillIn(limit string) bool { return c.holds == nil || c.holds(limit) }
+
+// count: 0 stands for "none" in the policy; in a task it is a value.
+func (c *capper) count(name string, v **int64, def, most int64) {
+	if *v != nil {
+		if **v > 0 {
+			c.integer("limits."+name, *v, 0, most)
+		}
+		return
+	}
+	var n int64
+	c.integer("limits."+name, &n, def, most)
+	if n != 0 && c.mayFillIn(name) {
+		*v = &n
+	}
 }
 
 // integer: 0 stands for "not named", on either side. A negative number is left
@@ -136,7 +174,7 @@ func (c *capper) size(name string, v **structpb.Value, def, most *Size) {
 		return
 	}
 	switch {
-	case named && (most == nil || asked <= int64(*most)):
+	case named && (most == nil || asked <= int64(*most)), !named && !c.mayFillIn(name):
 		return
 	case named:
 		c.note(field, asked, int64(*most))
@@ -171,6 +209,9 @@ func sizeValue(v *structpb.Value) (n int64, named bool, err error) {
 func (c *capper) cpuMax(v *string, def, most string) {
 	asked := *v
 	if *v == "" {
+		if !c.mayFillIn("cpuMax") {
+			return
+		}
 		*v = def
 	}
 	share, err := cpuShare(*v)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
@@ -112,7 +113,7 @@ func TestZeroPolicyAllows(t *testing.T) {
 		task *pb.Task
 		want string
 	}{{&pb.Task{}, "none"}, {&pb.Task{Language: &pb.Language{Name: "go"}}, "strict"}} {
-		lowered, err := p.ApplyTaskDefaults(row.task)
+		lowered, err := p.ApplyTaskDefaults(row.task, nil)
 		if err != nil || len(lowered) > 0 || row.task.Isolation != row.want || row.task.Limits != nil || row.task.Log != nil {
 			t.Errorf("got %v, %v, %v; want isolation %s and nothing else", row.task, lowered, err, row.want)
 		}
@@ -172,37 +173,37 @@ log: {maxBytes: 1M}
 			User: "nobody", Isolation: "none", Timeout: "1m0s", Log: &pb.Log{MaxBytes: 1 << 20},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewNumberValue(64 << 20), CpuMax: "50000 100000", IoMax: "8:16 rbps=1000 wiops=5",
-				PidsMax: 100, Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: 64, CpuWeight: 50,
+				PidsMax: proto.Int64(100), Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: proto.Int64(64), CpuWeight: proto.Int64(50),
 			},
 		}, 0},
 		{"all too high", &pb.Task{
 			User: "root", Isolation: "strict", Timeout: "2h", Log: &pb.Log{MaxBytes: 1 << 30},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewStringValue("1G"), CpuMax: "max", IoMax: "8:16 rbps=max\n8:0 riops=7",
-				PidsMax: 1000, Core: structpb.NewNumberValue(5), CpuTime: "90s", OpenFiles: 4096, CpuWeight: 100,
+				PidsMax: proto.Int64(1000), Core: structpb.NewNumberValue(5), CpuTime: "90s", OpenFiles: proto.Int64(4096), CpuWeight: proto.Int64(100),
 			},
 		}, &pb.Task{
 			User: "root", Isolation: "strict", Timeout: "1h0m0s", Log: &pb.Log{MaxBytes: 1 << 20},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewNumberValue(128 << 20), CpuMax: "50000 100000", IoMax: "8:16 rbps=1000 wiops=5\n8:0 riops=7",
-				PidsMax: 100, Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: 1024, CpuWeight: 100,
+				PidsMax: proto.Int64(100), Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: proto.Int64(1024), CpuWeight: proto.Int64(100),
 			},
 		}, 9},
 		{"all low enough", &pb.Task{
 			User: "root", Timeout: "5s", Log: &pb.Log{MaxBytes: 5},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewStringValue("1M"), CpuMax: "200 1000", IoMax: "8:16 rbps=10 wiops=1",
-				PidsMax: 1, CpuTime: "1s", OpenFiles: 3, CpuWeight: 1,
+				PidsMax: proto.Int64(1), CpuTime: "1s", OpenFiles: proto.Int64(3), CpuWeight: proto.Int64(1),
 			},
 		}, &pb.Task{
 			User: "root", Isolation: "none", Timeout: "5s", Log: &pb.Log{MaxBytes: 5},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewStringValue("1M"), CpuMax: "200 1000", IoMax: "8:16 rbps=10 wiops=1",
-				PidsMax: 1, Core: structpb.NewNumberValue(0), CpuTime: "1s", OpenFiles: 3, CpuWeight: 1,
+				PidsMax: proto.Int64(1), Core: structpb.NewNumberValue(0), CpuTime: "1s", OpenFiles: proto.Int64(3), CpuWeight: proto.Int64(1),
 			},
 		}, 0},
 	} {
-		lowered, err := p.ApplyTaskDefaults(row.in)
+		lowered, err := p.ApplyTaskDefaults(row.in, nil)
 		if err != nil {
 			t.Errorf("%s: %v", row.name, err)
 		}
@@ -212,6 +213,19 @@ log: {maxBytes: 1M}
 		if len(lowered) != row.lowered {
 			t.Errorf("%s: got %d lowered, want %d: %q", row.name, len(lowered), row.lowered, lowered)
 		}
+	}
+}
+
+// What the host can't hold a run to, the policy does not ask for; the task may.
+func TestLimitsThatTheHostCannotHold(t *testing.T) {
+	p := decode(t, "limits: {default: {memoryMax: 1M, cpuMax: \"50000\", core: 0}, max: {pidsMax: 50, ioMax: \"8:16 rbps=1000\"}}")
+	task := &pb.Task{Limits: &pb.Limits{PidsMax: proto.Int64(100)}}
+	if _, err := p.ApplyTaskDefaults(task, func(limit string) bool { return limit == "core" }); err != nil {
+		t.Fatal(err)
+	}
+	want := &pb.Limits{PidsMax: proto.Int64(50), Core: structpb.NewNumberValue(0)}
+	if d := cmp.Diff(want, task.Limits, protocmp.Transform()); d != "" {
+		t.Errorf("want -, got +\n%s", d)
 	}
 }
 
@@ -225,7 +239,7 @@ func TestBadLimitsAreErrorsNotRefusals(t *testing.T) {
 		"limits.ioMax":     {IoMax: "sda rbps=1"},
 		"limits.cpuTime":   {CpuTime: "10"},
 	} {
-		_, err := p.ApplyTaskDefaults(&pb.Task{Limits: l})
+		_, err := p.ApplyTaskDefaults(&pb.Task{Limits: l}, nil)
 		var r *policy.Refusal
 		if err == nil || !strings.Contains(err.Error(), want) || errors.As(err, &r) {
 			t.Errorf("got %v, want a plain error that names %s", err, want)
@@ -241,17 +255,17 @@ limits: {default: {pidsMax: 7, memoryMax: 2M}, max: {pidsMax: 50, memoryMax: 1M}
 timeout: {max: 10s}`)
 	rapid.Check(t, func(t *rapid.T) {
 		task := &pb.Task{Limits: &pb.Limits{
-			PidsMax:   rapid.Int64Range(0, 1000).Draw(t, "pids"),
+			PidsMax:   rapid.Ptr(rapid.Int64Range(1, 1000), true).Draw(t, "pids"),
 			MemoryMax: structpb.NewNumberValue(float64(rapid.Int64Range(0, 1<<30).Draw(t, "memory"))),
 		}, Timeout: rapid.SampledFrom([]string{"", "1s", "10s", "11s", "240h", "0s"}).Draw(t, "timeout")}
-		if _, err := p.ApplyTaskDefaults(task); err != nil {
+		if _, err := p.ApplyTaskDefaults(task, nil); err != nil {
 			t.Fatal(err)
 		}
 		d, err := time.ParseDuration(task.Timeout)
-		if l := task.Limits; l.PidsMax > 50 || l.PidsMax < 1 || l.MemoryMax.GetNumberValue() > 1<<20 || d > 10*time.Second || d <= 0 || err != nil {
+		if l := task.Limits; l.GetPidsMax() > 50 || l.GetPidsMax() < 1 || l.MemoryMax.GetNumberValue() > 1<<20 || d > 10*time.Second || d <= 0 || err != nil {
 			t.Fatalf("too much: %v", task)
 		}
-		if again, err := p.ApplyTaskDefaults(task); err != nil || len(again) > 0 {
+		if again, err := p.ApplyTaskDefaults(task, nil); err != nil || len(again) > 0 {
 			t.Fatalf("second pass: %v, %v", again, err)
 		}
 	})

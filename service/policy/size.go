@@ -28,9 +28,9 @@ func (s Size) MarshalYAML() (any, error) { return int64(s), nil }
 // ParseSize reads a number of bytes: digits, then nothing or one of K, M, G, T,
 // P, which stand for powers of 1024. "64MiB" and "64MB" are "64M".
 func ParseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "kKMGTPiB")
+	digits := strings.TrimRight(s, "kKmMgGtTpPiB")
 	unit := strings.TrimSuffix(strings.TrimSuffix(s[len(digits):], "B"), "i")
-	shift, ok := map[string]uint{"": 0, "k": 10, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}[unit]
+	shift, ok := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}[strings.ToUpper(unit)]
 	if n, err := strconv.ParseUint(digits, 10, 63); err == nil && ok && n <= math.MaxInt64>>shift {
 		return int64(n) << shift, nil
 	}

@@ -61,14 +61,17 @@ func (p *Policy) checkUser(name string) error {
 // what is above the policy's maximum; lowered tells what, in words. The error
 // is about a limit that can't be read: a 400. Take the request's digest before:
 // it is of what was asked.
-func (p *Policy) ApplyTaskDefaults(t *pb.Task) (lowered []string, err error) {
+//
+// A limit that the host can't hold a run to (holds; nil: it can all) is not
+// filled in: a task that asks for it is refused, and others run.
+func (p *Policy) ApplyTaskDefaults(t *pb.Task, holds func(limit string) bool) (lowered []string, err error) {
 	if t.GetUser() == "" {
 		t.User = p.Users.Default
 	}
 	if t.GetIsolation() == "" {
 		t.Isolation = p.Isolation.of(t.GetLanguage() != nil)
 	}
-	c := capper{}
+	c := capper{holds: holds}
 	c.duration("timeout", &t.Timeout, p.Timeout.Default, p.Timeout.Max)
 	if p.Log.DefaultMaxBytes != nil || p.Log.MaxBytes != nil {
 		if t.Log == nil {

@@ -42,6 +42,9 @@ func (j *job) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
 	if err == nil && p.isolated {
 		err = lang.ShareOut(dirs.Out)
 	}
+	if errors.Is(err, lang.ErrNothingMade) {
+		return ending{state: pb.State_COMPLETE, reason: pb.ReasonCompile, err: err.Error(), status: sandbox.Status{ExitCode: 1}, compile: e.compile}
+	}
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error(), compile: e.compile}
 	}

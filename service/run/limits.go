@@ -2,6 +2,7 @@ package run
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,8 +27,7 @@ func boundsOf(l *pb.Limits) (b bounds, err error) {
 	}
 	text := sandbox.LimitsText{
 		CPUMax: l.GetCpuMax(), IOMax: l.GetIoMax(), CPUTime: l.GetCpuTime(),
-		PidsMax: count(l.GetPidsMax()), CPUWeight: count(l.GetCpuWeight()),
-		OpenFiles: count(l.GetOpenFiles()), Nproc: count(l.GetNproc()),
+		PidsMax: count(l.PidsMax), CPUWeight: count(l.CpuWeight), OpenFiles: count(l.OpenFiles), Nproc: count(l.Nproc),
 	}
 	outputBytes := ""
 	for _, size := range []struct {
@@ -52,15 +52,27 @@ func boundsOf(l *pb.Limits) (b bounds, err error) {
 		}
 	}
 	b.wallTime, err = pb.Duration("spec.task.limits.wallTime", l.GetWallTime(), 0)
+	if err == nil && l.GetWallTime() != "" && b.wallTime == 0 {
+		err = pb.Invalid("spec.task.limits.wallTime: %q must be more than 0", l.GetWallTime())
+	}
 	return b, err
 }
 
-// count: 0 is what a number that nobody named is.
-func count(n int64) string {
-	if n == 0 {
+// count is empty for a number that nobody named.
+func count(n *int64) string {
+	if n == nil {
 		return ""
 	}
-	return strconv.FormatInt(n, 10)
+	return strconv.FormatInt(*n, 10)
+}
+
+// controllerOf says which cgroup controller a limit needs.
+var controllerOf = map[string]string{"cpuMax": "cpu", "cpuWeight": "cpu", "memoryMax": "memory", "ioMax": "io", "pidsMax": "pids"}
+
+// Holds says whether this host can hold a run to a limit, by its name in a task.
+func (r *Runner) Holds(limit string) bool {
+	controller := controllerOf[limit]
+	return controller == "" || slices.Contains(r.cfg.Host.Facts().Controllers, controller)
 }
 
 // sizeText is a size as sandbox.ParseBytes reads it; empty if there is none.
@@ -117,10 +129,14 @@ func (b bounds) under(task bounds) bounds {
 }
 
 // possible leaves out of limits that nobody asked for what the host can't hold
-// a run to.
+// a run to. Without a memory controller, each process is held to the memory that
+// the run should be.
 func (b bounds) possible(h *sandbox.Host) bounds {
 	all := b.limits
 	b.limits = sandbox.Limits{}
+	if all.MemoryMaxBytes > 0 && h.Check(sandbox.Limits{MemoryMaxBytes: all.MemoryMaxBytes}, sandbox.None) != nil {
+		all.Rlimits = append(all.Rlimits[:len(all.Rlimits):len(all.Rlimits)], sandbox.Rlimit{Resource: "data", Max: uint64(all.MemoryMaxBytes)})
+	}
 	for _, one := range []sandbox.Limits{
 		{CPU: all.CPU}, {CPUWeight: all.CPUWeight}, {MemoryMaxBytes: all.MemoryMaxBytes}, {PidsMax: all.PidsMax}, {IO: all.IO}, {Rlimits: all.Rlimits},
 	} {

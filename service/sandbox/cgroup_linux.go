@@ -32,6 +32,11 @@ func findCgroups(root, prefix string) (*cgroups, error) {
 			return nil, err
 		}
 	}
+	if configured {
+		if err := isCgroup2(root); err != nil {
+			return nil, err
+		}
+	}
 	root, controllers, why := delegate(root, configured)
 	probe := filepath.Join(root, fmt.Sprintf("%sprobe-%d", prefix, os.Getpid()))
 	if err := os.Mkdir(probe, 0o755); err != nil {
@@ -42,6 +47,18 @@ func findCgroups(root, prefix string) (*cgroups, error) {
 		return nil, fmt.Errorf("no cgroup.kill in %s (cgroup v2 and Linux 5.14 or later are needed)", root)
 	}
 	return &cgroups{root: root, prefix: prefix, controllers: controllers, why: why}, nil
+}
+
+// isCgroup2 refuses a directory that is not one of cgroup v2's, before anything is written there.
+func isCgroup2(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("cannot use cgroup %s: %w", dir, err)
+	}
+	if st.Type != unix.CGROUP2_SUPER_MAGIC {
+		return fmt.Errorf("%s is not in cgroup v2", dir)
+	}
+	return nil
 }
 
 // ownCgroup is the directory of the cgroup v2 that this process is in.

@@ -14,7 +14,7 @@ const (
 )
 
 var rlimitNumbers = map[string]int{"cpu": unix.RLIMIT_CPU, "fsize": unix.RLIMIT_FSIZE, "nofile": unix.RLIMIT_NOFILE, "stack": unix.RLIMIT_STACK,
-	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC}
+	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC, "data": unix.RLIMIT_DATA}
 
 // capabilities is how many a bounding set may have; the kernel says EINVAL for those that it does not know.
 const capabilities = 64

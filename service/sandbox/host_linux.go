@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,7 +67,7 @@ func (h *Host) openOS(cfg Config) error {
 		h.noCgroups = "turned off"
 	} else {
 		found, err := findCgroups(cfg.CgroupRoot, h.prefix)
-		if err != nil && cfg.CgroupRoot != "" {
+		if cfg.CgroupRoot != "" && errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if err != nil {

@@ -33,7 +33,7 @@ type IOMax struct {
 
 // Rlimit is a resource limit, soft and hard.
 type Rlimit struct {
-	Resource string // cpu (seconds), fsize, nofile, stack, core or nproc
+	Resource string // cpu (seconds), data, fsize, nofile, stack, core or nproc
 	Max      uint64
 }
 
@@ -109,11 +109,11 @@ func parseSeconds(s string) (int64, error) {
 	return int64(d / time.Second), nil
 }
 
-// ParseBytes reads a size: a number of bytes, or one with K, M, G or T for powers of 1024.
+// ParseBytes reads a size: a number of bytes, or one with K, M, G or T, as k, m, g or t, for powers of 1024.
 func ParseBytes(s string) (int64, error) {
 	digits, unit := s, int64(1)
 	if s != "" {
-		if shift := strings.IndexByte("KMGT", s[len(s)-1]); shift >= 0 {
+		if shift := strings.IndexByte("KMGT", s[len(s)-1]&^0x20); shift >= 0 {
 			digits, unit = s[:len(s)-1], 1<<(10*(shift+1))
 		}
 	}
