@@ -73,7 +73,7 @@ func TestIsolation(t *testing.T) {
 			for _, c := range []struct{ name, task, want string }{
 				{"commands", `{"commands":["echo out; pwd"]` + is + `}`, "out\n/tmp\n"},
 				{"argv and stdin", `{"argv":["cat"],"stdin":"aW4="` + is + `}`, "in"},
-				{"a script", strings.Replace(fileTask([]byte("#!/bin/bash -e\necho script $X; test -r $0; cd $(dirname $0); ls; touch $0.new 2>/dev/null || echo read-only"), false), "{", `{"isolation":"`+level+`","params":[{"name":"X","value":"x"}],`, 1), "script x\nscript\nread-only\n"},
+				{"a script", strings.Replace(fileTask([]byte("#!/bin/bash -e\necho script $X $(stat -c %a $0); cd $(dirname $0); ls; touch $0.new 2>/dev/null || echo read-only"), false), "{", `{"isolation":"`+level+`","params":[{"name":"X","value":"x"}],`, 1), "script x 700\nscript\nread-only\n"},
 				{"not the runner's environment", `{"commands":["echo \"[$CANARY]\""]` + is + `}`, "[]\n"},
 				{"few processes", `{"commands":["test $(ls /proc | grep -c '^[0-9]') -lt 10"]` + is + `}`, ""},
 				{"a /tmp of its own", `{"commands":["ls -A /tmp; touch /tmp/x && ls -A /tmp"]` + is + `}`, "x\n"},

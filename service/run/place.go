@@ -74,9 +74,9 @@ func (p *place) folder(name string, writable bool) (string, error) {
 
 // script writes a script and makes it what s executes.
 func (p *place) script(s *sandbox.Spec, text []byte) error {
-	dir, mode := p.dir, os.FileMode(0o700)
+	const mode = 0o700
+	dir := p.dir
 	if p.isolated {
-		mode = 0o755
 		var err error
 		if dir, err = p.folder("script", false); err != nil {
 			return err
@@ -92,6 +92,9 @@ func (p *place) script(s *sandbox.Spec, text []byte) error {
 		return fmt.Errorf("cannot write the script: %w", err)
 	}
 	s.Argv = append(pb.Interpreter(text), path)
+	if p.isolated {
+		s.Own = append(s.Own, path)
+	}
 	return p.give(path)
 }
 

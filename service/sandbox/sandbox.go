@@ -59,6 +59,8 @@ type Spec struct {
 	// ReadOnly and Writable list what an isolated run must see though it would be hidden; a strict run can write only to what is in Writable, to Dir and to its own
 	// /tmp, /var/tmp and /dev/shm. Rights are as ever: who may write is the account's and the file's matter.
 	ReadOnly, Writable []string
+	// Own are files that the account of an isolated run is given: it may be one that is only known when the run begins.
+	Own []string
 	// ScratchBytes lets a strict run make files in Dir, this much at most, and forgets what it wrote there; 0 means Dir is as it is.
 	ScratchBytes int64
 }

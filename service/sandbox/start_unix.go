@@ -134,6 +134,13 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 			h.giveBack(cmd.who)
 		}
 	}()
+	if cmd.who.cred != nil {
+		for _, path := range spec.Own {
+			if err := os.Lchown(path, cmd.who.uid, cmd.who.gid); err != nil {
+				return nil, startErrorf("give "+path+" to "+cmd.who.name, "%w", rootCause(err))
+			}
+		}
+	}
 	cmd.env = mergeEnv(env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
 	if err := checkStrings(cmd); err != nil {
 		return nil, err
