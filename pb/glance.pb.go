@@ -438,7 +438,9 @@ type GlanceReply struct {
 	// The errors of the parts that failed, joined. Empty when none did. (pipego)
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	// The runner that answers.
-	Runner        string `protobuf:"bytes,16,opt,name=runner,proto3" json:"runner,omitempty"`
+	Runner string `protobuf:"bytes,16,opt,name=runner,proto3" json:"runner,omitempty"`
+	// The code of a reply that carries an error, as its header has it; else not there.
+	Code          *int32 `protobuf:"varint,17,opt,name=code,proto3,oneof" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -506,6 +508,13 @@ func (x *GlanceReply) GetRunner() string {
 		return x.Runner
 	}
 	return ""
+}
+
+func (x *GlanceReply) GetCode() int32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
 }
 
 // DirReply lists ".", "..", then the entries by name in byte order.
@@ -1293,13 +1302,15 @@ const file_glance_proto_rawDesc = "" +
 	"\x04sort\x18\x12 \x01(\tR\x04sort\x12\x12\n" +
 	"\x04next\x18\x13 \x01(\tR\x04nextB\f\n" +
 	"\n" +
-	"_processes\"\xb3\x01\n" +
+	"_processes\"\xd5\x01\n" +
 	"\vGlanceReply\x12%\n" +
 	"\x03dir\x18\x01 \x01(\v2\x13.runnel.v1.DirReplyR\x03dir\x12(\n" +
 	"\x04file\x18\x02 \x01(\v2\x14.runnel.v1.FileReplyR\x04file\x12%\n" +
 	"\x03sys\x18\x03 \x01(\v2\x13.runnel.v1.SysReplyR\x03sys\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x16\n" +
-	"\x06runner\x18\x10 \x01(\tR\x06runner\"`\n" +
+	"\x06runner\x18\x10 \x01(\tR\x06runner\x12\x17\n" +
+	"\x04code\x18\x11 \x01(\x05H\x00R\x04code\x88\x01\x01B\a\n" +
+	"\x05_code\"`\n" +
 	"\bDirReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.runnel.v1.EntryR\aentries\x12\x12\n" +
 	"\x04next\x18\x10 \x01(\tR\x04next\x12\x14\n" +
@@ -1422,6 +1433,7 @@ func file_glance_proto_init() {
 	file_request_proto_init()
 	file_glance_proto_msgTypes[4].OneofWrappers = []any{}
 	file_glance_proto_msgTypes[5].OneofWrappers = []any{}
+	file_glance_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -278,7 +278,9 @@ type MaintReply struct {
 	// What went wrong, empty if nothing. (pipego)
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// The runner that answers.
-	Runner        string `protobuf:"bytes,16,opt,name=runner,proto3" json:"runner,omitempty"`
+	Runner string `protobuf:"bytes,16,opt,name=runner,proto3" json:"runner,omitempty"`
+	// The code of a reply that carries an error, as its header has it; else not there.
+	Code          *int32 `protobuf:"varint,17,opt,name=code,proto3,oneof" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +334,13 @@ func (x *MaintReply) GetRunner() string {
 		return x.Runner
 	}
 	return ""
+}
+
+func (x *MaintReply) GetCode() int32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
 }
 
 // ClockReply describes the host's clock. Milliseconds are positive when the
@@ -679,12 +688,14 @@ const file_maint_proto_rawDesc = "" +
 	"\n" +
 	"time_nanos\x18\x10 \x01(\x03R\ttimeNanos\x12\x10\n" +
 	"\x03ntp\x18\x11 \x01(\bR\x03ntp\x12\x14\n" +
-	"\x05force\x18\x12 \x01(\bR\x05force\"g\n" +
+	"\x05force\x18\x12 \x01(\bR\x05force\"\x89\x01\n" +
 	"\n" +
 	"MaintReply\x12+\n" +
 	"\x05clock\x18\x01 \x01(\v2\x15.runnel.v1.ClockReplyR\x05clock\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
-	"\x06runner\x18\x10 \x01(\tR\x06runner\"\xb5\x02\n" +
+	"\x06runner\x18\x10 \x01(\tR\x06runner\x12\x17\n" +
+	"\x04code\x18\x11 \x01(\x05H\x00R\x04code\x88\x01\x01B\a\n" +
+	"\x05_code\"\xb5\x02\n" +
 	"\n" +
 	"ClockReply\x12(\n" +
 	"\x04diff\x18\x01 \x01(\v2\x14.runnel.v1.ClockDiffR\x04diff\x12(\n" +
@@ -758,6 +769,7 @@ func file_maint_proto_init() {
 		return
 	}
 	file_request_proto_init()
+	file_maint_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

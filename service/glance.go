@@ -1,6 +1,8 @@
 package service
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"github.com/runnel-io/runnel/pb"
 )
 
@@ -11,5 +13,8 @@ func (s *Service) glance(r *Request) {
 		return
 	}
 	reply, err := s.settings.Load().glancer.Glance(r.Context, req.GetSpec().GetGlance())
+	if err != nil {
+		reply.Code = proto.Int32(int32(codeOf(err)))
+	}
 	r.respond(reply, err)
 }

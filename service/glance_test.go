@@ -47,6 +47,10 @@ func column(list []any, name string) (all []string) {
 // asked for, so have the headers, with the parts in the body all the same.
 func (a answer) partFails(t *testing.T, part string, code int, text string) {
 	t.Helper()
+	if a.body["code"] != float64(code) {
+		t.Errorf("the body's code is %v", a.body["code"])
+	}
+	t.Helper()
 	if got := a.text(part, "error"); !strings.Contains(got, text) || got == "" {
 		t.Errorf("%s.error: got %q, want %q in it", part, got, text)
 	}

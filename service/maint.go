@@ -3,6 +3,8 @@ package service
 import (
 	"errors"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/maint"
 )
@@ -16,7 +18,10 @@ func (s *Service) maint(r *Request) {
 	}
 	reply, err := s.settings.Load().keeper.Maint(r.Context, req.GetSpec().GetMaint())
 	reply.Runner = s.cfg.Name
-	r.respond(reply, withMaintCode(err))
+	if err = withMaintCode(err); err != nil {
+		reply.Code = proto.Int32(int32(codeOf(err)))
+	}
+	r.respond(reply, err)
 }
 
 func withMaintCode(err error) error {
