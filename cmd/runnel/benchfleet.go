@@ -58,7 +58,7 @@ func (b *benchCommand) measureGlance(ctx context.Context) ([]benchRow, error) {
 func (b *benchCommand) glanceDir(ctx context.Context, dir string, want int) error {
 	got := 0
 	for next := ""; ; {
-		reply, err := b.client.Glance(ctx, b.target, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: 5000, Next: next}})
+		reply, err := b.client.Glance(ctx, b.target, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: lsPage, Next: next}})
 		if err != nil {
 			return err
 		}

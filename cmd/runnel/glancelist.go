@@ -65,8 +65,9 @@ func newGlanceLsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// lsPage is how many entries are asked for at a time: about what a message holds.
-const lsPage = 5000
+// lsPage is how many entries are asked for at a time: more than a message holds, so
+// that each is full. For every page the runner reads the whole directory.
+const lsPage = 20_000
 
 func (g *glanceCommand) ls(ctx context.Context, s *session, dir string) error {
 	table := g.table("mode", "user", "group", "size", "time", "name")
