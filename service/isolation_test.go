@@ -57,6 +57,23 @@ func (f *fleet) holds(controller string) bool {
 	return !strings.Contains(fmt.Sprint(f.card("web1")["missing"]), limit)
 }
 
+// What the main process leaves behind has used what it has used.
+func TestUsageOfWhatIsLeft(t *testing.T) {
+	f := newFleet(t)
+	f.curious = true
+	f.start(service.Config{NoCgroup: true})
+	for _, level := range []string{"standard", "strict"} {
+		t.Run(level, func(t *testing.T) {
+			g := f.in(t)
+			g.needIsolation(level)
+			got := g.run(`{"commands":["(trap '' TERM; while :; do :; done) & wait"],"timeout":"1s","isolation":"` + level + `"}`)
+			if used := g.record(got.id)["cpuTime"].(float64); used < 0.1 {
+				t.Errorf("after a second of work, cpuTime is %v", used)
+			}
+		})
+	}
+}
+
 // What a task can see and do at each level.
 func TestIsolation(t *testing.T) {
 	if os.Getuid() == 0 {

@@ -101,8 +101,9 @@ func stopInScript(ts *testscript.TestScript, _ bool, _ []string) {
 	began := time.Now()
 	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
 	endsInScript(ts, false, nil)
-	if took := time.Since(began); took > time.Second {
-		ts.Fatalf("runnel serve took %v to end, want less than a second", took)
+	// It takes far less; the race detector adds a second to every exit.
+	if took := time.Since(began); took > 5*time.Second {
+		ts.Fatalf("runnel serve took %v to end", took)
 	}
 }
 

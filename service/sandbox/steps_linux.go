@@ -242,6 +242,14 @@ func (p *plan) reap(child uintptr) {
 			break
 		}
 	}
+	// What the main process has left would die with this one; before it, what it has used is counted as well.
+	syscall.RawSyscall(unix.SYS_KILL, ^uintptr(0), uintptr(unix.SIGKILL), 0)
+	for {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), 0, 0, 0, 0, 0)
+		if errno != 0 && errno != unix.EINTR {
+			break
+		}
+	}
 	syscall.RawSyscall(unix.SYS_GETRUSAGE, ^uintptr(0), uintptr(unsafe.Pointer(&p.usage)), 0) // RUSAGE_CHILDREN
 	p.end.status = int64(p.status)
 	p.end.userNanos = int64(p.usage.Utime.Sec)*1e9 + int64(p.usage.Utime.Usec)*1e3
