@@ -118,7 +118,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	f.eventually(fmt.Sprintf("as before: %+v", before), same)
 	t.Logf("before %+v\nafter %+v", before, after)
-	if grown := after.memory - half.memory; *manyRuns >= 1000 && grown > 16<<10 {
+	if grown := after.memory - half.memory; *manyRuns >= 10_000 && grown > 16<<10 {
 		t.Errorf("memory grew by %d KiB in the second half", grown)
 	}
 }
