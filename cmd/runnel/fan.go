@@ -91,16 +91,8 @@ func causes(r *client.FanResult) string {
 	return strings.Join(parts, "; ")
 }
 
-// printAnswers writes each runner's reply as one line of JSON, then the lists.
-func (a *app) printAnswers(r *client.FanResult) error {
-	if err := a.printReplies(r, r.OK, r.Failed, r.Unexpected); err != nil {
-		return err
-	}
-	return a.printLists(r)
-}
-
-// printReplies writes the replies of some runners, each with its name: what is
-// only an error doesn't have it.
+// printReplies writes the replies of some runners as a line of JSON each, with its
+// name: what is only an error doesn't have it.
 func (a *app) printReplies(r *client.FanResult, lists ...[]string) error {
 	for _, name := range slices.Concat(lists...) {
 		answer := r.Answers[name]
