@@ -135,7 +135,9 @@ func (c *connectFlags) withCommon(options []nats.Option) []nats.Option {
 	if name == "" {
 		name = "runnel"
 	}
-	return append(options, nats.Name(name), nats.Timeout(c.timeout), nats.MaxReconnects(-1), nats.PingInterval(pingInterval))
+	return append(options, nats.Name(name), nats.Timeout(c.timeout), nats.MaxReconnects(-1), nats.PingInterval(pingInterval),
+		// Else nats.go prints them. What comes of them is said where it is noticed.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
 // connect opens a connection; the options given prevail. The caller closes it.

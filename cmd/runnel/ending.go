@@ -27,6 +27,9 @@ func exitOf(end *lines.End) int {
 	}
 	switch end.State {
 	case pb.State_COMPLETE.String():
+		if end.Reason == pb.ReasonOutputLimit { // whether it was killed or has seen it coming
+			return exitSignal + int(signalNumber("SIGKILL"))
+		}
 		if end.Signal != "" {
 			return exitSignal + signalNumber(end.Signal)
 		}
@@ -76,6 +79,8 @@ func briefly(end *lines.End) string {
 		return "out of memory"
 	case end.Reason == pb.ReasonOutputLimit:
 		return "output limit"
+	case end.Reason == pb.ReasonCompile:
+		return fmt.Sprintf("not compiled, exit %d", end.ExitCode)
 	case end.State == pb.State_FAILED.String():
 		return end.Reason
 	case end.Signal != "":

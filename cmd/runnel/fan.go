@@ -46,7 +46,11 @@ func (a *app) sayFan(r *client.FanResult) error {
 		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
 	}
 	if len(r.Failed) > 0 {
-		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(r)))
+		why := map[string]string{}
+		for _, name := range r.Failed {
+			why[name] = r.Answers[name].Err.Error()
+		}
+		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(why)))
 	}
 	if len(r.Missing) > 0 {
 		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), names(r.Missing)))
@@ -57,7 +61,7 @@ func (a *app) sayFan(r *client.FanResult) error {
 	if asked == 0 && r.Short == 0 {
 		return errors.New("no online runner matches (runnel ls)")
 	}
-	a.say("%s: %s", plural(asked, "runner"), strings.Join(parts, ", "))
+	a.say("%s: %s", plural(asked+len(r.Skipped), "runner"), strings.Join(parts, ", "))
 	switch {
 	case !r.Complete():
 		return &exitError{code: exitOwn}
@@ -71,11 +75,11 @@ func (a *app) sayFan(r *client.FanResult) error {
 const maxCauses = 3
 
 // causes are those that failed and why, by cause: a fleet mostly has one.
-func causes(r *client.FanResult) string {
+func causes(why map[string]string) string {
 	var all []string
 	who := map[string][]string{}
-	for _, name := range r.Failed {
-		cause := r.Answers[name].Err.Error()
+	for _, name := range sortedKeys(why) {
+		cause := why[name]
 		if who[cause] == nil {
 			all = append(all, cause)
 		}

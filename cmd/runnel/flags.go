@@ -60,8 +60,15 @@ func applyEnv(flags *pflag.FlagSet) error {
 		if value == "" {
 			return
 		}
-		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("cannot use %s=%q: %w", variable, value, plainFlagError(err))
+		values := []string{value}
+		if kind := f.Value.Type(); kind == "stringArray" || kind == "stringToString" {
+			values = strings.Split(value, ",") // what may be repeated on the command line
+		}
+		for _, value := range values {
+			if err := flags.Set(f.Name, value); err != nil {
+				failed = fmt.Errorf("cannot use %s=%q: %w", variable, value, plainFlagError(err))
+				return
+			}
 		}
 	})
 	return failed

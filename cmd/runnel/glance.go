@@ -27,7 +27,7 @@ func newGlanceCommand(a *app) *cobra.Command {
 		Short:   "Look at hosts: their system, processes, directories, files",
 		Example: `  runnel glance sys --all
   runnel glance ls /var/log --on web1
-  runnel glance cat /etc/os-release --on web1
+  runnel glance cat /etc/hostname --on web1
   runnel glance ps --top 10 --sort cpu`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -23,7 +23,7 @@ func newGlanceCatCommand(a *app) *cobra.Command {
 		Use:   "cat PATH",
 		Short: "A file of a host, its exact bytes",
 		Long:  "A file of a host, its exact bytes; with --all, the lines of every host's, each with its name in front",
-		Example: `  runnel glance cat /etc/os-release --on web1
+		Example: `  runnel glance cat /etc/hostname --on web1
   runnel glance cat /var/log/syslog --on web1 --tail 4096 --follow
   runnel glance cat /etc/hostname --all`,
 		Args: cobra.ExactArgs(1),

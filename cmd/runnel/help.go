@@ -45,6 +45,17 @@ func groupFlags(flags *pflag.FlagSet, group flagGroup, names ...string) {
 // styleHelp gives a command and its subcommands our help: a sentence,
 // examples, commands and flags under headings.
 func styleHelp(root *cobra.Command) {
+	plainArgs(root)
+	root.SetHelpCommand(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Show the help of a command", GroupID: groupOther,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("there is no command %q (see %s --help)", strings.Join(args, " "), cmp.Or(cmd, root).CommandPath())
+			}
+			return cmd.Help()
+		},
+	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd.OutOrStdout(), cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
 		writeUsage(cmd.OutOrStderr(), cmd)
@@ -57,6 +68,29 @@ func styleHelp(root *cobra.Command) {
 		}
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
+}
+
+// plainArgs says in our words which arguments are missing or too many.
+func plainArgs(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		plainArgs(sub)
+	}
+	check := cmd.Args
+	if check == nil || cmd == cmd.Root() {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		isCobras := func(prefix string) bool { return err != nil && strings.HasPrefix(err.Error(), prefix) }
+		switch {
+		case !isCobras("accepts ") && !isCobras("requires ") && !isCobras("unknown command"):
+			return err
+		case len(args) == 0:
+			return fmt.Errorf("an argument is missing: %s (see %s --help)", cmd.UseLine(), cmd.CommandPath())
+		default:
+			return fmt.Errorf("cannot use the argument %q: %s (see %s --help)", args[len(args)-1], cmd.UseLine(), cmd.CommandPath())
+		}
+	}
 }
 
 func writeHelp(w io.Writer, cmd *cobra.Command) {

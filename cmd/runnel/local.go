@@ -29,6 +29,8 @@ type localServer struct {
 	Prefix   string    `json:"prefix,omitempty"`
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
+
+	path string // of the file that it has left
 }
 
 // userDataDir is where Runnel keeps a user's data, unless told otherwise:
@@ -83,17 +85,23 @@ func (l *localServer) leave() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, l.Name+".json"), append(text, '\n'))
+	l.path = filepath.Join(dir, l.Name+".json")
+	if other, err := readLocal(l.path); err == nil && other.Lock != l.Lock {
+		if alive, err := embedded.Locked(other.Lock); err == nil && alive {
+			// It keeps its own, and is found again when this one has ended.
+			l.path = filepath.Join(dir, fmt.Sprintf("%s-%d.json", l.Name, l.PID))
+		}
+	}
+	return writeFile(l.path, append(text, '\n'))
 }
 
 // takeAway removes the file, unless a later server of that name has written its
 // own.
 func (l *localServer) takeAway() error {
-	dir, err := localDir()
-	if err != nil {
-		return nil // nor could it be left
+	path := l.path
+	if path == "" {
+		return nil // none was left
 	}
-	path := filepath.Join(dir, l.Name+".json")
 	found, err := readLocal(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && found.PID != l.PID {
 		return nil
@@ -106,32 +114,45 @@ func (l *localServer) takeAway() error {
 
 // findLocal is the local server that is running, nil if there is none; of
 // several, the one that was started last.
-func findLocal() (*localServer, error) {
+func findLocal() (latest *localServer, err error) {
+	err = eachLocal(func(found *localServer) {
+		if latest == nil || found.Started.After(latest.Started) {
+			latest = found
+		}
+	})
+	return latest, err
+}
+
+// isLocalAlive says whether a running local server has this URL.
+func isLocalAlive(url string) bool {
+	alive := false
+	_ = eachLocal(func(l *localServer) { alive = alive || l.URL == url })
+	return alive
+}
+
+// eachLocal calls each for every local server that is running.
+func eachLocal(each func(*localServer)) error {
 	dir, err := localDir()
 	if err != nil {
-		return nil, nil // a user without a home has no server there
+		return nil // a user without a home has no server there
 	}
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var latest *localServer
 	for _, path := range paths {
 		found, err := readLocal(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it has just ended
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read what runnel serve left in %s: %w", path, err)
+			return fmt.Errorf("cannot read what runnel serve left in %s: %w", path, err)
 		}
-		if alive, err := embedded.Locked(found.Lock); err != nil || !alive {
-			continue // not ours to use, or a crash left it
-		}
-		if latest == nil || found.Started.After(latest.Started) {
-			latest = found
+		if alive, err := embedded.Locked(found.Lock); err == nil && alive {
+			each(found) // else it is not ours to use, or a crash left it
 		}
 	}
-	return latest, nil
+	return nil
 }
 
 func readLocal(path string) (*localServer, error) {
@@ -155,8 +176,12 @@ func (l *localServer) writeNATSContext() (name string, err error) {
 	name = natsContextName(l.Name)
 	if natscontext.IsKnown(name) {
 		old, err := natscontext.New(name, true)
-		if err == nil && old.Description() != natsContextMark {
+		switch {
+		case err != nil:
+		case old.Description() != natsContextMark:
 			return "", fmt.Errorf("there is a nats context %s of another making", name)
+		case old.ServerURL() != l.URL && isLocalAlive(old.ServerURL()):
+			return "", fmt.Errorf("the nats context %s is that of another runnel serve, which is running", name)
 		}
 	}
 	settings, err := natscontext.New(name, false,

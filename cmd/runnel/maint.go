@@ -75,10 +75,17 @@ func (c *clockCommand) run(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
+		show := func() error { return c.table([]client.Clock{clock}) }
 		if c.json {
-			return c.printJSON(reply)
+			show = func() error { return c.printJSON(reply) }
 		}
-		return c.table([]client.Clock{clock})
+		if err := show(); err != nil {
+			return err
+		}
+		if c.sync && reply.GetClock().GetSync().GetStatus() != 0 {
+			return &exitError{code: 1}
+		}
+		return nil
 	}
 	opts, done := c.fanProgress(c.fan.FanOptions)
 	result, clocks, err := s.ClockAll(ctx, c.where.Target, query, opts)

@@ -11,6 +11,22 @@ import (
 	"github.com/creack/pty"
 )
 
+// A table that lacks a column that may give way is still one.
+func TestTableWithoutAColumnThatGivesWay(t *testing.T) {
+	var out bytes.Buffer
+	table := newColumns(look{terminal: true, width: 20}, "runner", "offset")
+	table.giveWay("server", "runner")
+	table.add("a-runner-with-a-long-name", "+1.0ms")
+	if err := table.write(&out); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.TrimRight(line, " \n"))); n > 20 {
+			t.Errorf("%q is %d wide", line, n)
+		}
+	}
+}
+
 func TestColourIsForTerminals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no ptys to test with")

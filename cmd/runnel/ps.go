@@ -58,7 +58,7 @@ func (p *psCommand) run(ctx context.Context, s *session) error {
 	}
 	table := newColumns(p.look, "run", "state", "runner", "started", "for", "lines", "name", "")
 	table.alignRight("for", "lines")
-	table.giveWay("name", "runner")
+	table.giveWay("name", "runner", "run") // an id's beginning is enough
 	left := p.limit
 	for {
 		query.Limit = left

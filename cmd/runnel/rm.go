@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,9 @@ func (a *app) rm(ctx context.Context, s *session, args []string, older time.Dura
 		if err != nil {
 			if removed > 0 {
 				a.say("%s removed", plural(removed, "run"))
+			}
+			if strings.HasPrefix(err.Error(), "cannot remove run ") {
+				return err
 			}
 			return fmt.Errorf("cannot remove run %s: %w", arg, err)
 		}

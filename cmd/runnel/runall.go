@@ -149,7 +149,8 @@ func (s *showAll) flush() error { return errors.Join(s.err, s.out.flush()) }
 // sumUp tells who is missing, and in one line how it went.
 func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	lost := false
-	var good, bad, failed []string
+	var good, bad []string
+	failed := map[string]string{} // why, by runner
 	for runner, outcome := range result.Outcomes {
 		end := outcome.Log.End
 		if exitOf(end) == 0 {
@@ -158,12 +159,12 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 		}
 		lost = lost || end == nil
 		bad = append(bad, runner)
-		failed = append(failed, runner+": "+briefly(end))
+		failed[runner] = briefly(end)
 	}
 	for runner, answer := range result.Answers {
 		if answer.Err != nil {
 			bad = append(bad, runner)
-			failed = append(failed, runner+": "+answer.Err.Error())
+			failed[runner] = answer.Err.Error()
 		}
 	}
 	ok := len(good)
@@ -199,33 +200,36 @@ func (r *runCommand) nobody() error {
 }
 
 // fanSummary is a fan-out in one line: names with the numbers, the bad news last.
-func fanSummary(ok int, failed []string, result *client.FanResult) string {
-	slices.Sort(failed)
+func fanSummary(ok int, failed map[string]string, result *client.FanResult) string {
 	parts := []string{fmt.Sprintf("%d ok", ok)}
 	for _, group := range []struct {
-		names []string
+		count int
 		word  string
-	}{{result.Skipped, "skipped"}, {result.Unexpected, "unexpected"}, {failed, "failed"}, {result.Missing, "missing"}} {
-		if len(group.names) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(group.names), group.word, names(group.names)))
+		who   string
+	}{
+		{len(result.Skipped), "skipped", names(result.Skipped)}, {len(result.Unexpected), "unexpected", names(result.Unexpected)},
+		{len(failed), "failed", causes(failed)}, {len(result.Missing), "missing", names(result.Missing)},
+	} {
+		if group.count > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", group.count, group.word, group.who))
 		}
 	}
 	if result.Short > 0 {
 		parts = append(parts, fmt.Sprintf("%d fewer than expected", result.Short))
 	}
-	return plural(ok+len(failed)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
+	return plural(ok+len(failed)+len(result.Skipped)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
 }
 
 // detachAll starts the task everywhere, prints the ids and leaves.
 func (r *runCommand) detachAll(ctx context.Context, s *session, req *pb.TaskRequest) error {
 	fan := r.fan.FanOptions
 	fan.Timeout = s.target.timeout
-	var failed []string
+	failed := map[string]string{}
 	var printing error
 	fan.Each = func(answer client.Answer) {
 		reply, ok := answer.Reply.(*pb.TaskReply)
 		if answer.Err != nil || !ok {
-			failed = append(failed, fmt.Sprintf("%s: %v", answer.Runner, answer.Err))
+			failed[answer.Runner] = fmt.Sprint(answer.Err)
 			return
 		}
 		printing = errors.Join(printing, r.printStarted(reply.GetRun()))

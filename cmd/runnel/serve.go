@@ -187,10 +187,17 @@ func (s *serveCommand) startUntil(ctx context.Context, signals <-chan os.Signal,
 			s.log.Info("ending before it is ready", "signal", sig)
 			stop()
 			cancel()
-			<-started
-			return true, nil
+			return true, noCancel(<-started)
 		}
 	}
+}
+
+// noCancel is what went wrong besides the start's being called off.
+func noCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // start returns when runs are taken.

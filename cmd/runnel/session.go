@@ -40,7 +40,7 @@ func (a *app) open(ctx context.Context, private bool) (_ *session, err error) {
 			return nil, err
 		}
 	}
-	if s.nc, err = found.connect(); err != nil {
+	if s.nc, err = found.connect(a.sayConnection()...); err != nil {
 		return nil, err
 	}
 	js, err := found.jetStream(s.nc)
@@ -53,6 +53,18 @@ func (a *app) open(ctx context.Context, private bool) (_ *session, err error) {
 	}
 	s.Client, err = client.New(s.nc, client.Options{Prefix: space.Prefix(), Timeout: found.timeout, JetStream: js})
 	return s, err
+}
+
+// sayConnection tells who waits why nothing comes.
+func (a *app) sayConnection() []nats.Option {
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if err != nil && !nc.IsClosed() {
+				a.say("the connection to NATS was lost; trying again")
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { a.say("connected to NATS again") }),
+	}
 }
 
 // startRunner starts the runner of a private server. Its data goes with it.

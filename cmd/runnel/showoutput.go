@@ -46,6 +46,9 @@ func (s *show) record(r lines.Record) error {
 }
 
 func gapText(g *lines.Gap) string {
+	if g.Lines == 1 {
+		return fmt.Sprintf("1 line (%s) of output was dropped here", size(g.Bytes))
+	}
 	return fmt.Sprintf("%s lines (%s) of output were dropped here", humanize.Comma(g.Lines), size(g.Bytes))
 }
 

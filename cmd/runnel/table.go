@@ -124,6 +124,9 @@ func (c *columns) shorten() {
 	}
 	for _, heading := range c.flexible {
 		i := slices.Index(c.headings, heading)
+		if i < 0 {
+			continue // this table has no such column
+		}
 		width := max(widths[i]-max(over, 0), min(widths[i], max(narrowest, text.StringWidth(heading))))
 		over -= widths[i] - width
 		for _, row := range c.rows {

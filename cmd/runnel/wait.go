@@ -26,6 +26,9 @@ func newWaitCommand(a *app) *cobra.Command {
 		Example: "  runnel wait 01JD3Q8Z\n  runnel wait --for RUNNING --at-most 30s 01JD3Q8Z",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("at-most") && atMost <= 0 {
+				return fmt.Errorf("cannot use --at-most %s: it must be more than 0", atMost)
+			}
 			return a.withSession(cmd.Context(), func(s *session) error {
 				ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
 				if atMost > 0 {

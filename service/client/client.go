@@ -91,6 +91,7 @@ func (c *Client) records(ctx context.Context) (*store.Store, error) {
 		return c.store, nil
 	}
 	s, err := store.Open(ctx, c.js, c.space, store.Config{
+		Existing:  true, // runners make what is missing, and may
 		OnlineFor: c.online,
 		PurgeLog:  func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, c.js, run) },
 	})

@@ -12,6 +12,9 @@ import (
 // Find returns the run with an id that begins so, if there is just one; a whole
 // id needs no search.
 func (c *Client) Find(ctx context.Context, beginning string) (*pb.Run, error) {
+	if beginning == "" {
+		return nil, errors.New("which run? its id is empty")
+	}
 	run, err := c.Status(ctx, beginning)
 	if err == nil || !errors.Is(err, store.ErrUnknownRun) {
 		return run, err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ func (c *Client) Runners(ctx context.Context) ([]Runner, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	s, err := c.records(ctx)
+	if errors.Is(err, store.ErrNoFleet) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ const (
 
 // Config of a Store. The zero value is what a single server wants.
 type Config struct {
+	// Existing opens buckets that are there, as they are, and makes none: ErrNoFleet.
+	Existing bool
 	// Replicas of both buckets. 0 means one for a new bucket and leaves an
 	// existing one alone; an existing bucket is never given fewer.
 	Replicas int
@@ -129,7 +131,15 @@ func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, want je
 			break
 		}
 		var kv jetstream.KeyValue
-		if kv, err = createOrAdopt(ctx, js, cfg, want); err == nil {
+		if cfg.Existing {
+			kv, err = js.KeyValue(ctx, want.Bucket)
+			if errors.Is(err, jetstream.ErrBucketNotFound) {
+				return nil, ErrNoFleet
+			}
+		} else {
+			kv, err = createOrAdopt(ctx, js, cfg, want)
+		}
+		if err == nil {
 			var b *bucket
 			if b, err = newBucket(ctx, js, kv); err == nil {
 				return b, nil
