@@ -3,6 +3,7 @@ package service_test
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,5 +143,23 @@ func TestOutputLimit(t *testing.T) {
 	}
 	for _, bad := range []string{`"lots"`, `-1`, `1.5`, `true`, `{}`} {
 		f.refused(400, "limits.outputBytes", "runner.task.any", `{"kind":"runner","spec":{"task":{"commands":["true"],"limits":{"outputBytes":`+bad+`}}}}`)
+	}
+}
+
+// What people are to see is not held back by what else is printed: a prompt by the
+// other stream, a progress bar by itself.
+func TestUnfinishedLinesAreSeen(t *testing.T) {
+	f := newFleet(t)
+	f.start(service.Config{})
+	got := f.run(`{"argv":["bash","-c","printf 'name? '; for i in {1..20}; do echo $i >&2; sleep 0.05; done; echo Bob"]}`)
+	at := func(text string) int {
+		return slices.IndexFunc(got.records, func(r wire.Record) bool { return r.Message == text })
+	}
+	if prompt := at("name? "); prompt < 0 || prompt > at("20") {
+		t.Errorf("the prompt is record %d, and the 20th line of the other stream %d", prompt, at("20"))
+	}
+	got = f.run(`{"argv":["bash","-c","for i in {1..20}; do printf .; sleep 0.05; done; echo"]}`)
+	if n := len(got.records); n < 4 || got.stdout != strings.Repeat(".", 20)+"\n" {
+		t.Errorf("a second of dots are %d records", n)
 	}
 }

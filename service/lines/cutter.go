@@ -64,6 +64,8 @@ type Cutter struct {
 type unfinished struct {
 	held []byte // text that is in no record yet; it fits one
 	pos  int64  // number of this line when pieces of it are out (or dropped), else 0
+	// since is when the first byte of held was read.
+	since time.Time
 }
 
 // group is a "messages" record that is being written.
@@ -96,9 +98,12 @@ func NewCutter(cfg Config) *Cutter {
 // the rest. What is dropped counts as taken. p is not kept.
 func (c *Cutter) Write(s Stream, p []byte, now time.Time) int {
 	c.at(now)
-	rest := p
+	rest, held := p, len(c.streams[s].held)
 	for len(rest) > 0 && len(c.full) == 0 && !c.Dropping() {
 		rest = rest[c.step(s, rest):]
+	}
+	if st := &c.streams[s]; held == 0 || len(st.held) != held+len(p)-len(rest) {
+		st.since = now // nothing of what was held before
 	}
 	c.closeGroup()
 	if c.Dropping() && len(rest) > 0 {
@@ -108,13 +113,13 @@ func (c *Cutter) Write(s Stream, p []byte, now time.Time) int {
 	return len(p) - len(rest)
 }
 
-// FlushOpen puts unfinished lines into records, so that people see a prompt or a progress bar. A rune that is cut stays
-// behind.
-func (c *Cutter) FlushOpen(now time.Time) {
-	c.at(now)
+// FlushOpen puts lines that are unfinished since then, or for longer, into records, so that people see a prompt or a
+// progress bar. A rune that is cut stays behind.
+func (c *Cutter) FlushOpen(since time.Time) {
 	for s := range c.streams {
-		held := c.streams[s].held
-		if n := len(held) - cutRune(held); n > 0 {
+		st := &c.streams[s]
+		if n := len(st.held) - cutRune(st.held); n > 0 && !st.since.After(since) {
+			c.at(st.since)
 			c.flush(Stream(s), n)
 		}
 	}

@@ -142,22 +142,31 @@ func (w *Writer) Write(s lines.Stream, p []byte) error {
 	}
 }
 
-// Quiet is for when nothing was read for a while (200 ms): it sends unfinished lines, so that people see a prompt.
-func (w *Writer) Quiet() {
+// openFor is how long a line may stay unfinished before it is sent as it is.
+const openFor = 200 * time.Millisecond
+
+// Quiet is to be called 200 ms after something was read, and says whether it is to be called again soon: it sends lines
+// that stay unfinished, so that people see a prompt. Idle means that nothing was read since.
+func (w *Writer) Quiet(idle bool) (again bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
-		return
+		return false
 	}
-	w.cutter.FlushOpen(time.Now())
+	since := time.Now()
+	if !idle {
+		since = since.Add(-openFor)
+	}
+	w.cutter.FlushOpen(since)
 	w.wake()
 	if w.slow {
 		w.stash()
 	}
-	if !w.sending { // a flood is over
+	if idle && !w.sending { // a flood is over
 		w.spare = nil
 		w.cutter.Release()
 	}
+	return !idle && w.cutter.HasOpen()
 }
 
 // Close stores the rest and the EOF record, in this order, and returns when they are stored: then the log is complete. Where

@@ -115,7 +115,7 @@ func TestPlainClientReads(t *testing.T) {
 	}
 	w := Open(h.config(h.js))
 	write(t, w, "prompt: ")
-	w.Quiet()
+	w.Quiet(true)
 	h.close(w)
 	for i, want := range []string{`"tag":"BOL","message":"prompt: "}` + "\n", `"lines":1,"bytes":8,`} {
 		msg, err := sub.NextMsg(5 * time.Second)

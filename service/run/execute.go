@@ -31,7 +31,7 @@ type activity struct {
 	// prepare is called when the process may start.
 	prepare func() start
 	out     func(stream int, data []byte) error
-	quiet   func()
+	quiet   func(idle bool) bool
 	// wallTime ends it by calling end, if it is not 0.
 	wallTime time.Duration
 	end      func(*cause)

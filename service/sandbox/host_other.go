@@ -54,7 +54,7 @@ type Process struct{}
 func (p *Process) PID() int { return 0 }
 
 // Pump refuses.
-func (p *Process) Pump(func(stream int, data []byte) error, func()) (Status, error) {
+func (p *Process) Pump(func(stream int, data []byte) error, func(idle bool) bool) (Status, error) {
 	return Status{ExitCode: -1}, errRefused
 }
 

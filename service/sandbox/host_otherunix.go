@@ -40,7 +40,7 @@ func (r *Prepared) spawn() (*Process, error) { return r.host.spawnPortable(r.cmd
 // filled its pipe. When the main process has ended, what is left of its group is killed and its pipes are drained before Pump returns.
 //
 // An error from out ends the run and is returned with the status; what comes after it is read and thrown away. Either function may be nil.
-func (p *Process) Pump(out func(stream int, data []byte) error, quiet func()) (Status, error) {
+func (p *Process) Pump(out func(stream int, data []byte) error, quiet func(idle bool) bool) (Status, error) {
 	return p.pumpPortable(out, quiet)
 }
 

@@ -87,7 +87,7 @@ type chunk struct {
 }
 
 // pumpPortable is Pump with a goroutine for each pipe and one, with its thread, for the end of the main process.
-func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet func()) (Status, error) {
+func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet func(idle bool) bool) (Status, error) {
 	var readers sync.WaitGroup
 	chunks, taken := make(chan chunk), [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	var files [2]*os.File
@@ -112,8 +112,9 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 
 	var outErr error
 	var end ending
-	var pause *time.Timer
-	var silence <-chan time.Time
+	var s silence
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
 	for chunks != nil || ended != nil {
 		select {
 		case one, more := <-chunks:
@@ -127,16 +128,13 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 				}
 			}
 			taken[one.stream] <- struct{}{}
-			if quiet != nil {
-				if pause != nil {
-					pause.Stop()
-				}
-				pause = time.NewTimer(quietAfter)
-				silence = pause.C
+			s.heard()
+			due.Reset(time.Until(s.due))
+		case <-due.C:
+			s.tell(quiet)
+			if !s.due.IsZero() {
+				due.Reset(time.Until(s.due))
 			}
-		case <-silence:
-			silence = nil
-			quiet()
 		case end = <-ended:
 			ended = nil
 			// What left the group and holds a pipe is not found here; its pipe is not waited for longer than this.
@@ -144,9 +142,6 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 				_ = file.SetReadDeadline(time.Now().Add(drainWait))
 			}
 		}
-	}
-	if pause != nil {
-		pause.Stop()
 	}
 	for _, file := range files {
 		file.Close()

@@ -13,15 +13,15 @@ type pump struct {
 	out    func(stream int, data []byte) error
 	outErr error
 	buf    []byte
-	unsaid bool // something was read since quiet was last called
+	silence
 }
 
 // Pump moves the output until the run is over: it calls out with what was read (stream 0 is standard output, 1 standard error; data is valid until out returns), and
-// quiet when nothing came for 200 ms after something did. Both are called from the goroutine that calls Pump, and while out does not return, the task waits when it has
+// quiet 200 ms after something was read, with whether nothing was since; it returns whether to call it again soon. Both are called from the goroutine that calls Pump, and while out does not return, the task waits when it has
 // filled its pipe. When the main process has ended, what is left of the run is killed and its pipes are drained before Pump returns.
 //
 // An error from out ends the run and is returned with the status; what comes after it is read and thrown away. Either function may be nil.
-func (p *Process) Pump(out func(stream int, data []byte) error, quiet func()) (Status, error) {
+func (p *Process) Pump(out func(stream int, data []byte) error, quiet func(idle bool) bool) (Status, error) {
 	if p.host.portable {
 		return p.pumpPortable(out, quiet)
 	}
@@ -46,38 +46,36 @@ func (p *Process) Pump(out func(stream int, data []byte) error, quiet func()) (S
 }
 
 // untilEnded moves output until the main process has ended.
-func (m *pump) untilEnded(quiet func()) error {
+func (m *pump) untilEnded(quiet func(idle bool) bool) error {
 	watch := m.tree.watch
 	for {
-		patience := time.Duration(0)
-		if m.unsaid && quiet != nil {
-			patience = quietAfter
+		patience := time.Duration(0) // for ever
+		if !m.due.IsZero() && quiet != nil {
+			patience = max(time.Until(m.due), time.Microsecond)
 		}
 		events, err := watch.wait(patience)
 		if err != nil {
 			return fmt.Errorf("cannot watch run %s: %w", m.id, err)
-		}
-		if len(events) == 0 {
-			m.unsaid = false
-			m.shrink()
-			quiet()
 		}
 		ended := false
 		for _, event := range events {
 			if event.Fd == eventEnded {
 				ended = true
 			} else {
-				m.read(int(event.Fd))
+				m.move(int(event.Fd))
 			}
 		}
 		if ended {
 			return nil
 		}
+		if m.tell(quiet) {
+			m.shrink()
+		}
 	}
 }
 
-// read moves what one read of a pipe gives, and says whether there may be more.
-func (m *pump) read(stream int) bool {
+// move moves what one read of a pipe gives, and says whether there may be more.
+func (m *pump) move(stream int) bool {
 	fd := m.pipes[stream]
 	if fd < 0 {
 		return false
@@ -94,7 +92,7 @@ func (m *pump) read(stream int) bool {
 		m.pipes[stream] = -1
 		return false
 	}
-	m.unsaid = true
+	m.heard()
 	if m.out != nil && m.outErr == nil {
 		if m.outErr = m.out(stream, m.buf[:n]); m.outErr != nil {
 			m.Kill()
@@ -126,7 +124,7 @@ func (m *pump) open() bool { return m.pipes[0] >= 0 || m.pipes[1] >= 0 }
 // drain reads what is in the pipes.
 func (m *pump) drain() {
 	for more := true; more; {
-		more = m.read(0)
-		more = m.read(1) || more
+		more = m.move(0)
+		more = m.move(1) || more
 	}
 }

@@ -44,18 +44,18 @@ func TestFloodComesBackExactly(t *testing.T) {
 	})
 }
 
-// quiet comes once after something was read, not before and not again.
+// quiet comes once after something was read, not before and not again, unless it asks for that.
 func TestQuiet(t *testing.T) {
 	eachWay(t, allWays, func(t *testing.T, h *sandbox.Host) {
 		p := start(t, h, sandbox.Spec{Argv: sh("sleep 0.3; printf 'a> '; sleep 0.7; printf 'b> '; sleep 0.5")})
 		var events []string
 		_, err := p.Pump(
 			func(_ int, data []byte) error { events = append(events, string(data)); return nil },
-			func() { events = append(events, "quiet") })
+			func(idle bool) bool { events = append(events, fmt.Sprint("quiet ", idle)); return false })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := strings.Join(events, " "), "a>  quiet b>  quiet"; got != want {
+		if got, want := strings.Join(events, " "), "a>  quiet true b>  quiet true"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
