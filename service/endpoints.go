@@ -117,9 +117,15 @@ func (s *Service) addAny(e *Endpoint, scope subjects.Scope, name string) error {
 		return s.add(e, scope, name, subjects.Queue)
 	}
 	c := &counts{}
-	s.gate.add(s.space.Request(e.Verb, scope), s.handler(e, scope, c))
+	subject := s.space.Request(e.Verb, scope)
+	if at, ok := s.counts.Load(endpointName(e, "at")); ok {
+		at.(*counts).with(subject, c)
+	}
+	s.gate.add(subject, s.handler(e, scope, c))
 	return nil
 }
+
+func endpointName(e *Endpoint, scope string) string { return string(e.Verb) + "-" + scope }
 
 func (s *Service) add(e *Endpoint, scope subjects.Scope, name, queue string) error {
 	opts := []micro.EndpointOpt{
@@ -132,7 +138,7 @@ func (s *Service) add(e *Endpoint, scope subjects.Scope, name, queue string) err
 		opts = append(opts, micro.WithEndpointQueueGroup(queue))
 	}
 	c := &counts{}
-	full := string(e.Verb) + "-" + name
+	full := endpointName(e, name)
 	s.counts.Store(full, c)
 	handle := s.handler(e, scope, c)
 	err := s.micro.AddEndpoint(full, micro.HandlerFunc(func(m micro.Request) {
@@ -190,6 +196,18 @@ type counts struct {
 	errors    int64
 	lastError string
 	lastAt    time.Time
+	// others are those of subjects that are not endpoints of micro.
+	others map[string]*counts
+}
+
+// with has other told with c.
+func (c *counts) with(subject string, other *counts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.others == nil {
+		c.others = map[string]*counts{}
+	}
+	c.others[subject] = other
 }
 
 func (c *counts) heard() {
@@ -212,6 +230,13 @@ func (c *counts) stats() map[string]any {
 	m := map[string]any{"requests": c.requests, "errors": c.errors}
 	if c.lastError != "" {
 		m["last_error"], m["last_error_at"] = c.lastError, c.lastAt.UTC().Format(time.RFC3339)
+	}
+	if len(c.others) > 0 {
+		others := map[string]any{}
+		for subject, other := range c.others {
+			others[subject] = other.stats()
+		}
+		m["any"] = others
 	}
 	return m
 }

@@ -351,6 +351,7 @@ func TestServiceStats(t *testing.T) {
 	f.refused(400, "", "runner.glance.at.web1", strings.Repeat("x", 1<<19))
 	f.ask("runner.task.any", verbs["task"]).ok(t)
 	f.refused(400, "", "runner.task.any", `{}`)
+	seen := false
 	for _, e := range f.micro("$SRV.STATS.runner").Endpoints {
 		switch e.Subject {
 		case "runner.glance.at.web1":
@@ -361,7 +362,17 @@ func TestServiceStats(t *testing.T) {
 			if e.NumRequests != 0 || e.Data["requests"] != 0.0 {
 				t.Errorf("glance on all: got %+v", e)
 			}
+		case "runner.task.at.web1":
+			// The any scopes are not endpoints of micro's, see docs/wire.md.
+			any, _ := e.Data["any"].(map[string]any)["runner.task.any"].(map[string]any)
+			if any["requests"] != 2.0 || any["errors"] != 1.0 || e.Data["requests"] != 0.0 {
+				t.Errorf("task: got %+v", e)
+			}
+			seen = true
 		}
+	}
+	if !seen {
+		t.Error("the statistics do not have runner.task.at.web1")
 	}
 }
 

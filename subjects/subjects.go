@@ -88,7 +88,7 @@ func New(prefix string) (Space, error) {
 func (s Space) Prefix() string { return s.prefix }
 
 // Service is the name of the micro service.
-func (s Space) Service() string { return strings.ReplaceAll(s.prefix, ".", "-") }
+func (s Space) Service() string { return strings.ReplaceAll(s.prefix, ".", "_") }
 
 // Request is the subject of a verb in a scope.
 func (s Space) Request(v Verb, scope Scope) string {

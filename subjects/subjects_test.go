@@ -22,7 +22,7 @@ func TestNamesOfASpace(t *testing.T) {
 		s.LogStream():                    "ACME_RUNNER_LOG",
 		s.RunsBucket():                   "acme_runner_runs",
 		s.FleetBucket():                  "acme_runner_fleet",
-		s.Service():                      "acme-runner",
+		s.Service():                      "acme_runner",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -41,7 +41,7 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// Two prefixes share nothing: neither a stream nor a bucket nor a subject.
+// Two prefixes share nothing: neither a stream nor a bucket nor a service nor a subject.
 func TestPrefixesShareNothing(t *testing.T) {
 	prefix := rapid.StringMatching(`[a-z][a-z-]{0,3}(\.(log|task|[a-z]{1,3})){0,2}`)
 	rapid.Check(t, func(t *rapid.T) {
@@ -50,8 +50,8 @@ func TestPrefixesShareNothing(t *testing.T) {
 		if errA != nil || errB != nil || a == b {
 			t.Skip()
 		}
-		if a.LogStream() == b.LogStream() || a.RunsBucket() == b.RunsBucket() {
-			t.Fatalf("%v and %v share a stream or a bucket", a, b)
+		if a.LogStream() == b.LogStream() || a.RunsBucket() == b.RunsBucket() || a.Service() == b.Service() {
+			t.Fatalf("%v and %v share a stream, a bucket or a service", a, b)
 		}
 		if strings.HasPrefix(b.Log("r", "x"), strings.TrimSuffix(a.LogAll(), ">")) {
 			t.Fatalf("%v has the log of %v in its stream", a, b)

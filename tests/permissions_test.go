@@ -15,7 +15,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
 )
 
 // The example of docs/subjects.md works as it is: a runner runs with what it is
@@ -57,6 +60,16 @@ func TestPermissionsOfTheDocs(t *testing.T) {
 	operator.mayNot("runner.log.web1.perm-1", "forged")
 	operator.readsAll("perm-1")
 
+	pool := client.Target{Pool: "web"}
+	deployer.runs(pool, "perm-2")
+	operator.runs(client.Target{}, "perm-3")
+	for _, p := range []*person{watcher, operator} {
+		p.looks("perm-2")
+	}
+	if _, err := operator.client().Abort(t.Context(), "perm-2", 0); err != nil {
+		t.Errorf("operator can't abort: %v", err)
+	}
+
 	runner.mayNot("runner.log.db1.x", "forged")
 	runner.mayNot("$KV.runner_fleet.db1", "forged")
 	runner.mayNot("runner.task.any", task)
@@ -64,6 +77,61 @@ func TestPermissionsOfTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	runner.isRefused("a subscription outside the queue group")
+}
+
+// client is the library, as the command line uses it.
+func (p *person) client() *client.Client {
+	p.t.Helper()
+	c, err := client.New(p.Conn, client.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+// runs has a task run and follows it to its end.
+func (p *person) runs(target client.Target, id string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	defer cancel()
+	request := &pb.TaskRequest{
+		Kind: pb.Kind, Metadata: &pb.Metadata{Id: id},
+		Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{"seq 3; sleep 0.1; seq 4 1000; exit 3"}}},
+	}
+	said := 0
+	result, err := p.client().Run(ctx, target, request, nil, func(r lines.Record) error {
+		if r.End == nil && !r.Open {
+			said++
+		}
+		return nil
+	})
+	if err != nil || !result.Verified || result.End == nil || result.End.ExitCode != 3 || said != 1000 {
+		p.t.Errorf("%s runs %s: %d lines, %+v, %v", p.name, id, said, result, err)
+	}
+}
+
+// looks lists the runners, looks at one, and finds and replays a run.
+func (p *person) looks(id string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	defer cancel()
+	c := p.client()
+	if runners, err := c.Runners(ctx); err != nil || len(runners) != 1 {
+		p.t.Errorf("%s: runners %v, %v", p.name, runners, err)
+	}
+	if fan, err := c.GlanceAll(ctx, client.Target{Pool: "web", All: true}, &pb.Glance{}, client.FanOptions{}); err != nil || len(fan.OK) != 1 {
+		p.t.Errorf("%s: looks at %+v, %v", p.name, fan, err)
+	}
+	run, err := c.Find(ctx, id)
+	if err != nil {
+		p.t.Fatalf("%s can't find %s: %v", p.name, id, err)
+	}
+	if again, err := c.Wait(ctx, id); err != nil || again.GetState() != run.GetState() {
+		p.t.Errorf("%s waits for %s: %v, %v", p.name, id, again, err)
+	}
+	if result, err := c.Follow(ctx, run, client.FollowOptions{Live: true}, func(lines.Record) error { return nil }); err != nil || !result.Verified {
+		p.t.Errorf("%s replays %s: %+v, %v", p.name, id, result, err)
+	}
 }
 
 func serverOfTheDocs(t *testing.T) (url string) {

@@ -28,7 +28,7 @@ func exitOf(end *lines.End) int {
 	switch end.State {
 	case pb.State_COMPLETE.String():
 		if end.Reason == pb.ReasonOutputLimit { // whether it was killed or has seen it coming
-			return exitSignal + int(signalNumber("SIGKILL"))
+			return exitSignal + signalNumber("SIGKILL")
 		}
 		if end.Signal != "" {
 			return exitSignal + signalNumber(end.Signal)

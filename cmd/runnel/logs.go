@@ -33,7 +33,12 @@ func newLogsCommand(a *app) *cobra.Command {
   runnel logs -f 01JD3Q8Z                        until the run ends
   runnel logs 01JD3Q8Z --stream stderr -o errors.txt`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("from") && l.from < 1 {
+				return fmt.Errorf("cannot use --from %d: lines are numbered from 1", l.from)
+			}
+			return l.run(cmd.Context(), args[0])
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&l.follow, "follow", "f", false, "wait for what is still to come, until the run ends")
@@ -41,7 +46,7 @@ func newLogsCommand(a *app) *cobra.Command {
 	flags.Int64Var(&l.from, "from", 0, "begin at line `N`")
 	flags.StringVar(&l.since, "since", "", "begin at a `TIME`: 10m (ago) or 2006-01-02T15:04:05Z")
 	groupFlags(flags, flagsWhat, "follow", "stream", "from", "since")
-	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`")
+	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`; - is stdout")
 	flags.BoolVar(&l.asJSON, "json", false, "print the records, one JSON object a line")
 	flags.BoolVar(&l.raw, "raw", false, "print the exact bytes and nothing beside them")
 	groupFlags(flags, flagsOutput, "output", "json", "raw")
@@ -92,7 +97,11 @@ func (l *logsCommand) run(ctx context.Context, id string) (err error) {
 		return err
 	}
 	show := newShow(l.app, l.asJSON, l.raw)
-	if l.out != "" {
+	switch l.out {
+	case "":
+	case "-":
+		show.out, show.raw = newStreams(l.stdio.out, l.stdio.out), true
+	default:
 		file, err := os.Create(l.out)
 		if err != nil {
 			return fmt.Errorf("cannot write to %s: %w", l.out, cause(err))
