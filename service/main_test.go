@@ -74,7 +74,9 @@ func (f *fleet) start(cfg service.Config) *service.Service {
 	}
 	f.dataDir = cfg.DataDir
 	cfg.OnDemand = !f.curious
-	cfg.Logger = slog.New(slog.NewTextHandler(testWriter{f.t}, nil))
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(testWriter{f.t}, nil))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	s, err := service.Start(ctx, f.connect(), cfg)
