@@ -114,6 +114,11 @@ func TestReload(t *testing.T) {
 	if got := f.ask("runner.task.any", `{"kind":"runner","spec":{"task":{"argv":["true"]}}}`); got.at("code") != float64(403) {
 		t.Errorf("the new policy is not in force: %s", got.Data)
 	}
+	for language, hint := range map[string]string{"pythn": "no language", "python": `write "python3"`} {
+		if err := s.Reload(service.Config{Policy: &policy.Policy{Languages: []string{language}}}); err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("a policy that allows %s: %v", language, err)
+		}
+	}
 	if err := s.Reload(service.Config{Policy: &policy.Policy{Verbs: []string{"nonsense"}}}); err == nil {
 		t.Error("a broken policy was taken")
 	}

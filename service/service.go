@@ -215,6 +215,9 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.knowsLanguages(s.cfg.Policy); err != nil {
+		return err
+	}
 	s.runner = run.New(run.Config{
 		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host, Languages: s.languages,
 		DataDir: s.data.path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,

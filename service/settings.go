@@ -2,7 +2,9 @@ package service
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/maint"
@@ -48,10 +50,28 @@ func (s *Service) Reload(cfg Config) error {
 	if stopping {
 		return errors.New("cannot reload: " + errStopping.Error())
 	}
+	if err := s.knowsLanguages(cfg.Policy); err != nil {
+		return err
+	}
 	old := s.settings.Swap(s.newSettings(cfg))
 	old.glancer.Close()
 	s.runner.Resize(cfg.Slots, cfg.Backlog)
 	s.changed()
 	s.log.Info("configuration reloaded", "runner", s.cfg.Name)
+	return nil
+}
+
+// knowsLanguages refuses a policy that allows what would never match: requests
+// are checked by a language's own name.
+func (s *Service) knowsLanguages(p *policy.Policy) error {
+	for _, name := range p.Languages {
+		own, known := s.languages.Name(name)
+		if !known {
+			return fmt.Errorf("cannot use policy: languages: %q is no language this runner knows", name)
+		}
+		if !strings.EqualFold(own, name) {
+			return fmt.Errorf("cannot use policy: languages: %q is an alias: write %q", name, own)
+		}
+	}
 	return nil
 }

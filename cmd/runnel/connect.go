@@ -53,6 +53,9 @@ var errNoServer = errors.New("no NATS server: name one with --server or --contex
 // the selected nats context, else the local `runnel serve` of this user, else
 // one inside this command, if that is allowed.
 func (c *connectFlags) find(f finding) (*target, error) {
+	if c.timeout <= 0 {
+		return nil, fmt.Errorf("cannot use --timeout %s: it must be more than 0", c.timeout)
+	}
 	selected := ""
 	if !c.noContext {
 		selected = natscontext.SelectedContext()

@@ -28,6 +28,7 @@ func newGlancePsCommand(a *app) *cobra.Command {
 	cmd.Flags().Int64Var(&top, "top", 0, "the first `N` processes of a host (default: all)")
 	cmd.Flags().StringVar(&sort, "sort", "pid", "by `KEY`: cpu, memory or pid")
 	groupFlags(cmd.Flags(), flagsWhat, "top", "sort")
+	completeValues(cmd, "sort", "cpu", "memory", "pid")
 	return cmd
 }
 

@@ -53,6 +53,7 @@ func (f *limitFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.limits.CpuTime, "cpu-time", "", "processor time of a process: `DURATION`")
 	flags.StringVar(&f.limits.WallTime, "wall-time", "", "time: `DURATION`; the shorter of this and --timeout counts")
 	groupFlags(flags, flagsLimits, "isolation", "network", "cpu-max", "io-max", "cpu-time", "wall-time")
+	completeValues(cmd, "isolation", "none", "standard", "strict")
 	for i, count := range countFlags {
 		flags.Int64Var(&f.counts[i], count.name, 0, count.usage)
 		groupFlags(flags, flagsLimits, count.name)

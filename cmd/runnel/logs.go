@@ -46,6 +46,7 @@ func newLogsCommand(a *app) *cobra.Command {
 	flags.Int64Var(&l.from, "from", 0, "begin at line `N`")
 	flags.StringVar(&l.since, "since", "", "begin at a `TIME`: 10m (ago) or 2006-01-02T15:04:05Z")
 	groupFlags(flags, flagsWhat, "follow", "stream", "from", "since")
+	completeValues(cmd, "stream", lines.Stdout.String(), lines.Stderr.String())
 	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`; - is stdout")
 	flags.BoolVar(&l.asJSON, "json", false, "print the records, one JSON object a line")
 	flags.BoolVar(&l.raw, "raw", false, "print the exact bytes and nothing beside them")

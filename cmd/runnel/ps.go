@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,7 @@ func newPsCommand(a *app) *cobra.Command {
 	flags.StringToStringVar(&p.tags, "tag", nil, "runs with the tag `K=V` only; may be repeated")
 	flags.Int64Var(&p.limit, "limit", 20, "at most `N` runs; 0: all")
 	groupFlags(flags, flagsWhat, "state", "tag", "limit")
+	completeValues(cmd, "state", slices.Sorted(maps.Keys(pb.State_value))...)
 	flags.BoolVar(&p.json, "json", false, "the records, one JSON object a line")
 	groupFlags(flags, flagsOutput, "json")
 	return cmd

@@ -104,6 +104,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&a.logLevel, "log-level", "", "what to log on standard error: `LEVEL` is debug, info, warn or error")
 	flags.StringVar(&a.prefix, "prefix", "", "the fleet's subject `PREFIX` (default \""+subjects.DefaultPrefix+"\")")
 	groupFlags(flags, flagsGlobal, "log-level", "prefix")
+	completeValues(root, "log-level", "debug", "info", "warn", "error")
 	bindEnv(flags, "log-level", "RUNNEL_LOG_LEVEL")
 	bindEnv(flags, "prefix", "RUNNEL_PREFIX")
 }

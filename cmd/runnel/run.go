@@ -83,6 +83,7 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags.Int64Var(&r.log.MaxBytes, "max-output", 0, "store so many `BYTES` of output, drop the rest (default 1 GiB)")
 	flags.StringVar(&r.log.Overflow, "overflow", "", "what happens when its spool is full: `block` or drop")
 	groupFlags(flags, flagsHow, "timeout", "grace", "expires", "width", "pack", "max-output", "overflow")
+	completeValues(cmd, "overflow", "block", "drop")
 
 	r.limits.add(cmd)
 
