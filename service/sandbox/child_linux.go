@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -88,10 +89,25 @@ func (s *steps) addNoCapabilities() {
 	s.add("drop capabilities", unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(data)))
 }
 
+// ignored are the signals that this process was born to ignore, and so would its children: what takes back handlers (CLONE_CLEAR_SIGHAND) does not take back this.
+var ignored = sync.OnceValue(func() (signals []int) {
+	const ignore = 1 // SIG_IGN
+	for signal := 1; signal <= 64; signal++ {
+		var now [4]uintptr // struct sigaction; the handler comes first
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(signal), 0, uintptr(unsafe.Pointer(&now)), 8, 0, 0)
+		if errno == 0 && now[0] == ignore {
+			signals = append(signals, signal)
+		}
+	}
+	return signals
+})
+
 // addSignals gives the program the signals that a fresh one has.
 func (s *steps) addSignals() {
 	byDefault, none := &[4]uint64{}, &[1]uint64{}
 	s.keep = append(s.keep, byDefault, none)
-	s.add("reset signals", unix.SYS_RT_SIGACTION, 1, uintptr(unsafe.Pointer(byDefault)), 0, 8).times(0, 64).may = unix.EINVAL // SIGKILL and SIGSTOP are always that
+	for _, signal := range ignored() {
+		s.add("reset signals", unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(byDefault)), 0, 8)
+	}
 	s.add("reset signals", unix.SYS_RT_SIGPROCMASK, int(unix.SIG_SETMASK), uintptr(unsafe.Pointer(none)), 0, 8)
 }

@@ -51,7 +51,8 @@
 //  4. The second child sets resource limits and its streams, marks all other descriptors to be closed, drops its bounding set, enters Landlock, takes on the account and gives up what
 //     capabilities are left, enters its directory as that account, resets signals, and last enters the filter, which forbids much of the above. Then it executes the program.
 //  5. A step that fails is told by its number: that is a start error, which no exit code can be taken for. If none fails, exec closes the pipe that would have told.
-//  6. The first child reaps what ends in the namespace until the second has ended, writes its status to the runner's pipe, and ends; with it ends all in the namespace.
+//  6. The first child reaps what ends in the namespace until the second has ended, kills and reaps what is left, writes the second's status to the runner's pipe, and ends. The runner takes
+//     that word for the end: to take down the namespace's mounts takes the kernel a while, so the first child is reaped in the background.
 //
 // # What works where
 //

@@ -10,10 +10,13 @@ import (
 // SetPortable makes a host do as the unixes that are not Linux do.
 func SetPortable(h *Host) { h.portable = true }
 
+// Settle waits for what is removed and reaped in the background.
+func Settle(h *Host) { h.removals.Wait() }
+
 // Leaves lists the runs whose leaves are there, when those that are being removed are gone.
 func Leaves(t *testing.T, h *Host) []string {
 	t.Helper()
-	h.removals.Wait()
+	Settle(h)
 	if h.cgroups == nil {
 		return nil
 	}

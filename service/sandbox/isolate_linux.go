@@ -214,7 +214,7 @@ func (p *Process) forkInShim(cmd *command, writers [2]int, leafFD int) error {
 	if cmd.order.level == None {
 		unix.Close(result[0])
 	} else {
-		p.tree.first = &firstProcess{result[0]}
+		p.tree.first = &firstProcess{result: result[0]}
 	}
 	h.enter(p)
 	return nil
@@ -239,14 +239,26 @@ func (h *Host) endUnanswered(mark string) {
 	}
 }
 
-// firstProcess is the first one of an isolated run's PID namespace.
-type firstProcess struct{ result int }
+// firstProcess is the first one of an isolated run's PID namespace. It tells how the main process has ended when all others in there have; then it ends, which takes a while: its mounts go with it.
+type firstProcess struct {
+	result int
+	told   bool
+	end    ending
+}
 
-// ending is what it wrote before it ended; false if it was killed before it could.
-func (f *firstProcess) ending() (end ending, told bool) {
-	buf := (*[endingBytes]byte)(unsafe.Pointer(&end))[:]
-	n, err := readFull(f.result, buf)
-	return end, err == nil && n == len(buf)
+// hear says whether it has told, and not been killed before it could.
+func (f *firstProcess) hear() bool {
+	if !f.told {
+		n, err := readFull(f.result, (*[endingBytes]byte)(unsafe.Pointer(&f.end))[:])
+		f.told = err == nil && n == endingBytes
+	}
+	return f.told
+}
+
+func (f *firstProcess) status() Status {
+	status := statusOf(unix.WaitStatus(f.end.status), unix.Rusage{})
+	status.CPUUser, status.CPUSystem, status.PeakMemoryBytes = time.Duration(f.end.userNanos), time.Duration(f.end.systemNanos), f.end.peakKB<<10
+	return status
 }
 
 func needOf(o *order) string {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -145,6 +146,19 @@ func TestIsolatedTerminate(t *testing.T) {
 		status, err := p.Pump(func(int, []byte) error { p.Terminate(10 * time.Second); return nil }, nil)
 		if took := time.Since(began); err != nil || status.SignalName() != "SIGTERM" || took > 5*time.Second {
 			t.Errorf("got %+v, %v after %v", status, err, took)
+		}
+	})
+}
+
+// A program gets the signals that a fresh one has, whatever its runner was told to ignore.
+func TestSignalsAreFresh(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1)
+	t.Cleanup(func() { signal.Reset(syscall.SIGHUP, syscall.SIGUSR1) })
+	eachLevel(t, func(t *testing.T, h *sandbox.Host, level sandbox.Isolation) {
+		_, out := run(t, h, sandbox.Spec{Argv: []string{"grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"}, Isolation: level})
+		const none = "\t0000000000000000\n"
+		if want := "SigBlk:" + none + "SigIgn:" + none; out[0].String() != want {
+			t.Errorf("got %q", &out[0])
 		}
 	})
 }
@@ -292,6 +306,7 @@ func TestIsolatedInARow(t *testing.T) {
 	for i := range n {
 		run(t, h, sandbox.Spec{ID: fmt.Sprint(i), Argv: []string{"true"}, Isolation: levels[i%2]})
 	}
+	sandbox.Settle(h)
 	if after := used(t); after.descriptors > before.descriptors || after.goroutines > before.goroutines {
 		t.Errorf("before %+v, after %+v", before, after)
 	}

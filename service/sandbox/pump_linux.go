@@ -59,9 +59,14 @@ func (m *pump) untilEnded(quiet func(idle bool) bool) error {
 		}
 		ended := false
 		for _, event := range events {
-			if event.Fd == eventEnded {
+			switch event.Fd {
+			case eventEnded:
 				ended = true
-			} else {
+			case eventTold:
+				if ended = m.tree.first.hear() || ended; !ended { // it was killed before it could tell: its own end comes
+					watch.remove(m.tree.first.result)
+				}
+			default:
 				m.move(int(event.Fd))
 			}
 		}

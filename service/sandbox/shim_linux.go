@@ -91,16 +91,7 @@ func serveOrder(message []byte, fds []int) {
 
 // keep keeps the plan until the first child, which lives in it, has ended.
 func (p *plan) keep(pidfd int) {
-	_ = unix.SetNonblock(pidfd, true) // or os.NewFile would not give it to the runtime's poller
-	file := os.NewFile(uintptr(pidfd), "run")
-	defer file.Close()
-	ended := func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 || err != nil && err != unix.EINTR
-	}
-	if raw, err := file.SyscallConn(); err == nil {
-		_ = raw.Read(ended)
-	}
+	waitPidfd(pidfd, 0)
 	runtime.KeepAlive(p)
 }
 

@@ -82,7 +82,11 @@ func (r *Prepared) spawn() (_ *Process, err error) {
 		p.undoStart()
 		return nil, err
 	}
-	if err := p.tree.watch.add(p.pipes[0], p.pipes[1], p.tree.pidfd); err != nil {
+	watched := []int{p.pipes[0], p.pipes[1], p.tree.pidfd}
+	if p.tree.first != nil {
+		watched = append(watched, p.tree.first.result)
+	}
+	if err := p.tree.watch.add(watched...); err != nil {
 		p.killTree()
 		p.end()
 		p.retire()

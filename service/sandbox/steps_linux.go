@@ -118,14 +118,14 @@ func (p *plan) run() (pid, pidfd int, err error) {
 	}
 	defer unix.Close(ends[0])
 	p.report = ends[1]
-	p.outer.flags |= unix.CLONE_VM | unix.CLONE_PARENT | unix.CLONE_PIDFD
+	p.outer.flags |= unix.CLONE_VM | unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND
 	p.outer.pidfd = uint64(uintptr(unsafe.Pointer(&p.pidfd)))
 	p.stacks[0].prepare(&p.outer, p, firstChild)
-	p.inner.flags |= unix.CLONE_VM | unix.CLONE_VFORK
+	p.inner.flags |= unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_CLEAR_SIGHAND
 	p.inner.exitSignal = uint64(unix.SIGCHLD)
 	p.stacks[1].prepare(&p.inner, p, secondChild)
 	all, old := ^uint64(0), uint64(0)
-	// No signal may find a child while it has this process's handlers: they are the Go runtime's. Those of the first child stay blocked for good.
+	// No signal may end a child on its way. Those of the first child stay blocked for good.
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	child, errno := cloned(cloneChild(&p.outer, unsafe.Sizeof(p.outer)))
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(unix.SIG_SETMASK), uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)

@@ -125,19 +125,32 @@ func (p *Process) reap() (Status, error) {
 	return status, err
 }
 
-// wait takes the status of the main process, which has ended or was killed.
+// wait takes the status of the main process, which has ended or was killed. A namespace's first process that has told it is not waited for.
 func (p *Process) wait() (Status, error) {
+	first := p.tree.first
+	if first != nil && first.told {
+		p.reapBeside()
+		return first.status(), nil
+	}
 	status, err := p.waitPID()
-	if err != nil || p.tree.first == nil {
+	if err != nil || first == nil {
 		return status, err
 	}
-	end, told := p.tree.first.ending()
-	if !told { // it was killed with all that it held
+	if !first.hear() {
 		return Status{ExitCode: -1, Signal: unix.SIGKILL}, nil
 	}
-	status = statusOf(unix.WaitStatus(end.status), unix.Rusage{})
-	status.CPUUser, status.CPUSystem, status.PeakMemoryBytes = time.Duration(end.userNanos), time.Duration(end.systemNanos), end.peakKB<<10
-	return status, nil
+	return first.status(), nil
+}
+
+// reapBeside reaps a first process in the background.
+func (p *Process) reapBeside() {
+	_ = unix.PidfdSendSignal(p.tree.pidfd, unix.SIGKILL, nil, 0) // it is ending
+	h, pid, pidfd := p.host, p.pid, p.tree.pidfd
+	p.tree.pidfd = -1
+	h.removals.Go(func() {
+		waitPidfd(pidfd, gone)
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	})
 }
 
 // waitPID reaps this process's child.

@@ -9,16 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch waits for two pipes and a pidfd at once without a thread: they are in an epoll set, and that set's own descriptor is in the Go runtime's.
+// watch waits for pipes and a pidfd at once without a thread: they are in an epoll set, and that set's own descriptor is in the Go runtime's.
 type watch struct {
 	fd     int // owned by file
 	file   *os.File
 	raw    syscall.RawConn
-	events [3]unix.EpollEvent
+	events [4]unix.EpollEvent
 }
 
 // What an event is of: the two pipes are their stream's number.
-const eventEnded = 2
+const (
+	eventEnded = 2
+	eventTold  = 3 // by a namespace's first process
+)
 
 func newWatch() (*watch, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
