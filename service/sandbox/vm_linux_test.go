@@ -94,15 +94,13 @@ func TestVMPids(t *testing.T) {
 	for _, level := range append(levels, sandbox.None) {
 		p := start(t, h, sandbox.Spec{ID: "bomb", Argv: sh("f() { f | f & }; f; while :; do :; done"), Limits: limits, Isolation: level})
 		most := 0
-		leaf, err := filepath.Glob(filepath.Join(cgroupMount, "*-bomb", "pids.current"))
+		leaf, err := filepath.Glob(filepath.Join(cgroupMount, "*-bomb", "cgroup.procs"))
 		if err != nil || len(leaf) != 1 {
 			t.Fatal(leaf, err)
 		}
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {
 			text, _ := os.ReadFile(leaf[0])
-			n := 0
-			fmt.Sscan(string(text), &n)
-			most = max(most, n)
+			most = max(most, strings.Count(string(text), "\n")) // pids.current is above pids.max for a moment when the kernel refuses one
 		}
 		p.Kill()
 		if _, err := p.Pump(nil, nil); err != nil {
