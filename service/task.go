@@ -48,7 +48,7 @@ func (s *Service) task(r *Request) {
 		return
 	}
 	// No place; but the same request may have had one before.
-	known, err := s.runner.Known(r.Context, sub)
+	known, err := s.runner.Before(r.Context, sub)
 	if err == nil || errors.Is(err, run.ErrConflict) {
 		accepted(known, err)
 		return

@@ -314,6 +314,37 @@ func TestSameID(t *testing.T) {
 	}
 }
 
+// None of those that ask for the same run at once needs a place but the first.
+func TestSameIDWithoutPlaces(t *testing.T) {
+	f := newFleet(t)
+	for round := range 10 {
+		name := fmt.Sprint("w", round) // with no place taken
+		f.start(service.Config{Name: name, Slots: 1, Backlog: -1})
+		task := func(argv string) string {
+			return fmt.Sprintf(`{"kind":"runner","metadata":{"id":"r%d"},"spec":{"task":{"argv":[%q]}}}`, round, argv)
+		}
+		codes := make(chan string, 16)
+		for i := range cap(codes) {
+			go func() {
+				reply, err := f.nc.Request("runner.task.at."+name, []byte(task([]string{"true", "false"}[i%2])), 10*time.Second)
+				if err != nil {
+					codes <- err.Error()
+					return
+				}
+				codes <- reply.Header.Get("Nats-Service-Error-Code")
+			}()
+		}
+		got := map[string]int{}
+		for range cap(codes) {
+			got[<-codes]++
+		}
+		if got[""] != 8 || got["409"] != 8 {
+			t.Errorf("got %v", got)
+		}
+		f.record(fmt.Sprint("r", round))
+	}
+}
+
 // The account of a task.
 func TestUser(t *testing.T) {
 	if os.Getuid() != 0 {

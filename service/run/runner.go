@@ -108,6 +108,7 @@ type Runner struct {
 	mu       sync.Mutex
 	places   places
 	byID     map[string]*job
+	coming   map[*ticket]chan struct{} // who has a place and no job yet; closed when that is known
 	troubles map[string]error // of runs whose output can't be stored
 	draining bool
 	ending   *cause // of all runs, once Drain has waited long enough or Close was called
@@ -129,7 +130,7 @@ func New(cfg Config) *Runner {
 		cfg: cfg, log: cfg.Logger,
 		start:  make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		places: places{slots: cfg.Slots, backlog: cfg.Backlog},
-		byID:   map[string]*job{}, troubles: map[string]error{},
+		byID:   map[string]*job{}, coming: map[*ticket]chan struct{}{}, troubles: map[string]error{},
 	}
 	r.ctx, r.stop = context.WithCancelCause(context.Background())
 	return r
@@ -159,9 +160,18 @@ func (r *Runner) Admit(forced bool) (*Ticket, error) {
 	if t == nil {
 		return nil, ErrFull
 	}
+	r.coming[t] = make(chan struct{})
 	r.jobs.Add(1)
 	r.cfg.OnPlaces()
 	return &Ticket{r: r, t: t}, nil
+}
+
+// hasCome says that a place has its job, or gets none. Callers hold mu.
+func (r *Runner) hasCome(t *ticket) {
+	if coming := r.coming[t]; coming != nil {
+		close(coming)
+		delete(r.coming, t)
+	}
 }
 
 // Ticket is a place that was taken.
@@ -177,6 +187,7 @@ func (t *Ticket) Return() {
 	if t.t.returned {
 		return
 	}
+	t.r.hasCome(t.t)
 	t.r.places.giveBack(t.t)
 	t.r.cfg.OnPlaces()
 	t.r.jobs.Done()
@@ -196,6 +207,38 @@ func (r *Runner) Known(ctx context.Context, s Submission) (*pb.Run, error) {
 		return nil, fmt.Errorf("cannot start run %s: %w", id, ErrConflict)
 	}
 	return run, nil
+}
+
+// Before is Known for a request that found no place: one of those that came
+// before it and have a place may be the same, and not have been recorded yet.
+func (r *Runner) Before(ctx context.Context, s Submission) (*pb.Run, error) {
+	id := r.idOf(s)
+	if id == "" {
+		return nil, store.ErrUnknownRun
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	r.mu.Lock()
+	coming := slices.Collect(maps.Values(r.coming))
+	r.mu.Unlock()
+	for _, c := range coming {
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	first := r.byID[id]
+	r.mu.Unlock()
+	if first != nil {
+		select {
+		case <-first.claimed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return r.Known(ctx, s)
 }
 
 // idOf is the run's id as far as the request names it.
@@ -222,7 +265,7 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 		})
 	})
 	defer j.discardEarly()
-	run, ours, err := r.claim(j, s)
+	run, ours, err := r.claim(t, j, s)
 	patience.Stop()
 	inTime := false
 	answered.Do(func() { accepted(run, err); inTime = true })
@@ -239,12 +282,13 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 // claim creates the run's record, however long NATS takes to say yes or no: one
 // that was stored and not acknowledged would be a run that nobody has. A run
 // that is not ours had been started by the same request before.
-func (r *Runner) claim(j *job, s Submission) (run *pb.Run, ours bool, err error) {
+func (r *Runner) claim(t *Ticket, j *job, s Submission) (run *pb.Run, ours bool, err error) {
 	first, ending := r.remember(j)
 	if ending != nil {
 		j.end(ending)
 	}
 	if first != j {
+		t.Return() // the first may be waiting for it
 		select {
 		case <-first.claimed:
 		case <-r.ctx.Done():
@@ -287,6 +331,7 @@ const claimTimeout = 4 * time.Second
 func (r *Runner) remember(j *job) (first *job, ending *cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.hasCome(j.ticket)
 	if first, ok := r.byID[j.id]; ok {
 		return first, nil
 	}
