@@ -111,7 +111,10 @@ func (l *logsCommand) run(ctx context.Context, id string) (err error) {
 		show.out, show.raw = newStreams(file, file), true
 	}
 	result, err := s.Follow(ctx, run, opts, show.record)
-	if err := errors.Join(err, show.flush()); err != nil {
+	if printing := show.flush(); err == nil {
+		err = printing
+	}
+	if err != nil {
 		return err
 	}
 	return l.conclude(run, result)

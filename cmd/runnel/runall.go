@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -17,21 +18,34 @@ import (
 // runAll runs a task on every runner that is meant, shows each line with the
 // runner's name in front, and sums up.
 func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest) error {
-	ctx, leave := context.WithCancelCause(ctx)
+	base := ctx
+	ctx, leave := context.WithCancelCause(base)
 	defer leave(nil)
 	var (
-		mu  sync.Mutex
-		ids []string // of the runs that there are
+		mu      sync.Mutex
+		ids     []string // of the runs that there are
+		aborted bool
 	)
-	stop := r.heedSignals(leave, func() {
+	var aborts sync.WaitGroup
+	abort := func() { // and what is accepted after it
 		mu.Lock()
+		aborted = true
 		running := slices.Clone(ids)
 		mu.Unlock()
-		r.end(ctx, s, running...)
-	})
+		r.end(base, s, running...)
+	}
+	stop := r.heedSignals(leave, abort)
 	defer stop()
+	defer aborts.Wait()
 
 	all := &showAll{show: newShow(r.app, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
+	all.failed = func(err error) {
+		if errors.Is(err, syscall.EPIPE) { // as for one run
+			aborts.Go(abort)
+			return
+		}
+		leave(err)
+	}
 	bar := newProgress(r.stdio.err, r.barLook(), 0)
 	fan := r.fan.FanOptions
 	fan.Timeout = s.target.timeout
@@ -39,11 +53,19 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 		all.width = longest(names)
 		bar.total = len(names)
 	}
+	fan.Enough = func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return aborted
+	}
 	result, err := s.RunAll(ctx, r.where.Target, req, fan, client.RunEvents{
 		Accepted: func(run *pb.Run) {
 			mu.Lock()
 			defer mu.Unlock()
 			ids = append(ids, run.GetId())
+			if aborted {
+				aborts.Go(func() { r.end(base, s, run.GetId()) })
+			}
 		},
 		Record: all.record,
 		Ended: func(runner string, _ client.Outcome) {
@@ -52,10 +74,23 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 		},
 	})
 	bar.done()
-	if err := errors.Join(err, all.flush()); err != nil {
-		return r.interrupted(ctx, s, "", err)
+	switch printing := all.flush(); {
+	case errors.Is(context.Cause(ctx), errLeft):
+		return &exitError{exitAborted, "the runs may go on: runnel ps"}
+	case errors.Is(printing, syscall.EPIPE):
+		return &exitError{exitSignal + signalNumber("SIGPIPE"), ""}
+	case printing != nil:
+		return fmt.Errorf("%w; the runs may go on: runnel ps", printing)
+	case err != nil:
+		return err
 	}
-	return r.sumUp(result, all.width)
+	err = r.sumUp(result, all.width)
+	mu.Lock()
+	defer mu.Unlock()
+	if exit := (*exitError)(nil); aborted && errors.As(err, &exit) {
+		exit.code = exitAborted
+	}
+	return err
 }
 
 // barLook draws a bar only where it does not mix with output.
@@ -80,6 +115,8 @@ type showAll struct {
 	width int                   // of the longest name
 	rests map[string]*[2][]byte // by runner and stream: a line that has no end yet
 	err   error
+	// failed is told that nothing more can be printed.
+	failed func(error)
 }
 
 // maxRest bounds a line that has no end: what is above goes out as one.
@@ -141,30 +178,41 @@ func (s *showAll) line(runner string, stream lines.Stream, parts ...[]byte) {
 func (s *showAll) write(stream lines.Stream, parts ...[]byte) {
 	if err := s.out.write(stream, parts...); err != nil && s.err == nil {
 		s.err = err
+		s.failed(err)
 	}
 }
 
-func (s *showAll) flush() error { return errors.Join(s.err, s.out.flush()) }
+func (s *showAll) flush() error {
+	if err := s.out.flush(); s.err == nil {
+		s.err = err
+	}
+	return s.err
+}
 
 // sumUp tells who is missing, and in one line how it went.
 func (r *runCommand) sumUp(result *client.AllResult, width int) error {
-	lost := false
+	lost, anyBad := false, false
 	var good, bad []string
 	failed := map[string]string{} // why, by runner
-	for runner, outcome := range result.Outcomes {
-		end := outcome.Log.End
-		if exitOf(end) == 0 {
-			good = append(good, runner)
-			continue
+	fail := func(runner, why string) {
+		anyBad = true
+		if !slices.Contains(result.Unexpected, runner) {
+			bad = append(bad, runner)
+			failed[runner] = why
 		}
-		lost = lost || end == nil
-		bad = append(bad, runner)
-		failed[runner] = briefly(end)
+	}
+	for runner, outcome := range result.Outcomes {
+		switch end := outcome.Log.End; {
+		case exitOf(end) != 0:
+			lost = lost || end == nil
+			fail(runner, briefly(end))
+		case !slices.Contains(result.Unexpected, runner):
+			good = append(good, runner)
+		}
 	}
 	for runner, answer := range result.Answers {
 		if answer.Err != nil {
-			bad = append(bad, runner)
-			failed[runner] = answer.Err.Error()
+			fail(runner, answer.Err.Error())
 		}
 	}
 	ok := len(good)
@@ -180,11 +228,11 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	}
 	text := fanSummary(ok, failed, &result.FanResult)
 	switch {
-	case ok+len(failed)+len(result.Missing) == 0:
+	case ok+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
 		return r.nobody()
 	case !result.Complete() || lost:
 		return &exitError{exitOwn, text}
-	case len(failed) > 0:
+	case anyBad:
 		return &exitError{1, text}
 	}
 	r.say("%s", text)
@@ -217,7 +265,7 @@ func fanSummary(ok int, failed map[string]string, result *client.FanResult) stri
 	if result.Short > 0 {
 		parts = append(parts, fmt.Sprintf("%d fewer than expected", result.Short))
 	}
-	return plural(ok+len(failed)+len(result.Skipped)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
+	return plural(ok+len(failed)+len(result.Skipped)+len(result.Unexpected)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
 }
 
 // detachAll starts the task everywhere, prints the ids and leaves.
@@ -243,5 +291,5 @@ func (r *runCommand) detachAll(ctx context.Context, s *session, req *pb.TaskRequ
 	case result.Complete() && len(failed) == 0:
 		return nil
 	}
-	return errors.New(fanSummary(len(result.Answers)-len(failed), failed, result))
+	return errors.New(fanSummary(len(result.OK), failed, result))
 }

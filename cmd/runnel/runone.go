@@ -40,7 +40,10 @@ func (r *runCommand) runOne(ctx context.Context, s *session, req *pb.TaskRequest
 		runner = run.GetRunner()
 		accepted <- runner
 	}, show.record)
-	if err := errors.Join(err, show.flush()); err != nil {
+	if printing := show.flush(); err == nil {
+		err = printing
+	}
+	if err != nil {
 		return r.interrupted(ctx, s, runner, err)
 	}
 	end := result.End

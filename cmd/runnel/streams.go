@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -73,7 +74,7 @@ func (s *streams) flush() error {
 }
 
 func (s *streams) note(err error) {
-	if s.err == nil {
-		s.err = err
+	if s.err == nil && err != nil {
+		s.err = fmt.Errorf("cannot print: %w", cause(err))
 	}
 }

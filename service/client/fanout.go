@@ -34,6 +34,10 @@ type FanOptions struct {
 	// asked.
 	Expected func(names []string)
 
+	// Enough, if set, is asked before each batch but the first; true leaves the
+	// rest alone.
+	Enough func() bool
+
 	// settled is waited for before the next batch is asked.
 	settled func()
 }
@@ -165,7 +169,12 @@ func (f *fan) run(ctx context.Context, names []string) error {
 	if size <= 0 {
 		size = max(1, len(names))
 	}
+	asked := 0
 	for batch := range slices.Chunk(names, size) {
+		if asked > 0 && f.opts.Enough != nil && f.opts.Enough() {
+			return nil
+		}
+		asked += len(batch)
 		err := f.round(ctx, batch, func() error {
 			for _, name := range batch {
 				if err := f.publish(f.c.space.Request(f.verb, subjects.At(name)), name); err != nil {

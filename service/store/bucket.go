@@ -11,9 +11,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// markerTTL is how long the server keeps the marker of a record that is gone,
-// for watchers to see.
-const markerTTL = time.Minute
+// markerTTL is how long the server keeps the marker of a record that is gone:
+// for watchers to see, and because a server that was killed may have the record
+// again when there is no marker. It writes down what is in a stream and what is
+// not every two minutes; before that, only a later message of the same subject
+// says that one is gone.
+const markerTTL = 10 * time.Minute
 
 // bucket is one KV bucket and the few things done to it that the client's KV
 // has no call for: writes with a TTL, reads of the leader, scans.
