@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/lang"
 )
 
 // A sample is what the same small program looks like in a language: it prints
@@ -263,4 +265,46 @@ func TestLanguagesInTheCard(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%s", text)
+}
+
+// An operator's language may be anywhere, also where a run has a place of its own;
+// and what a task asks for counts, whatever the language's row has.
+func TestLanguageOfTheOperator(t *testing.T) {
+	dir, err := os.MkdirTemp("/var/tmp", "runnel-test-toy-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const toy = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo toy 1.0; else . \"$1\"; fi\n"
+	if err := os.WriteFile(dir+"/toy", []byte(toy), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	row := lang.Row{Name: "toy", Programs: []string{dir + "/toy"}, Source: "main.toy", Run: []string{"{program}", "./{source}"}}
+	row.Limits.Run.OpenFiles = "33"
+	f := codeRunner(t, service.Config{Languages: []lang.Row{row}})
+	for _, level := range []string{"standard", "strict"} {
+		for more, want := range map[string]string{"": "33\n", `,"limits":{"openFiles":50}`: "50\n", `,"limits":{"openFiles":20}`: "20\n"} {
+			got := f.run(codeTask("toy", "ulimit -n", `,"isolation":"`+level+`"`+more))
+			if got.stdout != want || got.end.State != "COMPLETE" {
+				t.Errorf("%s %s: got %q %q %+v", level, more, got.stdout, got.stderr, got.end.End)
+			}
+		}
+	}
+}
+
+// A program that stops itself as a debugged one does has not ended.
+func TestStoppedIsNotEnded(t *testing.T) {
+	f := codeRunner(t, service.Config{})
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("no C compiler")
+	}
+	got := f.run(codeTask("c", `#include <sys/ptrace.h>
+#include <signal.h>
+int main(){ ptrace(PTRACE_TRACEME,0,0,0); raise(SIGUSR1); return 5; }`, `,"isolation":"standard","timeout":"2s","grace":"0s"`))
+	if got.end.State != "TIMEDOUT" {
+		t.Errorf("got %+v", got.end.End)
+	}
 }

@@ -155,8 +155,27 @@ func TestIsolationUser(t *testing.T) {
 		if got := f.run(task); got.stdout != "nobody\n" {
 			t.Errorf("%s: as nobody got %q %q %+v", level, got.stdout, got.stderr, got.end.End)
 		}
-		if got := f.run(`{"commands":["id -u"],"user":"root","isolation":"` + level + `"}`); got.end.State != "FAILED" || !strings.Contains(got.end.Error, "root") {
-			t.Errorf("%s: as root got %q %+v", level, got.stdout, got.end.End)
+		for _, root := range []string{"root", "0"} {
+			f.refused(400, "spec.task.user", "runner.task.any", `{"kind":"runner","spec":{"task":{"commands":["id -u"],"user":"`+root+`","isolation":"`+level+`"}}}`)
+		}
+	}
+}
+
+// A run is not let into what the runner keeps for itself by naming it as its directory.
+func TestIsolatedDirIsNotTheRunners(t *testing.T) {
+	f := newFleet(t)
+	f.curious = true
+	f.start(service.Config{})
+	for _, level := range []string{"standard", "strict"} {
+		f.needIsolation(level)
+		for _, dir := range []string{f.dataDir, f.dataDir + "/spool", f.dataDir + "/spool/.."} {
+			got := f.run(fmt.Sprintf(`{"argv":["ls"],"dir":%q,"isolation":%q}`, dir, level))
+			if got.end.State != "FAILED" || !strings.Contains(got.end.Error, "the runner's own") {
+				t.Errorf("%s in %s: got %q %+v", level, dir, got.stdout, got.end.End)
+			}
+		}
+		if got := f.run(fmt.Sprintf(`{"commands":["ls -A %s | wc -l; echo $HOME"],"isolation":%q}`, f.dataDir, level)); got.stdout != "0\n/tmp\n" {
+			t.Errorf("%s: got %q %q", level, got.stdout, got.stderr)
 		}
 	}
 }

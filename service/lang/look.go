@@ -22,6 +22,7 @@ type Toolchain struct {
 	// Show lists the folders that a strict run must see; the first is {home}.
 	Show []string
 
+	own   []string // where the program itself is
 	table *Table
 }
 
@@ -118,6 +119,7 @@ func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
 	if tool.Version == "" {
 		return nil
 	}
+	defer tool.findOwn()
 	if row.Probe == "" {
 		return tool
 	}
@@ -130,6 +132,24 @@ func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
 		}
 	}
 	return tool
+}
+
+// findOwn finds what of the host a run must see to execute the program, should
+// it be in a place that is hidden: its folder, and that of the file a link leads to.
+func (t *Toolchain) findOwn() {
+	paths := []string{t.Path}
+	if real, err := filepath.EvalSymlinks(t.Path); err == nil && real != t.Path {
+		paths = append(paths, real)
+	}
+	for _, path := range paths {
+		dir := filepath.Dir(path)
+		if isBroad(dir) || slices.Contains([]string{"/tmp", "/var/tmp", "/dev/shm"}, dir) {
+			dir = path
+		}
+		if !slices.Contains(t.own, dir) {
+			t.own = append(t.own, dir)
+		}
+	}
 }
 
 // isBroad: a folder that would show more than a toolchain.

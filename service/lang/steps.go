@@ -62,7 +62,7 @@ func (p *Program) step(argv []string, dirs Dirs, limits Limits) Step {
 	words := p.words(dirs)
 	step.Spec = sandbox.Spec{
 		Argv: p.expand(argv, words), Dir: dirs.Source, Limits: held,
-		ReadOnly: slices.Clone(p.tool.Show), ScratchBytes: scratchBytes,
+		ReadOnly: slices.Concat(p.tool.Show, p.tool.own), ScratchBytes: scratchBytes,
 	}
 	for name, value := range p.tool.Env {
 		step.Spec.Params = append(step.Spec.Params, name+"="+words.Replace(value))

@@ -62,6 +62,20 @@ func (l *Limits) validate() error {
 	if l.PidsMax < 0 || l.OpenFiles < 0 || l.Nproc < 0 || l.CPUTime < 0 || l.WallTime < 0 {
 		return fmt.Errorf("pidsMax, openFiles, nproc, cpuTime and wallTime must not be negative")
 	}
+	if l.CPUTime%time.Second != 0 {
+		return fmt.Errorf("cpuTime: %s is not a number of whole seconds", l.CPUTime)
+	}
+	for _, size := range []struct {
+		name string
+		size *Size
+	}{{"memoryMax", l.MemoryMax}, {"stack", l.Stack}, {"outputBytes", l.OutputBytes}} {
+		if size.size != nil && *size.size == 0 {
+			return fmt.Errorf("%s: it must be more than 0", size.name)
+		}
+	}
+	if l.OpenFiles > 0 && l.OpenFiles < 3 {
+		return fmt.Errorf("openFiles: %d is less than the 3 that every process has", l.OpenFiles)
+	}
 	return nil
 }
 

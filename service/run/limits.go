@@ -118,7 +118,10 @@ func (b bounds) under(task bounds) bounds {
 	if t.PidsMax != 0 {
 		l.PidsMax = t.PidsMax
 	}
-	l.Rlimits = append(l.Rlimits[:len(l.Rlimits):len(l.Rlimits)], t.Rlimits...) // the last of one kind holds
+	for _, rlimit := range t.Rlimits {
+		others := slices.DeleteFunc(slices.Clone(l.Rlimits), func(r sandbox.Rlimit) bool { return r.Resource == rlimit.Resource })
+		l.Rlimits = append(others, rlimit)
+	}
 	if task.outputBytes != 0 {
 		b.outputBytes = task.outputBytes
 	}

@@ -37,6 +37,9 @@ func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return plan{}, err
 	}
+	if user := t.GetUser(); p.isolation != sandbox.None && (user == "root" || user == "0") {
+		return plan{}, pb.Invalid("spec.task.user: %q doesn't go with isolation %s", user, p.isolation)
+	}
 	if err := r.unable(p, t); err != nil {
 		return plan{}, err
 	}

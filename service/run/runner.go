@@ -109,7 +109,7 @@ type Runner struct {
 	places   places
 	byID     map[string]*job
 	coming   map[*ticket]chan struct{} // who has a place and no job yet; closed when that is known
-	troubles map[string]error // of runs whose output can't be stored
+	troubles map[string]error          // of runs whose output can't be stored
 	draining bool
 	ending   *cause // of all runs, once Drain has waited long enough or Close was called
 }

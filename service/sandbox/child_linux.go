@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"sync"
 	"unsafe"
 
@@ -17,6 +16,10 @@ const (
 var rlimitNumbers = map[string]int{"cpu": unix.RLIMIT_CPU, "fsize": unix.RLIMIT_FSIZE, "nofile": unix.RLIMIT_NOFILE, "stack": unix.RLIMIT_STACK,
 	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC, "data": unix.RLIMIT_DATA}
 
+// limitNames are what tasks call resource limits.
+var limitNames = map[int64]string{unix.RLIMIT_CPU: "cpuTime", unix.RLIMIT_FSIZE: "fileSize", unix.RLIMIT_NOFILE: "openFiles", unix.RLIMIT_STACK: "stack",
+	unix.RLIMIT_CORE: "core", unix.RLIMIT_NPROC: "nproc", unix.RLIMIT_DATA: "memoryMax"}
+
 // capabilities is how many a bounding set may have; the kernel says EINVAL for those that it does not know.
 const capabilities = 64
 
@@ -31,7 +34,7 @@ func childSteps(o *order, stdio [3]int, ruleset *uintptr) (*steps, error) {
 			limit.Max++ // with both the same, SIGKILL comes in the place of SIGXCPU
 		}
 		s.keep = append(s.keep, limit)
-		s.add(fmt.Sprintf("set resource limit %d", o.rlimits[i]), unix.SYS_PRLIMIT64, 0, int(o.rlimits[i]), uintptr(unsafe.Pointer(limit)), 0)
+		s.add("hold it to limit "+limitNames[o.rlimits[i]], unix.SYS_PRLIMIT64, 0, int(o.rlimits[i]), uintptr(unsafe.Pointer(limit)), 0)
 	}
 	for i, fd := range stdio {
 		s.add("set up standard streams", unix.SYS_DUP3, fd, i, 0)

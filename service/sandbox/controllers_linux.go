@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,9 +115,10 @@ func (l Limits) needCgroup() bool { return len(l.needed()) > 0 }
 
 // mayLimit refuses a limit that can't be set here.
 func (h *Host) mayLimit(l Limits) error {
-	for controller, limit := range l.needed() {
+	needed := l.needed()
+	for _, controller := range slices.Sorted(maps.Keys(needed)) {
 		if !h.controls(controller) {
-			return fmt.Errorf("limit %s: this host has no %s controller to give: %s", limit, controller, h.whyNoController())
+			return fmt.Errorf("limit %s: this host has no %s controller to give: %s", needed[controller], controller, h.whyNoController())
 		}
 	}
 	return nil

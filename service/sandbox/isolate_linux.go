@@ -138,6 +138,19 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	} else if o.dir, err = filepath.EvalSymlinks(within("", o.dir)); err != nil {
 		return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "%w", rootCause(err))
 	}
+	for _, hidden := range h.hide {
+		if isBelow(o.dir, hidden) {
+			return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "it is the runner's own, which no isolated run sees")
+		}
+	}
+	if o.level == Standard { // what the account can't go through would hide what is to be shown below it
+		for _, home := range homes() {
+			shows := slices.ContainsFunc(o.readOnly, func(path string) bool { return isBelow(path, home) })
+			if shows && !mayEnter(home, cmd.who) {
+				o.homes = append(o.homes, home)
+			}
+		}
+	}
 	if o.scratchBytes > 0 && (o.dir == "/tmp" || o.dir == "/") {
 		return nil, startErrorf("run isolated", "scratch over %s is not possible", o.dir)
 	}
@@ -275,8 +288,12 @@ func explainShim(cmd *command, err error) *StartError {
 	}
 	switch answer.step {
 	case stepExecute:
-		if answer.errno == unix.ENOENT && executable(cmd.path) == nil && !isScript(cmd.path) {
-			return startErrorf(fmt.Sprintf("run %q", cmd.argv[0]), "%w", plainError{"no such program inside the sandbox: " + cmd.path + " is hidden from it", answer.errno})
+		op := fmt.Sprintf("run %q", cmd.argv[0])
+		switch {
+		case answer.errno == unix.ENOENT && executable(cmd.path) == nil && (!isScript(cmd.path) || cmd.order.hides(cmd.path)):
+			return startErrorf(op, "%w", plainError{"no such program inside the sandbox: " + cmd.path + " is hidden from it", answer.errno})
+		case answer.errno == unix.EACCES: // that it may enter its directory was seen before
+			return startErrorf(op, "%w", plainError{"permission denied inside the sandbox", answer.errno})
 		}
 		return explain(cmd, answer.errno)
 	case stepEnter:
@@ -291,6 +308,14 @@ func explainShim(cmd *command, err error) *StartError {
 		}
 	}
 	return startErrorf(needOf(cmd.order), "%w", answer)
+}
+
+// hides says whether a run does not see what the host has at a path.
+func (o *order) hides(path string) bool {
+	below := func(places []string) bool {
+		return slices.ContainsFunc(places, func(place string) bool { return isBelow(path, place) })
+	}
+	return o.level != None && below(slices.Concat(scratchPlaces, o.covers())) && !below(slices.Concat(o.readOnly, o.writable, o.ownDir()))
 }
 
 func isScript(path string) bool {

@@ -83,7 +83,12 @@ func ParseLimits(text LimitsText) (limits Limits, err error) {
 	field("cpuTime", text.CPUTime, rlimit("cpu", parseSeconds))
 	field("fileSize", text.FileSize, rlimit("fsize", ParseBytes))
 	field("openFiles", text.OpenFiles, rlimit("nofile", counted(3)))
-	field("stack", text.Stack, rlimit("stack", ParseBytes))
+	field("stack", text.Stack, rlimit("stack", func(s string) (n int64, err error) {
+		if n, err = ParseBytes(s); err == nil && n == 0 {
+			err = errors.New("must be more than 0")
+		}
+		return n, err
+	}))
 	field("core", text.Core, rlimit("core", ParseBytes))
 	field("nproc", text.Nproc, rlimit("nproc", counted(1)))
 	if err != nil {

@@ -96,8 +96,9 @@ func (v *view) makeFile(path string) {
 func (o *order) covers() []string {
 	covers := slices.Clone(o.hide)
 	if o.level == Strict {
-		covers = append(append(covers, strictCovers...), o.homes...)
+		covers = append(covers, strictCovers...)
 	}
+	covers = append(covers, o.homes...)
 	return slices.DeleteFunc(covers, func(place string) bool { return slices.Contains(scratchPlaces, place) })
 }
 

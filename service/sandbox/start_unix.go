@@ -48,7 +48,7 @@ type command struct {
 }
 
 // isolatedEnv is an isolated run's environment before its account and its parameters: nothing of the runner's.
-var isolatedEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
+var isolatedEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/tmp"}
 
 // Prepared is a process that is not there yet, with everything that it needs. Start or Discard, one of them once, ends it.
 type Prepared struct {

@@ -238,7 +238,7 @@ func (p *plan) reap(child uintptr) {
 		if errno != 0 && errno != unix.EINTR {
 			p.exit()
 		}
-		if errno == 0 && pid == child {
+		if errno == 0 && pid == child && p.status&0xff != 0x7f { // or it has only stopped, and made this process its tracer
 			break
 		}
 	}
