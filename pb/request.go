@@ -44,6 +44,9 @@ func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
 	} else if err := UnmarshalJSON(body, into); err != nil {
 		return err
 	}
+	if r, ok := into.(*TaskRequest); ok {
+		r.GetSpec().GetTask().passOverEmpty()
+	}
 	return into.Validate()
 }
 

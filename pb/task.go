@@ -43,6 +43,21 @@ func validID(id string) bool {
 	})
 }
 
+// passOverEmpty takes away what says nothing beside what does: clients of the old
+// runner send a file and a language with every task.
+func (t *Task) passOverEmpty() {
+	if t == nil {
+		return
+	}
+	other := len(t.Commands) > 0 || len(t.Argv) > 0
+	if f := t.File; f != nil && len(f.GetContent()) == 0 && !f.GetGzip() && (other || len(t.Files) > 0) {
+		t.File = nil
+	}
+	if l := t.Language; l != nil && l.GetName() == "" && l.GetVersion() == "" && (other || t.File != nil) {
+		t.Language = nil
+	}
+}
+
 // validateWhat: exactly one of file, commands and argv, and that one right.
 func (t *Task) validateWhat() error {
 	for i, arg := range t.GetArgv() {
