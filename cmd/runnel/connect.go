@@ -139,8 +139,12 @@ func (c *connectFlags) withCommon(options []nats.Option) []nats.Option {
 		name = "runnel"
 	}
 	return append(options, nats.Name(name), nats.Timeout(c.timeout), nats.MaxReconnects(-1), nats.PingInterval(pingInterval),
-		// Else nats.go prints them. What comes of them is said where it is noticed.
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		// Else nats.go prints them. What comes of others is said where it is noticed.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) && c.denied != nil {
+				c.denied(err)
+			}
+		}))
 }
 
 // connect opens a connection; the options given prevail. The caller closes it.

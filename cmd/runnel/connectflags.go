@@ -23,6 +23,10 @@ type connectFlags struct {
 	inboxPrefix, connectionName   string
 	socksProxy                    string
 	certStore                     certStoreFlags
+
+	// denied is told of what the server does not permit: a request that it drops
+	// looks like one that nobody answers.
+	denied func(error)
 }
 
 // certStoreFlags are the flags for the certificate store of Windows.

@@ -61,7 +61,7 @@ func (p *psCommand) run(ctx context.Context, s *session) error {
 	}
 	table := newColumns(p.look, "run", "state", "runner", "started", "for", "lines", "name", "")
 	table.alignRight("for", "lines")
-	table.giveWay("name", "runner", "run") // an id's beginning is enough
+	table.giveWay("name", "", "runner") // and not the run: its id is what one needs
 	left := p.limit
 	for {
 		query.Limit = left

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -28,7 +29,15 @@ type app struct {
 }
 
 func newApp(std stdio) *app {
-	return &app{stdio: std, look: lookOf(std.out), errLook: lookOf(std.err), log: slog.New(slog.DiscardHandler)}
+	a := &app{stdio: std, look: lookOf(std.out), errLook: lookOf(std.err), log: slog.New(slog.DiscardHandler)}
+	var once sync.Map
+	a.conn.denied = func(err error) {
+		_, what, _ := strings.Cut(err.Error(), "Permissions Violation for ")
+		if _, said := once.LoadOrStore(what, true); !said {
+			a.say("the server does not permit this user to %s", strings.NewReplacer("Publish to", "publish on", "Subscription to", "subscribe to").Replace(what))
+		}
+	}
+	return a
 }
 
 // The groups that `runnel help` shows.
@@ -118,7 +127,21 @@ func (a *app) prepare(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if err := refuseEmpty(cmd.Flags()); err != nil {
+		return err
+	}
 	return a.setLogger(slog.LevelWarn)
+}
+
+// refuseEmpty: a value that is given and empty is most often a variable that is
+// not set, and must not mean "any".
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "password" {
+			err = fmt.Errorf("cannot use --%s %q: it is empty", f.Name, "")
+		}
+	})
+	return err
 }
 
 // setLogger makes the logger, of the level asked for or else the default one.

@@ -187,11 +187,20 @@ func (r *runCommand) readFiles(task *pb.Task) error {
 }
 
 func (r *runCommand) read(path string) ([]byte, error) {
-	if path == "-" {
-		return io.ReadAll(r.in)
+	from := r.in
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		from = file
 	}
-	return os.ReadFile(path)
+	return io.ReadAll(io.LimitReader(from, maxRead))
 }
+
+// maxRead is more than any server takes in one request.
+const maxRead = 65 << 20
 
 // gzipFrom is the size above which a script is sent compressed.
 const gzipFrom = 32 << 10

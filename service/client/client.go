@@ -198,6 +198,8 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("cannot ask %s: %w in %s", subject, ErrNoAnswer, patience)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("cannot send a request of %d bytes: the server takes %d at most", len(body), c.nc.MaxPayload())
 	case err != nil:
 		return fmt.Errorf("cannot ask %s: %w", subject, err)
 	}
