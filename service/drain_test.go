@@ -154,6 +154,25 @@ func TestDrainWithoutNATS(t *testing.T) {
 	}
 }
 
+// It doesn't wait for a run that has ended, either, whose end NATS does not take.
+func TestDrainOfEndedRunsWithoutNATS(t *testing.T) {
+	f := newFleet(t)
+	s := f.start(service.Config{})
+	file := t.TempDir() + "/ended"
+	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["until [ -e `+file+`.go ]; do sleep 0.01; done; touch `+file+`"]}}}`).ok(t)
+	if err := f.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("it has ended", func() bool { _, err := os.Stat(file); return err == nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	s.Drain(ctx) // the test would time out
+	s.Close()
+}
+
 // Whoever is in a hurry takes the grace away.
 func TestKill(t *testing.T) {
 	f := newFleet(t)

@@ -91,7 +91,7 @@ func (s *serveCommand) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
 	flags.Int64Var(&s.cfg.LogMaxBytes, "log-max-bytes", 0, "keep so many `BYTES` of output (default a tenth of the store)")
 	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for so long (default 7 days)")
-	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the last `N` ended runs (default all)")
+	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the fleet's last `N` ended runs\n(default all)")
 	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
 	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
 	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated")
@@ -161,6 +161,11 @@ func (s *serveCommand) run(ctx context.Context) error {
 	defer stop()
 	if ended, err := s.startUntil(ctx, signals, stop); ended || err != nil {
 		return err
+	}
+	if s.server != nil {
+		giving, enough := context.WithCancel(ctx)
+		defer enough()
+		go giveBack(giving)
 	}
 	return s.untilSignal(ctx, signals, stop)
 }

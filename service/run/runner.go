@@ -399,16 +399,29 @@ func (r *Runner) Drain(ctx context.Context) {
 	r.draining = true
 	r.mu.Unlock()
 	r.cfg.OnPlaces()
-	done := make(chan struct{})
+	done, over := make(chan struct{}), make(chan struct{})
 	go func() { r.jobs.Wait(); close(done) }()
+	jobs := r.live()
+	go func(jobs []*job) {
+		defer close(over)
+		for _, j := range jobs {
+			select {
+			case <-j.over:
+			case <-j.done:
+			case <-done:
+				return
+			}
+		}
+	}(jobs)
 	select {
 	case <-done:
 		return
+	case <-over:
 	case <-ctx.Done():
-	}
-	jobs := r.endAll(causeAborted)
-	for _, j := range jobs {
-		j.end(causeAborted)
+		jobs = r.endAll(causeAborted)
+		for _, j := range jobs {
+			j.end(causeAborted)
+		}
 	}
 	for _, j := range jobs {
 		select {
