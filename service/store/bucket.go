@@ -11,12 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// markerTTL is how long the server keeps the marker of a record that is gone:
-// for watchers to see, and because a server that was killed may have the record
-// again when there is no marker. It writes down what is in a stream and what is
-// not every two minutes; before that, only a later message of the same subject
-// says that one is gone.
-const markerTTL = 10 * time.Minute
+// markerTTL is how long the server keeps the marker of a record that is gone,
+// for watchers to see.
+const markerTTL = time.Minute
 
 // bucket is one KV bucket and the few things done to it that the client's KV
 // has no call for: writes with a TTL, reads of the leader, scans.
@@ -31,6 +28,7 @@ type bucket struct {
 	api     string // "$JS.API." or what stands for it
 	direct  bool
 	copies  int // replicas
+	marker  time.Duration
 }
 
 func newBucket(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (*bucket, error) {
@@ -45,7 +43,10 @@ func newBucket(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 		return nil, err
 	}
 	cfg := b.stream.CachedInfo().Config
-	b.direct, b.copies = cfg.AllowDirect, cfg.Replicas
+	b.direct, b.copies, b.marker = cfg.AllowDirect, cfg.Replicas, cfg.SubjectDeleteMarkerTTL
+	if b.marker == 0 {
+		b.marker = markerTTL
+	}
 	return b, nil
 }
 
@@ -141,7 +142,7 @@ func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
 // purge removes a key at a revision, leaving a marker for those who watch. That
 // it is gone already is no error.
 func (b *bucket) purge(ctx context.Context, key string, rev uint64) error {
-	err := b.kv.Purge(ctx, key, jetstream.LastRevision(rev), jetstream.PurgeTTL(markerTTL))
+	err := b.kv.Purge(ctx, key, jetstream.LastRevision(rev), jetstream.PurgeTTL(b.marker))
 	if err == nil {
 		return nil
 	}

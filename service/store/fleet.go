@@ -36,7 +36,7 @@ type Seen struct {
 func (s *Store) PutCard(ctx context.Context, card *pb.Card) error {
 	body, err := pb.MarshalJSON(card)
 	if err == nil {
-		_, err = s.fleet.kv.Put(ctx, card.GetName(), body)
+		_, err = s.fleet.js.PublishMsg(ctx, rolledUp(s.fleet.publish+card.GetName(), body))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write card of runner %s: %w", card.GetName(), err)

@@ -66,7 +66,7 @@ func TestOpenAdopts(t *testing.T) {
 		return len(query(t, s, &pb.Query{All: true}).Runs) == 0
 	})
 	status, err := kv.Status(t.Context())
-	if err != nil || status.History() != 1 || status.(*jetstream.KeyValueBucketStatus).StreamInfo().Config.MaxBytes != 1<<20 {
+	if err != nil || status.History() != 2 || status.(*jetstream.KeyValueBucketStatus).StreamInfo().Config.MaxBytes != 1<<20 {
 		t.Errorf("want the limit that was set by hand, and no history: %+v, %v", status, err)
 	}
 }

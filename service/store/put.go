@@ -77,6 +77,13 @@ func (b *bucket) put(ctx context.Context, w write) (uint64, error) {
 	}
 }
 
+// rolledUp has the server take back what a key had before. It would as well where
+// a bucket has no history, but as a limit, which it does not write down: after a
+// crash such a message comes back, once the one that came after it is gone.
+func rolledUp(subject string, body []byte) *nats.Msg {
+	return &nats.Msg{Subject: subject, Data: body, Header: nats.Header{jetstream.MsgRollup: []string{jetstream.MsgRollupSubject}}}
+}
+
 // attempt publishes raw, not by the KV's Update: that can't give a TTL.
 func (b *bucket) attempt(ctx context.Context, w write) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -88,7 +95,7 @@ func (b *bucket) attempt(ctx context.Context, w write) (uint64, error) {
 	if w.ttl > 0 {
 		options = append(options, jetstream.WithMsgTTL(w.ttl))
 	}
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.publish + w.key, Data: w.body}, options...)
+	ack, err := b.js.PublishMsg(ctx, rolledUp(b.publish+w.key, w.body), options...)
 	if err != nil {
 		return 0, err
 	}

@@ -121,9 +121,14 @@ func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg
 // at once may both be told to come back.
 const openTries = 5
 
+// history is how many messages of a key the server may have: each that is written
+// takes back the one before it (see rolledUp).
+const history = 2
+
 func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, want jetstream.KeyValueConfig) (*bucket, error) {
-	want.History = 1
-	want.LimitMarkerTTL = markerTTL
+	want.History = history
+	// What is written as rolledUp does lives as long as a marker at least.
+	want.LimitMarkerTTL = min(markerTTL, cfg.Retention)
 	want.Replicas = max(cfg.Replicas, 1)
 	var err error
 	for try := range openTries {
@@ -163,20 +168,18 @@ func createOrAdopt(ctx context.Context, js jetstream.JetStream, cfg Config, want
 	}
 	have := stream.CachedInfo().Config
 	update := have
-	update.AllowDirect, update.AllowMsgTTL = true, true
-	// With a history, what was there before a final record would come back when
-	// that has outlived its time.
-	update.MaxMsgsPerSubject = 1
+	update.AllowDirect, update.AllowMsgTTL, update.AllowRollup = true, true, true
+	update.MaxMsgsPerSubject = history
 	if update.SubjectDeleteMarkerTTL == 0 {
-		update.SubjectDeleteMarkerTTL = markerTTL
+		update.SubjectDeleteMarkerTTL = want.LimitMarkerTTL
 	}
 	// Only ever more replicas: a runner that was started without the option
 	// must not take them away again.
 	update.Replicas = max(have.Replicas, cfg.Replicas)
-	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL || update.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
+	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL || update.AllowRollup != have.AllowRollup || update.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
 		update.SubjectDeleteMarkerTTL != have.SubjectDeleteMarkerTTL || update.Replicas != have.Replicas {
 		if _, err := js.UpdateStream(ctx, update); err != nil {
-			if !have.AllowMsgTTL || have.MaxMsgsPerSubject != 1 || isTransient(err) {
+			if !have.AllowMsgTTL || !have.AllowRollup || isTransient(err) {
 				return nil, err
 			}
 			cfg.Logger.Warn("cannot change the settings of a bucket; using it as it is", "bucket", want.Bucket, "error", err)

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/pb"
+)
+
+// A server that crashed finds in its files what is there and nothing else: no
+// record that was removed or has outlived its time, and no run that has not ended.
+func TestNothingComesBackAfterACrash(t *testing.T) {
+	before := filepath.Join(t.TempDir(), "before")
+	s, js := onDisk(t, before, Config{Retention: time.Second, OnlineFor: time.Millisecond})
+	for _, id := range []string{"aged", "removed"} {
+		finish(t, s, newRun(id, pb.State_RUNNING))
+	}
+	if err := s.Remove(within(t, 10*time.Second), "removed"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, newRun("live", pb.State_RUNNING))
+	if err := s.PutCard(t.Context(), &pb.Card{Name: "gone"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
+	for name, left := range map[string]uint64{"KV_runner_runs": 1, "KV_runner_fleet": 0} {
+		eventually(t, 30*time.Second, "no marker is left in "+name, func() bool {
+			stream, err := js.Stream(t.Context(), name)
+			return err == nil && stream.CachedInfo().State.Msgs == left
+		})
+	}
+	create(t, s, newRun("after", pb.State_RUNNING)) // or the server would have no reason to look into its files
+
+	after := filepath.Join(t.TempDir(), "after")
+	if err := os.CopyFS(after, os.DirFS(before)); err != nil { // what a crash at this moment would leave
+		t.Fatal(err)
+	}
+	again, _ := onDisk(t, after, Config{Retention: time.Second})
+	got := ids(query(t, again, &pb.Query{All: true}).Runs)
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"after", "live"}) {
+		t.Errorf("after a crash there are %v", got)
+	}
+	if cards, err := again.Cards(t.Context()); err != nil || len(cards) != 0 {
+		t.Errorf("after a crash there are the cards %v, %v", cards, err)
+	}
+}
+
+func onDisk(t *testing.T, dir string, cfg Config) (*Store, jetstream.JetStream) {
+	t.Helper()
+	srv, err := embedded.Start(embedded.Config{DataDir: dir, Port: embedded.AnyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	nc, err := srv.Connect(nats.ReconnectBufSize(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openOn(t, js, cfg), js
+}
