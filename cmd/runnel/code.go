@@ -68,7 +68,7 @@ does not compile ends with the compiler's exit code.`,
 	flags.StringVar(&c.stdin, "stdin", "", "give it standard input from `FILE` instead of this command's")
 	flags.StringVar(&c.task.User, "as", "", "account to run as: `USER`")
 	flags.StringVar(&c.task.Name, "name", "", "a `NAME` for people")
-	flags.StringToStringVar(&c.tags, "tag", nil, "a tag `K=V` for its record; may be repeated")
+	flags.Var(keyValues{&c.tags}, "tag", "a tag `K=V` for its record; may be repeated")
 	flags.StringVar(&c.id, "id", "", "its `ID`, of your own: it never runs twice")
 	groupFlags(flags, flagsWhat, "language", "version", "param", "stdin", "as", "name", "tag", "id")
 	c.where.add(cmd)

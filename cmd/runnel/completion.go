@@ -30,7 +30,7 @@ func addCompletion(root *cobra.Command, a *app) {
 		Use:     "completion bash|zsh|fish|powershell",
 		GroupID: groupOther,
 		Short:   "Print a script that makes a shell complete runnel's commands",
-		Example: `  source <(runnel completion bash)                                        now
+		Example: `  source <(runnel completion bash)                  bash-completion is needed
   runnel completion bash > /etc/bash_completion.d/runnel                  always
   runnel completion zsh > "${fpath[1]}/_runnel"
   runnel completion fish > ~/.config/fish/completions/runnel.fish`,

@@ -67,11 +67,14 @@ func (c *connectFlags) find(f finding) (*target, error) {
 	case c.explicit() || selected != "":
 		return c.remote(selected)
 	case !f.notLocal:
-		local, err := findLocal()
+		local, others, err := findLocal()
 		if err != nil {
 			return nil, err
 		}
 		if local != nil {
+			if others > 0 && c.say != nil {
+				c.say("%d servers run here; this is about %s, the latest: --context %s or the like picks another", others+1, local.Name, natsContextName("NAME"))
+			}
 			return c.reachLocal(local), nil
 		}
 	}
@@ -181,7 +184,7 @@ func (t *target) connectLocal(options []nats.Option) (*nats.Conn, error) {
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%s (pid %d) does not answer on %s: %w", t.origin, t.local.PID, t.local.URL, connectCause(err))
 		}
-		switch found, err := findLocal(); {
+		switch found, _, err := findLocal(); {
 		case err != nil:
 			return nil, err
 		case found == nil:

@@ -27,6 +27,8 @@ type connectFlags struct {
 	// denied is told of what the server does not permit: a request that it drops
 	// looks like one that nobody answers.
 	denied func(error)
+	// say tells the user what they may want to know.
+	say func(format string, args ...any)
 }
 
 // certStoreFlags are the flags for the certificate store of Windows.

@@ -94,3 +94,22 @@ func annotate(flags *pflag.FlagSet, name, key, value string) {
 		panic("no flag of that name: " + name) // a slip of ours, seen by any test
 	}
 }
+
+// keyValues are the values of a flag K=V that may be repeated. pflag's own would take
+// a comma in a value for the end of it.
+type keyValues struct{ to *map[string]string }
+
+func (p keyValues) Type() string   { return "stringToString" }
+func (p keyValues) String() string { return "" }
+
+func (p keyValues) Set(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return errors.New("it is K=V")
+	}
+	if *p.to == nil {
+		*p.to = map[string]string{}
+	}
+	(*p.to)[key] = value
+	return nil
+}

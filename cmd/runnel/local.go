@@ -114,13 +114,16 @@ func (l *localServer) takeAway() error {
 
 // findLocal is the local server that is running, nil if there is none; of
 // several, the one that was started last.
-func findLocal() (latest *localServer, err error) {
+func findLocal() (latest *localServer, others int, err error) {
 	err = eachLocal(func(found *localServer) {
+		if latest != nil {
+			others++
+		}
 		if latest == nil || found.Started.After(latest.Started) {
 			latest = found
 		}
 	})
-	return latest, err
+	return latest, others, err
 }
 
 // isLocalAlive says whether a running local server has this URL.

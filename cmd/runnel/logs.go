@@ -138,7 +138,10 @@ func (l *logsCommand) conclude(run *pb.Run, result logs.FollowResult) error {
 		return nil
 	}
 	text := summary(result.End)
-	if result.Verified {
+	switch {
+	case result.End.Reason == pb.ReasonLost:
+		text += "; what it printed last may be missing"
+	case result.Verified:
 		text += ", sha256 verified"
 	}
 	l.say("%s", text)

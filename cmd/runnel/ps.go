@@ -38,7 +38,7 @@ func newPsCommand(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&p.states, "state", nil, "runs in these `STATES` only, such as RUNNING,FAILED")
-	flags.StringToStringVar(&p.tags, "tag", nil, "runs with the tag `K=V` only; may be repeated")
+	flags.Var(keyValues{&p.tags}, "tag", "runs with the tag `K=V` only; may be repeated")
 	flags.Int64Var(&p.limit, "limit", 20, "at most `N` runs; 0: all")
 	groupFlags(flags, flagsWhat, "state", "tag", "limit")
 	completeValues(cmd, "state", slices.Sorted(maps.Keys(pb.State_value))...)

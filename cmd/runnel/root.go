@@ -31,6 +31,7 @@ type app struct {
 func newApp(std stdio) *app {
 	a := &app{stdio: std, look: lookOf(std.out), errLook: lookOf(std.err), log: slog.New(slog.DiscardHandler)}
 	var once sync.Map
+	a.conn.say = a.say
 	a.conn.denied = func(err error) {
 		_, what, _ := strings.Cut(err.Error(), "Permissions Violation for ")
 		if _, said := once.LoadOrStore(what, true); !said {

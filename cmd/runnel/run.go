@@ -68,7 +68,7 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&r.task.Dir, "dir", "", "working `DIRECTORY`")
 	flags.StringVar(&r.task.User, "as", "", "account to run as: `USER`")
 	flags.StringVar(&r.task.Name, "name", "", "a `NAME` for people")
-	flags.StringToStringVar(&r.tags, "tag", nil, "a tag `K=V` for its record; may be repeated")
+	flags.Var(keyValues{&r.tags}, "tag", "a tag `K=V` for its record; may be repeated")
 	flags.StringVar(&r.id, "id", "", "its `ID`, of your own: it never runs twice")
 	groupFlags(flags, flagsWhat, "command", "file", "param", "stdin", "dir", "as", "name", "tag", "id")
 

@@ -141,6 +141,10 @@ func (s *serveCommand) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.cfg.Slots)
 	case s.cfg.Backlog < 0:
 		return fmt.Errorf("cannot use --backlog %d: it must not be negative", s.cfg.Backlog)
+	case s.drainTimeout < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
+		return errors.New("cannot use a negative time: --drain-timeout, --log-max-age, --retention and --max-step are 0 or more")
+	case s.cfg.LogMaxBytes < 0, s.cfg.SpoolMaxBytes < 0, s.cfg.KeepCount < 0, s.cfg.Replicas < 0:
+		return errors.New("cannot use a negative number: --log-max-bytes, --spool-max-bytes, --keep and --replicas are 0 or more")
 	case s.simulate < 0:
 		return fmt.Errorf("cannot use --simulate %d: it must not be negative", s.simulate)
 	case s.simulate > 0 && s.http != "":

@@ -39,7 +39,7 @@ func secret(name string, isProc, hideCommands bool) string {
 	switch {
 	case isProc:
 		return procSecret(base, len(folders) > 0, hideCommands)
-	case folder == "etc" && (base == "shadow" || base == "gshadow" || hasOneOf(base, "shadow-", "shadow.", "gshadow-", "gshadow.")),
+	case (folder == "etc" || folder == "backups") && (base == "shadow" || base == "gshadow" || hasOneOf(base, "shadow-", "shadow.", "gshadow-", "gshadow.")),
 		folder == "etc" && (base == "master.passwd" || base == "spwd.db"), folder == "security" && base == "opasswd":
 		return "a password file"
 	case isPublic(base):
@@ -74,8 +74,8 @@ func isKeyIn(folders []string, base string) bool {
 		return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(names, f) })
 	}
 	switch {
-	case in(".ssh") && (strings.HasPrefix(base, "id_") || base == "identity" || strings.HasSuffix(base, ".pem")):
-		return true
+	case in(".ssh") && !slices.Contains([]string{"config", "environment", "rc"}, base) && !hasOneOf(base, "known_hosts", "authorized_keys"):
+		return true // whatever name a key has there
 	case in("private") && in("ssl", "tls", "pki", "letsencrypt"), in("private-keys-v1.d"):
 		return true
 	case in("letsencrypt") && in("keys"):

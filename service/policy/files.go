@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -77,7 +78,7 @@ func (f *Files) open(path string, isDir bool) (*os.File, error) {
 	} else {
 		err = f.check(at, path)
 	}
-	if err == nil && !isDir && at.info.Size() > 0 && beginsAsKey(file) {
+	if err == nil && !isDir && at.info.Size() > 0 && holdsKey(file) {
 		err = &Refusal{"files.deny", path + " is a private key"}
 	}
 	if err != nil {
@@ -86,12 +87,31 @@ func (f *Files) open(path string, isDir bool) (*os.File, error) {
 	return file, nil
 }
 
-// beginsAsKey recognises a private key of whatever name by its PEM header.
-func beginsAsKey(file *os.File) bool {
-	header := make([]byte, 64)
-	n, _ := file.ReadAt(header, 0) // what can't be read is no secret
-	line, _, _ := bytes.Cut(header[:n], []byte("\n"))
-	return bytes.HasPrefix(line, []byte("-----BEGIN ")) && bytes.Contains(line, []byte("PRIVATE KEY"))
+const (
+	keyHead = 4 << 10  // what tells that a file may be one of keys
+	keyBody = 64 << 10 // how far into such a file a key is looked for
+)
+
+var (
+	nkeySeed = regexp.MustCompile(`^S[AUONCX][A-Z2-7]{56}\s*$`)
+	pemKey   = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*(PRIVATE KEY|NKEY SEED)`)
+)
+
+// holdsKey recognises a private key of whatever name by what is in it: PEM, also
+// behind a certificate or parameters; NATS's; age's.
+func holdsKey(file *os.File) bool {
+	head := make([]byte, keyHead)
+	n, _ := file.ReadAt(head, 0) // what can't be read is no secret
+	text := bytes.TrimSpace(bytes.TrimPrefix(head[:n], []byte("\xef\xbb\xbf")))
+	switch {
+	case nkeySeed.Match(text), bytes.HasPrefix(text, []byte("AGE-SECRET-KEY-1")), bytes.Contains(text, []byte("\nAGE-SECRET-KEY-1")):
+		return true
+	case !bytes.HasPrefix(text, []byte("-----BEGIN ")) && !bytes.HasPrefix(text, []byte("Bag Attributes")):
+		return false
+	}
+	body := make([]byte, keyBody)
+	n, _ = file.ReadAt(body, 0)
+	return pemKey.Match(body[:n])
 }
 
 // checkUnreadable: what the host didn't let the runner open is safe; but it is

@@ -75,6 +75,16 @@ func TestSecretsAreDenied(t *testing.T) {
 	}
 	mustWrite(t, dir+"/plain.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret")
 	mustWrite(t, dir+"/cert.pem", "-----BEGIN CERTIFICATE-----\n")
+	const key = "-----BEGIN PRIVATE KEY-----\nsecret"
+	for name, text := range map[string]string{
+		"both": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n" + key, "ec": "-----BEGIN EC PARAMETERS-----\nx\n-----END EC PARAMETERS-----\n" + key,
+		"bag": "Bag Attributes\n    friendlyName: x\n" + key, "blank": "\n\n" + key, "bom": "\xef\xbb\xbf" + key, "age": "# created: now\n# public key: age1x\nAGE-SECRET-KEY-1XYZ\n",
+		"creds": "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\nSUA\n", "seed": "SUA" + strings.Repeat("B", 55) + "\n",
+	} {
+		mustWrite(t, dir+"/keys/"+name, text)
+	}
+	mustWrite(t, dir+"/keys.go", "var begin = \"-----BEGIN PRIVATE KEY-----\"\n")
+	mustWrite(t, dir+"/var/backups/shadow.bak", "secret")
 	p := &policy.Policy{Files: policy.FileRules{Deny: []string{"*.KDBX", dir + "/sub/d*", "/proc/*/maps"}}}
 	pid := os.Getpid()
 	bothResolvers(t, p, []string{dir + "/data", dir + "/hardlinked"}, func(t *testing.T, f *policy.Files) {
@@ -87,6 +97,8 @@ func TestSecretsAreDenied(t *testing.T) {
 			dir + "/home/a/.ssh/id_ed25519", dir + "/home/a/.ssh/id_work", dir + "/home/a/.ssh/x.pem", dir + "/x/id_rsa", dir + "/etc/ssl/private/any", dir + "/etc/nginx/ssl/site.key", dir + "/etc/ssh/ssh_host_rsa_key",
 			dir + "/etc/letsencrypt/live/privkey1.pem", dir + "/etc/pki/tls/private/localhost.key",
 			dir + "/server.key", dir + "/my-private.pem", dir + "/id_rsa.bak", dir + "/my.jks", dir + "/plain.txt",
+			dir + "/keys/both", dir + "/keys/ec", dir + "/keys/bag", dir + "/keys/blank", dir + "/keys/bom", dir + "/keys/age", dir + "/keys/creds", dir + "/keys/seed",
+			dir + "/var/backups/shadow.bak",
 			dir + "/my.KDBX", dir + "/sub/deny/y", dir + "/a.p12", dir + "/chroot/etc/shadow", dir + "/chroot/etc/gshadow-",
 		} {
 			if _, err := os.Lstat(path); err != nil {
