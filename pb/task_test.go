@@ -225,12 +225,12 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 // Clients of the old runner send every part, the empty ones as well.
 func TestEmptyPartsArePassedOver(t *testing.T) {
 	for body, good := range map[string]bool{
-		`{"kind":"runner","spec":{"task":{"commands":["x"],"file":{},"language":{}}}}`:        true,
-		`{"kind":"runner","spec":{"task":{"argv":["x"],"file":{"content":""}}}}`:              true,
+		`{"kind":"runner","spec":{"task":{"commands":["x"],"file":{},"language":{}}}}`:            true,
+		`{"kind":"runner","spec":{"task":{"argv":["x"],"file":{"content":""}}}}`:                  true,
 		`{"kind":"runner","spec":{"task":{"file":{"content":"IyEvYmluL2Jhc2g="},"language":{}}}}`: true,
-		`{"kind":"runner","spec":{"task":{"file":{},"language":{}}}}`:                         false,
-		`{"kind":"runner","spec":{"task":{"commands":["x"],"file":{"gzip":true}}}}`:           false,
-		`{"kind":"runner","spec":{"task":{"commands":["x"],"language":{"version":"3"}}}}`:     false,
+		`{"kind":"runner","spec":{"task":{"file":{},"language":{}}}}`:                             false,
+		`{"kind":"runner","spec":{"task":{"commands":["x"],"file":{"gzip":true}}}}`:               false,
+		`{"kind":"runner","spec":{"task":{"commands":["x"],"language":{"version":"3"}}}}`:         false,
 	} {
 		var r TaskRequest
 		if err := DecodeRequest([]byte(body), false, &r); (err == nil) != good {
