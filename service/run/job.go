@@ -45,6 +45,7 @@ type job struct {
 	id      string
 	task    *pb.Task
 	plan    plan
+	trace   string // the request's W3C trace context
 	ticket  *ticket
 	claimed chan struct{} // closed when the record was created, or wasn't
 	over    chan struct{} // closed when its processes are gone and only the records are left to write
@@ -80,7 +81,7 @@ func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
 		Traceparent: s.Traceparent,
 	}
 	j := &job{
-		r: r, id: id, task: task, plan: plan, ticket: t.t, run: run,
+		r: r, id: id, task: task, plan: plan, trace: s.Traceparent, ticket: t.t, run: run,
 		claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if j.hasSlot() {

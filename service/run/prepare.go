@@ -97,7 +97,7 @@ func (j *job) spec() sandbox.Spec {
 		Dir: j.task.GetDir(), Stdin: j.task.GetStdin(), User: j.task.GetUser(),
 		Limits: j.plan.bounds.limits, Isolation: j.plan.isolation, Network: j.task.GetNetwork(),
 	}
-	if trace := j.run.GetTraceparent(); trace != "" { // an isolated run has no Env
+	if trace := j.trace; trace != "" { // an isolated run has no Env
 		s.Params = append([]string{"TRACEPARENT=" + trace}, s.Params...)
 	}
 	return s
