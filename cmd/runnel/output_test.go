@@ -27,6 +27,25 @@ func TestTableWithoutAColumnThatGivesWay(t *testing.T) {
 	}
 }
 
+// What gives way is first the column in which there is nothing.
+func TestTableWithoutNothing(t *testing.T) {
+	for width, want := range map[int]string{
+		30: "RUN     NAME  END\n0123456789        exit 143\n",
+		22: "RUN         END\n0123456789  exit 143\n",
+	} {
+		var out bytes.Buffer
+		table := newColumns(look{terminal: true, width: width}, "run", "name", "end")
+		table.giveWay("name", "end")
+		table.add("0123456789", "", "exit 143")
+		if err := table.write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("%d wide: got %q", width, got)
+		}
+	}
+}
+
 func TestColourIsForTerminals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no ptys to test with")

@@ -112,7 +112,8 @@ func (c *columns) render() string {
 // narrowest is what a column that gives way keeps.
 const narrowest = 6
 
-// shorten makes the flexible columns as narrow as the terminal wants them.
+// shorten makes the flexible columns as narrow as the terminal wants them, and
+// leaves out one in which there is nothing.
 func (c *columns) shorten() {
 	widths, over := make([]int, len(c.headings)), -c.look.width-2
 	for i, heading := range c.headings {
@@ -126,6 +127,14 @@ func (c *columns) shorten() {
 		i := slices.Index(c.headings, heading)
 		if i < 0 {
 			continue // this table has no such column
+		}
+		if over > 0 && !slices.ContainsFunc(c.rows, func(row []painted) bool { return row[i].text != "" }) {
+			over -= widths[i] + 2
+			c.headings, widths = slices.Delete(slices.Clone(c.headings), i, i+1), slices.Delete(widths, i, i+1)
+			for r := range c.rows {
+				c.rows[r] = slices.Delete(c.rows[r], i, i+1)
+			}
+			continue // a column of nothing
 		}
 		width := max(widths[i]-max(over, 0), min(widths[i], max(narrowest, text.StringWidth(heading))))
 		over -= widths[i] - width
