@@ -18,8 +18,7 @@ import (
 // runAll runs a task on every runner that is meant, shows each line with the
 // runner's name in front, and sums up.
 func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest) error {
-	base := ctx
-	ctx, leave := context.WithCancelCause(base)
+	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	var (
 		mu      sync.Mutex
@@ -32,7 +31,7 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 		aborted = true
 		running := slices.Clone(ids)
 		mu.Unlock()
-		r.end(base, s, running...)
+		r.end(ctx, s, running...)
 	}
 	stop := r.heedSignals(leave, abort)
 	defer stop()
@@ -64,7 +63,7 @@ func (r *runCommand) runAll(ctx context.Context, s *session, req *pb.TaskRequest
 			defer mu.Unlock()
 			ids = append(ids, run.GetId())
 			if aborted {
-				aborts.Go(func() { r.end(base, s, run.GetId()) })
+				aborts.Go(func() { r.end(ctx, s, run.GetId()) })
 			}
 		},
 		Record: all.record,

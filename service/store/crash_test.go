@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 )
@@ -18,7 +15,7 @@ import (
 // record that was removed or has outlived its time, and no run that has not ended.
 func TestNothingComesBackAfterACrash(t *testing.T) {
 	before := filepath.Join(t.TempDir(), "before")
-	s, js := onDisk(t, before, Config{Retention: time.Second, OnlineFor: time.Millisecond})
+	s := onDisk(t, before, Config{Retention: time.Second, OnlineFor: time.Millisecond})
 	for _, id := range []string{"aged", "removed"} {
 		finish(t, s, newRun(id, pb.State_RUNNING))
 	}
@@ -32,7 +29,7 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	eventually(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
 	for name, left := range map[string]uint64{"KV_runner_runs": 1, "KV_runner_fleet": 0} {
 		eventually(t, 30*time.Second, "no marker is left in "+name, func() bool {
-			stream, err := js.Stream(t.Context(), name)
+			stream, err := s.runs.js.Stream(t.Context(), name)
 			return err == nil && stream.CachedInfo().State.Msgs == left
 		})
 	}
@@ -42,7 +39,7 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	if err := os.CopyFS(after, os.DirFS(before)); err != nil { // what a crash at this moment would leave
 		t.Fatal(err)
 	}
-	again, _ := onDisk(t, after, Config{Retention: time.Second})
+	again := onDisk(t, after, Config{Retention: time.Second})
 	got := ids(query(t, again, &pb.Query{All: true}).Runs)
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"after", "live"}) {
@@ -53,21 +50,12 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	}
 }
 
-func onDisk(t *testing.T, dir string, cfg Config) (*Store, jetstream.JetStream) {
+func onDisk(t *testing.T, dir string, cfg Config) *Store {
 	t.Helper()
 	srv, err := embedded.Start(embedded.Config{DataDir: dir, Port: embedded.AnyPort})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Close() })
-	nc, err := srv.Connect(nats.ReconnectBufSize(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openOn(t, js, cfg), js
+	return open(t, srv, cfg)
 }
