@@ -1,107 +1,150 @@
 package tests
 
 import (
-	"bytes"
-	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
-	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// layers is the import table of docs/architecture.md: what each package may
-// import of ours. To add an arrow, change it here and there, in one commit.
-var layers = map[string][]string{
-	"subjects":        {},
-	"pb":              {},
-	"embedded":        {},
-	"service/lines":   {},
-	"service/sandbox": {},
-	"service/policy":  {"pb", "subjects"},
-	"service/glance":  {"pb", "service/policy"},
-	"service/maint":   {"pb"},
-	"service/store":   {"pb", "subjects"},
-	"service/logs":    {"pb", "subjects", "service/lines"},
-	"service/run":     {"pb", "subjects", "service/lines", "service/sandbox", "service/lang", "service/store", "service/logs"},
-	"service":         {"pb", "subjects", "service/policy", "service/glance", "service/maint", "service/run", "service/lang", "service/sandbox", "service/store", "service/logs"},
-	"service/client":  {"pb", "subjects", "service/store", "service/logs", "service/lines"},
-	"service/lang":    {"service/sandbox"},
-	"cmd/runnel-shim": {"service/sandbox"},
-	"cmd/runnel":      {"*"},
-	"tests":           {"*"},
-}
-
 const module = "github.com/runnel-io/runnel/"
 
+// everything in a cell of the table allows every import.
+const everything = "all"
+
+// The table in docs/architecture.md is the law: no package imports what its row
+// does not name, on any system, and no row names what its package does not import.
 func TestLayers(t *testing.T) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
-	cmd.Dir = ".."
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	seen := 0
-	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
-		var p struct {
-			ImportPath string
-			Imports    []string // those of _test.go files are not in here
-		}
-		if err := d.Decode(&p); err != nil {
-			t.Fatal(err)
-		}
-		name, ours := strings.CutPrefix(p.ImportPath, module)
-		if !ours {
+	table := layersTable(t)
+	used := map[string]map[string]bool{}
+	for file, imports := range sourceImports(t) {
+		room := roomOf(table, path.Dir(file))
+		if room == "" {
+			t.Errorf("%s: docs/architecture.md has no row for its package", file)
 			continue
 		}
-		seen++
-		room := roomOf(name)
-		allowed, known := layers[room]
-		if !known {
-			t.Errorf("%s is in no room of the table", name)
-			continue
+		if used[room] == nil {
+			used[room] = map[string]bool{}
 		}
-		for _, i := range p.Imports {
-			i, ours := strings.CutPrefix(i, module)
-			if ours && roomOf(i) != room && !slices.Contains(allowed, "*") && !slices.Contains(allowed, roomOf(i)) {
-				t.Errorf("%s imports %s: that arrow is not in the table", name, i)
+		for _, imported := range imports {
+			other := roomOf(table, imported)
+			if other == room {
+				continue
+			}
+			used[room][other] = true
+			if !slices.Contains(table[room], everything) && !slices.Contains(table[room], other) {
+				t.Errorf("%s imports %s: docs/architecture.md does not allow it to %s", file, imported, room)
 			}
 		}
 	}
-	if seen == 0 {
-		t.Fatal("go list shows none of our packages")
-	}
-}
-
-// roomOf is the longest row of the table that a package lives under.
-func roomOf(name string) string {
-	best := name
-	found := ""
-	for room := range layers {
-		if (name == room || strings.HasPrefix(name, room+"/")) && len(room) > len(found) {
-			found = room
+	for _, room := range slices.Sorted(maps.Keys(table)) {
+		if used[room] == nil {
+			t.Errorf("docs/architecture.md has a row for %s, which is no package", room)
 		}
-	}
-	if found != "" && found != "service" && found != "cmd" {
-		return found
-	}
-	return best
-}
-
-// The table in the docs is the one that is enforced.
-func TestTableInDocs(t *testing.T) {
-	for room := range layers {
-		if !strings.Contains(architecture(t), "| `"+room+"` |") {
-			t.Errorf("docs/architecture.md has no row for %s", room)
+		for _, allowed := range table[room] {
+			if allowed != everything && !used[room][allowed] {
+				t.Errorf("docs/architecture.md lets %s import %s, which it does not", room, allowed)
+			}
 		}
 	}
 }
 
-func architecture(t *testing.T) string {
+// layersTable reads the table: for each package, what it may import of ours. In
+// a cell a package below service may leave "service/" out.
+func layersTable(t *testing.T) map[string][]string {
 	t.Helper()
-	b, err := os.ReadFile("../docs/architecture.md")
+	document, err := os.ReadFile("../docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b)
+	row := regexp.MustCompile("(?m)^\\| `([a-z/-]+)` \\|.*\\| ([^|]*) \\|$")
+	cells := map[string]string{}
+	for _, match := range row.FindAllStringSubmatch(string(document), -1) {
+		cells[match[1]] = match[2]
+	}
+	if len(cells) < 10 {
+		t.Fatalf("docs/architecture.md: the table has %d rows that can be read", len(cells))
+	}
+	table := map[string][]string{}
+	for room, cell := range cells {
+		table[room] = nil
+		if cell == "–" {
+			continue
+		}
+		for name := range strings.SplitSeq(cell, ", ") {
+			name = strings.Trim(name, "`")
+			switch _, whole := cells[name]; {
+			case whole, name == everything:
+			case cells["service/"+name] != "":
+				name = "service/" + name
+			default:
+				t.Errorf("docs/architecture.md, row %s: %q is no package of the table", room, name)
+			}
+			table[room] = append(table[room], name)
+		}
+	}
+	return table
+}
+
+// sourceImports gives, for each Go file that is not a test, the packages of ours
+// that it imports. Build constraints are not heeded: all systems count.
+func sourceImports(t *testing.T) map[string][]string {
+	t.Helper()
+	files := map[string][]string{}
+	err := filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "testdata" || entry.Name() == "node_modules" || len(entry.Name()) > 2 && entry.Name()[0] == '.'):
+			return filepath.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel("..", file)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		files[name] = nil
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if ours, ok := strings.CutPrefix(imported, module); ok {
+				files[name] = append(files[name], ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// roomOf is the row of the table that a package has: its own, or the one of the
+// package that it is a part of.
+func roomOf(table map[string][]string, name string) string {
+	for ; name != "."; name = path.Dir(name) {
+		if _, has := table[name]; has {
+			return name
+		}
+		if path.Dir(name) == "service" || path.Dir(name) == "cmd" {
+			return "" // a neighbour of the wiring is not a part of it
+		}
+	}
+	return ""
 }
