@@ -15,9 +15,9 @@ import (
 // comes with the record of a run that another runner has.
 func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.Run, error) {
 	r.mu.Lock()
-	j := r.byID[id]
+	a := r.byID[id]
 	r.mu.Unlock()
-	if j == nil {
+	if a == nil {
 		run, _, err := r.cfg.Store.Get(ctx, id)
 		if err != nil || store.Final(run.GetState()) {
 			return run, err
@@ -27,16 +27,16 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 		}
 		return run, fmt.Errorf("cannot abort run %s: %w", id, ErrNotHere)
 	}
-	j.end(causeAborted)
+	a.end(causeAborted)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-j.done:
+	case <-a.done:
 	case <-timer.C:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	run := j.snapshot()
+	run := a.snapshot()
 	run.Aborting = !store.Final(run.GetState()) // also one that something else is ending
 	return run, nil
 }
@@ -53,13 +53,13 @@ func (r *Runner) Orphan(run *pb.Run) bool {
 // off or stopped for so long that others may have declared it dead. Those that
 // are not are killed. An error says that some could not be asked about.
 func (r *Runner) Recheck(ctx context.Context) (err error) {
-	for _, j := range r.live() {
+	for _, a := range r.live() {
 		select {
-		case <-j.claimed:
+		case <-a.claimed:
 		default:
 			continue
 		}
-		run, _, getErr := r.cfg.Store.Get(ctx, j.id)
+		run, _, getErr := r.cfg.Store.Get(ctx, a.id)
 		if getErr != nil && !errors.Is(getErr, store.ErrUnknownRun) {
 			err = getErr
 			continue
@@ -68,10 +68,10 @@ func (r *Runner) Recheck(ctx context.Context) (err error) {
 			continue
 		}
 		select {
-		case <-j.done: // it ended meanwhile, by itself
+		case <-a.done: // it ended meanwhile, by itself
 		default:
-			if ours := j.snapshot(); !store.Final(ours.GetState()) {
-				j.fenced(store.ErrFinal)
+			if ours := a.snapshot(); !store.Final(ours.GetState()) {
+				a.fenced(store.ErrFinal)
 			}
 		}
 	}

@@ -19,22 +19,22 @@ func (e ending) isGood() bool {
 
 // compile fills dirs.Out, from the cache or by the compile step, whose failure
 // is COMPLETE with reason compile. Its ending is good if the program can be run.
-func (j *job) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
-	program, level, cache := j.plan.program, j.plan.isolation, j.r.cfg.Languages.Cache()
-	if !j.mayShare() {
+func (a *active) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
+	program, level, cache := a.terms.program, a.terms.isolation, a.r.cfg.Languages.Cache()
+	if !a.mayShare() {
 		cache = nil
 	}
 	if cache.Restore(program.Key(level), dirs.Out) {
 		return ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, compile: &pb.Step{Reason: pb.ReasonExit}}
 	}
 	if level == sandbox.Strict {
-		if warm := program.Language().WarmDir(j.ended, j.warm); warm != "" {
+		if warm := program.Language().WarmDir(a.ended, a.warm); warm != "" {
 			dirs.Cache, dirs.CacheIsWarm = warm, true
 		}
 	}
-	spec, b := j.stepSpec(program.CompileStep(dirs))
+	spec, b := a.specOf(program.CompileStep(dirs))
 	spec.ID += ".compile"
-	e, said := j.runCompiler(spec, b, log)
+	e, said := a.runCompiler(spec, b, log)
 	if !e.isGood() {
 		return e
 	}
@@ -50,7 +50,7 @@ func (j *job) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
 	}
 	if !said { // what it said is to be seen the next time, too
 		if err := cache.Keep(program.Key(level), dirs.Out); err != nil {
-			j.r.log.Warn("cannot keep a compiled program", "run", j.id, "error", err)
+			a.r.log.Warn("cannot keep a compiled program", "run", a.id, "error", err)
 		}
 	}
 	return e
@@ -59,30 +59,30 @@ func (j *job) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
 // mayShare says whether what the compiler makes follows from the source alone:
 // not where something else could get at it (no isolation; an account that others
 // may have), nor where it could get something from elsewhere.
-func (j *job) mayShare() bool {
-	return j.plan.isolation != sandbox.None && j.task.GetUser() == "" && !j.task.GetNetwork()
+func (a *active) mayShare() bool {
+	return a.terms.isolation != sandbox.None && a.task.GetUser() == "" && !a.task.GetNetwork()
 }
 
 // runCompiler runs a compile step. Its own bounds end it and not the run. A nil
 // log means that nobody wants to hear it; said tells whether there was anything.
-func (j *job) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e ending, said bool) {
+func (a *active) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e ending, said bool) {
 	var ended atomic.Pointer[cause]
 	end := func(c *cause) {
 		if ended.CompareAndSwap(nil, c) {
-			j.endProcess(c.gently)
+			a.endProcess(c.gently)
 		}
 	}
-	a := activity{prepare: func() start { return j.startOf(spec) }, wallTime: b.wallTime, end: end}
+	act := activity{prepare: func() start { return a.startOf(spec) }, wallTime: b.wallTime, end: end}
 	if log != nil {
-		out := j.output(log, b.outputBytes, end)
-		a.quiet = log.Quiet
-		a.out = func(stream int, data []byte) error {
+		out := a.output(log, b.outputBytes, end)
+		act.quiet = log.Quiet
+		act.out = func(stream int, data []byte) error {
 			said = true
 			return out(stream, data)
 		}
 	}
 	began := time.Now()
-	e = j.process(a)
+	e = a.process(act)
 	if e.state == pb.State_FAILED {
 		return e, said
 	}
@@ -105,8 +105,8 @@ func (j *job) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e endi
 const warmTime = 5 * time.Minute
 
 // warm fills a warm directory, for this run and those after it.
-func (j *job) warm(program *lang.Program, dir string) error {
-	place, err := j.newPlace()
+func (a *active) warm(program *lang.Program, dir string) error {
+	place, err := a.newPlace()
 	if err != nil {
 		return err
 	}
@@ -121,18 +121,18 @@ func (j *job) warm(program *lang.Program, dir string) error {
 	if err := program.Write(dirs.Source); err != nil {
 		return err
 	}
-	j.r.log.Info("compiling a standard library, once", "language", program.Language().String(), "run", j.id)
-	spec, b := j.stepSpec(program.CompileStep(dirs))
+	a.r.log.Info("compiling a standard library, once", "language", program.Language().String(), "run", a.id)
+	spec, b := a.specOf(program.CompileStep(dirs))
 	spec.ID += ".warm"
 	spec.Writable = append(spec.Writable, dir)
 	b.wallTime = warmTime
-	e, _ := j.runCompiler(spec, b, nil)
+	e, _ := a.runCompiler(spec, b, nil)
 	if e.isGood() {
 		return nil
 	}
 	err = fmt.Errorf("%s, exit %d %s", e.reason, e.status.ExitCode, e.err)
-	if j.named() == nil {
-		j.r.log.Warn("cannot compile a standard library: each program will", "language", program.Language().String(), "error", err)
+	if a.named() == nil {
+		a.r.log.Warn("cannot compile a standard library: each program will", "language", program.Language().String(), "error", err)
 	}
 	return errors.Join(errors.New("cannot fill the warm directory"), err)
 }

@@ -19,11 +19,11 @@ type ending struct {
 }
 
 // execute prepares and runs the run's processes, and says how it ended.
-func (j *job) execute(log *logs.Writer) ending {
-	if j.plan.program != nil {
-		return j.executeProgram(log)
+func (a *active) execute(log *logs.Writer) ending {
+	if a.terms.program != nil {
+		return a.executeProgram(log)
 	}
-	return j.process(activity{prepare: j.prepareOnce, out: j.output(log, j.plan.bounds.outputBytes, j.end), quiet: log.Quiet})
+	return a.process(activity{prepare: a.prepareOnce, out: a.output(log, a.terms.bounds.outputBytes, a.end), quiet: log.Quiet})
 }
 
 // activity is one process of a run.
@@ -38,67 +38,67 @@ type activity struct {
 }
 
 // process takes one process from its start to its end.
-func (j *job) process(a activity) ending {
+func (a *active) process(act activity) ending {
 	select {
-	case j.r.start <- struct{}{}:
-	case <-j.ended:
-		return j.endedBeforeStart()
+	case a.r.start <- struct{}{}:
+	case <-a.ended:
+		return a.endedBeforeStart()
 	}
-	if j.named() != nil { // the gate was open, too
-		<-j.r.start
-		return j.endedBeforeStart()
+	if a.named() != nil { // the gate was open, too
+		<-a.r.start
+		return a.endedBeforeStart()
 	}
-	s := a.prepare()
+	s := act.prepare()
 	defer s.cleanUp()
 	proc, err := s.begin()
-	<-j.r.start
+	<-a.r.start
 	if err != nil {
-		if j.named() != nil {
-			return j.endedBeforeStart()
+		if a.named() != nil {
+			return a.endedBeforeStart()
 		}
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
-	j.hold(proc)
-	if a.wallTime > 0 {
-		timer := time.AfterFunc(a.wallTime, func() { a.end(causeTimeout) })
+	a.hold(proc)
+	if act.wallTime > 0 {
+		timer := time.AfterFunc(act.wallTime, func() { act.end(causeTimeout) })
 		defer timer.Stop()
 	}
-	status, err := proc.Pump(a.out, a.quiet)
-	j.hold(nil)
+	status, err := proc.Pump(act.out, act.quiet)
+	a.hold(nil)
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonLost, err: err.Error(), status: status}
 	}
-	return endOf(status, j.named())
+	return endOf(status, a.named())
 }
 
 // hold lets others end the process; nil: there is none.
-func (j *job) hold(proc *sandbox.Process) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.proc = proc
-	j.signal() // a cause that was named while it started
+func (a *active) hold(proc *sandbox.Process) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.proc = proc
+	a.signal() // a cause that was named while it started
 }
 
 // endProcess ends the process that there is, if any, and not the run.
-func (j *job) endProcess(gently bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+func (a *active) endProcess(gently bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch {
-	case j.proc == nil:
+	case a.proc == nil:
 	case gently:
-		j.proc.Terminate(j.plan.grace)
+		a.proc.Terminate(a.terms.grace)
 	default:
-		j.proc.Kill()
+		a.proc.Kill()
 	}
 }
 
-func (j *job) endedBeforeStart() ending {
-	return endOf(sandbox.Status{}, j.named())
+func (a *active) endedBeforeStart() ending {
+	return endOf(sandbox.Status{}, a.named())
 }
 
 // output hands what a process prints to the log. When that is more than limit,
 // unless that is 0, it ends the process, and the rest is thrown away.
-func (j *job) output(log *logs.Writer, limit int64, end func(*cause)) func(int, []byte) error {
+func (a *active) output(log *logs.Writer, limit int64, end func(*cause)) func(int, []byte) error {
 	var seen int64
 	return func(stream int, data []byte) error {
 		if limit > 0 {

@@ -22,51 +22,51 @@ const (
 
 // finish closes the log, then makes the record final; in that order, so that
 // final means complete. It waits for NATS as long as the runner lives.
-func (j *job) finish(e ending, log *logs.Writer) {
-	close(j.over)
-	totals, logErr := log.Close(j.r.ctx, lines.End{
+func (a *active) finish(e ending, log *logs.Writer) {
+	close(a.over)
+	totals, logErr := log.Close(a.r.ctx, lines.End{
 		State: e.state.String(), Reason: e.reason, ExitCode: exitCode(e),
 		Signal: e.status.SignalName(), Error: e.err,
 	})
 	switch {
-	case j.named() == causeFenced, errors.Is(logErr, logs.ErrFenced):
-		j.yield(logErr)
+	case a.named() == causeFenced, errors.Is(logErr, logs.ErrFenced):
+		a.yield(logErr)
 		return
-	case logErr != nil && j.r.ctx.Err() != nil:
+	case logErr != nil && a.r.ctx.Err() != nil:
 		return // the next life sends the spool and says how it ended
 	case logErr != nil:
-		j.r.log.Error("cannot complete the log", "run", j.id, "runner", j.r.cfg.Name, "error", logErr)
+		a.r.log.Error("cannot complete the log", "run", a.id, "runner", a.r.cfg.Name, "error", logErr)
 	}
-	if j.write(func(run *pb.Run) {
+	if a.write(func(run *pb.Run) {
 		fill(run, e, totals)
 		run.LogComplete = logErr == nil
 		if logErr != nil && run.Error == "" {
 			run.Error = logErr.Error()
 		}
 	}) {
-		j.r.ended(j.snapshot())
+		a.r.ended(a.snapshot())
 	}
 }
 
 // yield is the end of a run that was taken from this runner: its record follows
 // what its log says, should whoever took it have died in between.
-func (j *job) yield(why error) {
+func (a *active) yield(why error) {
 	if why != nil {
-		j.fenced(why)
+		a.fenced(why)
 	}
-	for wait := firstRetry; j.r.ctx.Err() == nil; wait = min(2*wait, lastRetry) {
-		run, err := j.r.closeLost(j.r.ctx, j.id, lostEnd("it was taken from its runner"))
+	for wait := firstRetry; a.r.ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		run, err := a.r.closeLost(a.r.ctx, a.id, lostEnd("it was taken from its runner"))
 		if err == nil {
-			j.mu.Lock()
-			j.run = run
-			j.mu.Unlock()
+			a.mu.Lock()
+			a.run = run
+			a.mu.Unlock()
 			return
 		}
 		if errors.Is(err, store.ErrUnknownRun) {
 			return // somebody has removed it since
 		}
-		j.r.log.Warn("cannot read how a run ended, trying again", "run", j.id, "error", err)
-		sleep(j.r.ctx, wait)
+		a.r.log.Warn("cannot read how a run ended, trying again", "run", a.id, "error", err)
+		sleep(a.r.ctx, wait)
 	}
 }
 
@@ -89,40 +89,40 @@ func (r *Runner) ended(run *pb.Run) {
 // write changes the record, again and again until NATS has it. It returns false
 // when the record is not this runner's any more, or the runner stops. Nobody
 // sees the change before NATS has it.
-func (j *job) write(change func(*pb.Run)) bool {
-	next := j.snapshot()
+func (a *active) write(change func(*pb.Run)) bool {
+	next := a.snapshot()
 	change(next)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		rev, err := j.r.cfg.Store.Update(j.r.ctx, next, j.rev)
+		rev, err := a.r.cfg.Store.Update(a.r.ctx, next, a.rev)
 		if errors.Is(err, store.ErrFinal) || errors.Is(err, store.ErrConflict) {
 			// Perhaps by this very change, whose acknowledgement was lost.
-			if current, now, getErr := j.r.cfg.Store.Get(j.r.ctx, j.id); getErr == nil && proto.Equal(current, next) {
+			if current, now, getErr := a.r.cfg.Store.Get(a.r.ctx, a.id); getErr == nil && proto.Equal(current, next) {
 				rev, err = now, nil
 			}
 		}
 		switch {
 		case err == nil:
-			j.became(next, rev)
+			a.became(next, rev)
 			return true
 		case errors.Is(err, store.ErrFinal), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrUnknownRun):
-			j.yield(err)
+			a.yield(err)
 			return false
-		case j.r.ctx.Err() != nil:
+		case a.r.ctx.Err() != nil:
 			return false
 		case errors.Is(err, store.ErrIllegalMove), errors.Is(err, store.ErrTooLarge):
-			j.r.log.Error("cannot write a run's record", "run", j.id, "error", err) // never will
+			a.r.log.Error("cannot write a run's record", "run", a.id, "error", err) // never will
 			return false
 		}
-		j.r.log.Warn("cannot write a run's record, trying again", "run", j.id, "error", err)
-		sleep(j.r.ctx, wait)
+		a.r.log.Warn("cannot write a run's record, trying again", "run", a.id, "error", err)
+		sleep(a.r.ctx, wait)
 	}
 }
 
-func (j *job) became(next *pb.Run, rev uint64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	next.Aborting = j.cause == causeAborted && !store.Final(next.GetState())
-	j.run, j.rev = next, rev
+func (a *active) became(next *pb.Run, rev uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next.Aborting = a.cause == causeAborted && !store.Final(next.GetState())
+	a.run, a.rev = next, rev
 }
 
 func fill(run *pb.Run, e ending, totals lines.Totals) {

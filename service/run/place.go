@@ -24,16 +24,16 @@ type place struct {
 // own, in which it sees nothing but what it is shown.
 const isolatedBase = "/tmp"
 
-func (j *job) newPlace() (*place, error) {
-	p := &place{isolated: j.plan.isolation != sandbox.None}
+func (a *active) newPlace() (*place, error) {
+	p := &place{isolated: a.terms.isolation != sandbox.None}
 	base := ""
 	if p.isolated {
 		base = isolatedBase
 	} else {
-		p.user = j.task.GetUser()
+		p.user = a.task.GetUser()
 	}
 	var err error
-	if p.dir, err = os.MkdirTemp(base, j.r.tempPrefix()+"*"); err != nil {
+	if p.dir, err = os.MkdirTemp(base, a.r.tempPrefix()+"*"); err != nil {
 		return nil, fmt.Errorf("cannot make the run's directory: %w", err)
 	}
 	if err := p.give(p.dir); err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
-// plan is what a task asks for, read once before its record is made, so that
+// terms are what a task asks for, read once before its record is made, so that
 // what the request alone shows to be wrong, or what this host can't do, is
 // refused and not a failed run.
-type plan struct {
+type terms struct {
 	params                  []string
 	program                 *lang.Program // of a language task
 	timeout, grace, expires time.Duration
@@ -23,9 +23,9 @@ type plan struct {
 	isolation               sandbox.Isolation
 }
 
-// planOf reads a task. Its errors are the request's fault (*pb.InvalidError) or
+// termsOf reads a task. Its errors are the request's fault (*pb.InvalidError) or
 // say what this host can't do (ErrUnable).
-func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
+func (r *Runner) termsOf(t *pb.Task) (p terms, err error) {
 	var errs [7]error
 	p.params, errs[0] = pb.Environ(t.GetParams())
 	errs[6] = refuseMarker(p.params)
@@ -35,13 +35,13 @@ func (r *Runner) planOf(t *pb.Task) (p plan, err error) {
 	p.bounds, errs[4] = boundsOf(t.GetLimits())
 	p.isolation, errs[5] = sandbox.ParseIsolation(t.GetIsolation())
 	if err := errors.Join(errs[:]...); err != nil {
-		return plan{}, err
+		return terms{}, err
 	}
 	if user := t.GetUser(); p.isolation != sandbox.None && (user == "root" || user == "0") {
-		return plan{}, pb.Invalid("spec.task.user: %q doesn't go with isolation %s", user, p.isolation)
+		return terms{}, pb.Invalid("spec.task.user: %q doesn't go with isolation %s", user, p.isolation)
 	}
 	if err := r.unable(p, t); err != nil {
-		return plan{}, err
+		return terms{}, err
 	}
 	if t.GetLanguage() != nil {
 		p.program, err = r.programOf(t)
@@ -65,12 +65,12 @@ func refuseMarker(params []string) error {
 // Check says what is wrong with a task, as far as that can be known before it
 // has a place.
 func (r *Runner) Check(t *pb.Task) error {
-	_, err := r.planOf(t)
+	_, err := r.termsOf(t)
 	return err
 }
 
-// unable says what of a plan this host can't do.
-func (r *Runner) unable(p plan, t *pb.Task) error {
+// unable says what of its terms this host can't do.
+func (r *Runner) unable(p terms, t *pb.Task) error {
 	if p.isolation != sandbox.None {
 		r.Abilities() // so that Check knows
 	}
@@ -91,13 +91,13 @@ func (r *Runner) Abilities() sandbox.Facts {
 }
 
 // spec is a process of this run, less what it executes.
-func (j *job) spec() sandbox.Spec {
+func (a *active) spec() sandbox.Spec {
 	s := sandbox.Spec{
-		ID: j.id, Env: j.r.cfg.Environ, Params: j.plan.params,
-		Dir: j.task.GetDir(), Stdin: j.task.GetStdin(), User: j.task.GetUser(),
-		Limits: j.plan.bounds.limits, Isolation: j.plan.isolation, Network: j.task.GetNetwork(),
+		ID: a.id, Env: a.r.cfg.Environ, Params: a.terms.params,
+		Dir: a.task.GetDir(), Stdin: a.task.GetStdin(), User: a.task.GetUser(),
+		Limits: a.terms.bounds.limits, Isolation: a.terms.isolation, Network: a.task.GetNetwork(),
 	}
-	if trace := j.trace; trace != "" { // an isolated run has no Env
+	if trace := a.trace; trace != "" { // an isolated run has no Env
 		s.Params = append([]string{"TRACEPARENT=" + trace}, s.Params...)
 	}
 	return s
@@ -126,21 +126,21 @@ func (s start) discard() {
 }
 
 // startOf prepares a process that needs nothing but its spec.
-func (j *job) startOf(spec sandbox.Spec) start {
-	prepared, err := j.r.cfg.Host.Prepare(spec)
+func (a *active) startOf(spec sandbox.Spec) start {
+	prepared, err := a.r.cfg.Host.Prepare(spec)
 	return start{prepared, err, func() {}}
 }
 
 // prepare makes what the main process needs.
-func (j *job) prepare() start {
-	spec, cleanUp := j.spec(), func() {}
+func (a *active) prepare() start {
+	spec, cleanUp := a.spec(), func() {}
 	switch {
-	case j.task.GetFile() != nil:
-		script, err := j.task.GetFile().Script()
+	case a.task.GetFile() != nil:
+		script, err := a.task.GetFile().Script()
 		if err != nil {
 			return start{nil, err, cleanUp}
 		}
-		place, err := j.newPlace()
+		place, err := a.newPlace()
 		if err != nil {
 			return start{nil, err, cleanUp}
 		}
@@ -148,14 +148,14 @@ func (j *job) prepare() start {
 		if err := place.script(&spec, script); err != nil {
 			return start{nil, err, cleanUp}
 		}
-	case len(j.task.GetCommands()) > 0:
-		spec.Argv, spec.OwnProgram = shell(strings.Join(j.task.GetCommands(), " ")), true
+	case len(a.task.GetCommands()) > 0:
+		spec.Argv, spec.OwnProgram = shell(strings.Join(a.task.GetCommands(), " ")), true
 	default:
-		spec.Argv = slices.Clip(j.task.GetArgv())
+		spec.Argv = slices.Clip(a.task.GetArgv())
 	}
-	s := j.startOf(spec)
+	s := a.startOf(spec)
 	s.cleanUp = cleanUp
-	j.task.File, j.task.Stdin = nil, nil // up to a megabyte each, and the run may live for days
+	a.task.File, a.task.Stdin = nil, nil // up to a megabyte each, and the run may live for days
 	return s
 }
 
@@ -170,27 +170,27 @@ func shell(text string) []string {
 
 // prepareEarly begins to prepare a run that may start as soon as it is recorded,
 // while NATS records it. Nothing of it can be seen but by the runner's own user.
-func (j *job) prepareEarly() {
-	if j.plan.program != nil || !j.hasSlot() {
+func (a *active) prepareEarly() {
+	if a.terms.program != nil || !a.hasSlot() {
 		return
 	}
 	early := make(chan start, 1)
-	j.early = early
-	go func() { early <- j.prepare() }()
+	a.early = early
+	go func() { early <- a.prepare() }()
 }
 
 // prepareOnce is prepare, or what it has been early.
-func (j *job) prepareOnce() start {
-	if early := j.early; early != nil {
-		j.early = nil
+func (a *active) prepareOnce() start {
+	if early := a.early; early != nil {
+		a.early = nil
 		return <-early
 	}
-	return j.prepare()
+	return a.prepare()
 }
 
 // discardEarly undoes prepareEarly where the run did not begin.
-func (j *job) discardEarly() {
-	if j.early != nil {
-		j.prepareOnce().discard()
+func (a *active) discardEarly() {
+	if a.early != nil {
+		a.prepareOnce().discard()
 	}
 }

@@ -35,64 +35,64 @@ func (r *Runner) programOf(t *pb.Task) (*lang.Program, error) {
 
 // executeProgram runs a program: two steps of one run, each with bounds of its
 // own, under one log and one record.
-func (j *job) executeProgram(log *logs.Writer) ending {
-	place, err := j.newPlace()
+func (a *active) executeProgram(log *logs.Writer) ending {
+	place, err := a.newPlace()
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
 	defer place.remove()
-	dirs, err := j.layOut(place)
+	dirs, err := a.layOut(place)
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
 	var compiled *pb.Step
-	if j.plan.program.IsCompiled() {
-		e := j.compile(place, dirs, log)
+	if a.terms.program.IsCompiled() {
+		e := a.compile(place, dirs, log)
 		if !e.isGood() {
 			return e
 		}
 		compiled = e.compile
 	}
-	step := j.plan.program.RunStep(dirs)
-	spec, b := j.stepSpec(step)
-	b = b.under(j.plan.bounds)
+	step := a.terms.program.RunStep(dirs)
+	spec, b := a.specOf(step)
+	b = b.under(a.terms.bounds)
 	spec.Limits = b.limits
-	spec.Params = append(spec.Params, j.spec().Params...)
-	spec.Stdin = j.task.GetStdin()
-	e := j.process(activity{
-		prepare: func() start { return j.startOf(spec) },
-		out:     j.output(log, b.outputBytes, j.end), quiet: log.Quiet,
-		wallTime: b.wallTime, end: j.end,
+	spec.Params = append(spec.Params, a.spec().Params...)
+	spec.Stdin = a.task.GetStdin()
+	e := a.process(activity{
+		prepare: func() start { return a.startOf(spec) },
+		out:     a.output(log, b.outputBytes, a.end), quiet: log.Quiet,
+		wallTime: b.wallTime, end: a.end,
 	})
 	e.compile = compiled
 	return e
 }
 
 // layOut makes the directories of a program and writes its files.
-func (j *job) layOut(p *place) (dirs lang.Dirs, err error) {
+func (a *active) layOut(p *place) (dirs lang.Dirs, err error) {
 	if dirs.Source, err = p.folder("program", true); err != nil {
 		return dirs, err
 	}
-	if j.plan.program.IsCompiled() {
+	if a.terms.program.IsCompiled() {
 		if dirs.Out, err = p.folder("out", true); err != nil {
 			return dirs, err
 		}
 	}
 	dirs.Cache = filepath.Join(dirs.Source, ".cache") // unless there is a warm one
-	return dirs, j.plan.program.Write(dirs.Source)
+	return dirs, a.terms.program.Write(dirs.Source)
 }
 
-// stepSpec is a step as a process of this run, with the bounds that it has by
+// specOf is a step as a process of this run, with the bounds that it has by
 // itself as far as this host can hold them.
-func (j *job) stepSpec(step lang.Step) (sandbox.Spec, bounds) {
-	s, own := j.spec(), step.Spec
+func (a *active) specOf(step lang.Step) (sandbox.Spec, bounds) {
+	s, own := a.spec(), step.Spec
 	s.Argv, s.Dir, s.ReadOnly, s.Writable = own.Argv, own.Dir, own.ReadOnly, own.Writable
 	s.ScratchBytes = own.ScratchBytes
 	s.Params, s.Stdin = own.Params, nil
-	if j.plan.isolation != sandbox.None {
+	if a.terms.isolation != sandbox.None {
 		s.Params = append([]string{"HOME=/tmp"}, s.Params...)
 	}
-	b := bounds{own.Limits, step.OutputBytes, step.WallTime}.possible(j.r.cfg.Host)
+	b := bounds{own.Limits, step.OutputBytes, step.WallTime}.possible(a.r.cfg.Host)
 	s.Limits = b.limits
 	return s, b
 }

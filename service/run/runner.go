@@ -8,8 +8,8 @@
 // (Go): the claim in KV, while which the process is prepared, the reply, the wait
 // for a slot, the process and its output, the end of its log and, last, the final
 // record. That goroutine owns
-// the job; what others may do to it (stop it, look at its record) goes through
-// the job's mutex.
+// the run; what others may do to it (stop it, look at its record) goes through
+// the run's mutex.
 //
 // # At most once
 //
@@ -101,14 +101,14 @@ type Runner struct {
 
 	// ctx ends when the runner must stop at once; what NATS has not taken by
 	// then is left to the next life.
-	ctx  context.Context
-	stop context.CancelCauseFunc
-	jobs sync.WaitGroup
+	ctx   context.Context
+	stop  context.CancelCauseFunc
+	lives sync.WaitGroup
 
 	mu       sync.Mutex
 	places   places
-	byID     map[string]*job
-	coming   map[*ticket]chan struct{} // who has a place and no job yet; closed when that is known
+	byID     map[string]*active
+	coming   map[*ticket]chan struct{} // who has a place and no run yet; closed when that is known
 	troubles map[string]error          // of runs whose output can't be stored
 	draining bool
 	ending   *cause // of all runs, once Drain has waited long enough or Close was called
@@ -130,7 +130,7 @@ func New(cfg Config) *Runner {
 		cfg: cfg, log: cfg.Logger,
 		start:  make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		places: places{slots: cfg.Slots, backlog: cfg.Backlog},
-		byID:   map[string]*job{}, coming: map[*ticket]chan struct{}{}, troubles: map[string]error{},
+		byID:   map[string]*active{}, coming: map[*ticket]chan struct{}{}, troubles: map[string]error{},
 	}
 	r.ctx, r.stop = context.WithCancelCause(context.Background())
 	return r
@@ -161,12 +161,12 @@ func (r *Runner) Admit(forced bool) (*Ticket, error) {
 		return nil, ErrFull
 	}
 	r.coming[t] = make(chan struct{})
-	r.jobs.Add(1)
+	r.lives.Add(1)
 	r.cfg.OnPlaces()
 	return &Ticket{r: r, t: t}, nil
 }
 
-// hasCome says that a place has its job, or gets none. Callers hold mu.
+// hasCome says that a place has its run, or gets none. Callers hold mu.
 func (r *Runner) hasCome(t *ticket) {
 	if coming := r.coming[t]; coming != nil {
 		close(coming)
@@ -190,7 +190,7 @@ func (t *Ticket) Return() {
 	t.r.hasCome(t.t)
 	t.r.places.giveBack(t.t)
 	t.r.cfg.OnPlaces()
-	t.r.jobs.Done()
+	t.r.lives.Done()
 }
 
 // Known returns the run that the same request has started before, if it has.
@@ -253,7 +253,7 @@ func (r *Runner) idOf(s Submission) string {
 // accepted is called once, as soon as the run's record is there or can't be.
 func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 	defer t.Return()
-	j, err := r.newJob(t, s)
+	a, err := r.newActive(t, s)
 	if err != nil {
 		accepted(nil, err)
 		return
@@ -261,33 +261,33 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 	var answered sync.Once
 	patience := time.AfterFunc(claimTimeout, func() {
 		answered.Do(func() {
-			accepted(nil, fmt.Errorf("cannot record run %s: NATS has not taken it in %s", j.id, claimTimeout))
+			accepted(nil, fmt.Errorf("cannot record run %s: NATS has not taken it in %s", a.id, claimTimeout))
 		})
 	})
-	defer j.discardEarly()
-	run, ours, err := r.claim(t, j, s)
+	defer a.discardEarly()
+	run, ours, err := r.claim(t, a, s)
 	patience.Stop()
 	inTime := false
 	answered.Do(func() { accepted(run, err); inTime = true })
 	if !ours {
 		return
 	}
-	defer r.forget(j)
+	defer r.forget(a)
 	if !inTime {
-		j.end(causeUnconfirmed)
+		a.end(causeUnconfirmed)
 	}
-	j.life()
+	a.life()
 }
 
 // claim creates the run's record, however long NATS takes to say yes or no: one
 // that was stored and not acknowledged would be a run that nobody has. A run
 // that is not ours had been started by the same request before.
-func (r *Runner) claim(t *Ticket, j *job, s Submission) (run *pb.Run, ours bool, err error) {
-	first, ending := r.remember(j)
+func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bool, err error) {
+	first, ending := r.remember(a)
 	if ending != nil {
-		j.end(ending)
+		a.end(ending)
 	}
-	if first != j {
+	if first != a {
 		t.Return() // the first may be waiting for it
 		select {
 		case <-first.claimed:
@@ -296,20 +296,20 @@ func (r *Runner) claim(t *Ticket, j *job, s Submission) (run *pb.Run, ours bool,
 		run, err = r.known(s)
 		return run, false, err
 	}
-	j.prepareEarly()
-	rev, err := r.cfg.Store.Create(r.ctx, j.run)
+	a.prepareEarly()
+	rev, err := r.cfg.Store.Create(r.ctx, a.run)
 	if err == nil {
-		j.rev = rev
-		close(j.claimed)
-		return j.snapshot(), true, nil
+		a.rev = rev
+		close(a.claimed)
+		return a.snapshot(), true, nil
 	}
-	r.forget(j)
-	close(j.claimed)
+	r.forget(a)
+	close(a.claimed)
 	if errors.Is(err, store.ErrExists) {
 		run, err = r.known(s)
 		return run, false, err
 	}
-	return nil, false, fmt.Errorf("cannot record run %s: %w", j.id, err)
+	return nil, false, fmt.Errorf("cannot record run %s: %w", a.id, err)
 }
 
 // known is Known for a run that must be there, unless its claim failed.
@@ -326,24 +326,24 @@ func (r *Runner) known(s Submission) (*pb.Run, error) {
 // claimTimeout is shorter than a caller's patience: the nats CLI waits 5 s.
 const claimTimeout = 4 * time.Second
 
-// remember returns the job that has the id: j, or the one that came before it;
-// and what all jobs are to end of by now.
-func (r *Runner) remember(j *job) (first *job, ending *cause) {
+// remember returns the run that has the id: a, or the one that came before it;
+// and what all runs are to end of by now.
+func (r *Runner) remember(a *active) (first *active, ending *cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer r.hasCome(j.ticket)
-	if first, ok := r.byID[j.id]; ok {
+	defer r.hasCome(a.ticket)
+	if first, ok := r.byID[a.id]; ok {
 		return first, nil
 	}
-	r.byID[j.id] = j
-	return j, r.ending
+	r.byID[a.id] = a
+	return a, r.ending
 }
 
-func (r *Runner) forget(j *job) {
+func (r *Runner) forget(a *active) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byID[j.id] == j {
-		delete(r.byID, j.id)
+	if r.byID[a.id] == a {
+		delete(r.byID, a.id)
 	}
 }
 

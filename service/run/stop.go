@@ -16,38 +16,38 @@ func (r *Runner) Drain(ctx context.Context) {
 	r.mu.Unlock()
 	r.cfg.OnPlaces()
 	done, over := make(chan struct{}), make(chan struct{})
-	go func() { r.jobs.Wait(); close(done) }()
-	jobs := r.live()
-	go func(jobs []*job) {
+	go func() { r.lives.Wait(); close(done) }()
+	runs := r.live()
+	go func(runs []*active) {
 		defer close(over)
-		for _, j := range jobs {
+		for _, a := range runs {
 			select {
-			case <-j.over:
-			case <-j.done:
+			case <-a.over:
+			case <-a.done:
 			case <-done:
 				return
 			}
 		}
-	}(jobs)
+	}(runs)
 	select {
 	case <-done:
 		return
 	case <-over:
 	case <-ctx.Done():
-		jobs = r.endAll(causeAborted)
-		for _, j := range jobs {
-			j.end(causeAborted)
+		runs = r.endAll(causeAborted)
+		for _, a := range runs {
+			a.end(causeAborted)
 		}
 	}
-	for _, j := range jobs {
+	for _, a := range runs {
 		select {
-		case <-j.claimed:
+		case <-a.claimed:
 		default:
 			continue // it has no process, and gets none any more
 		}
 		select {
-		case <-j.over:
-		case <-j.done:
+		case <-a.over:
+		case <-a.done:
 		}
 	}
 	timer := time.NewTimer(closeTimeout)
@@ -61,9 +61,9 @@ func (r *Runner) Drain(ctx context.Context) {
 
 // Kill ends what runs without any grace.
 func (r *Runner) Kill() {
-	for _, j := range r.endAll(causeAborted) {
-		j.end(causeAborted)
-		j.kill()
+	for _, a := range r.endAll(causeAborted) {
+		a.end(causeAborted)
+		a.kill()
 	}
 }
 
@@ -77,8 +77,8 @@ func (r *Runner) Close() {
 	r.mu.Lock()
 	r.draining = true
 	r.mu.Unlock()
-	for _, j := range r.endAll(causeStopped) {
-		j.kill()
+	for _, a := range r.endAll(causeStopped) {
+		a.kill()
 	}
 	if r.cfg.JS.Conn().IsConnected() {
 		timer := time.AfterFunc(closeTimeout, func() { r.stop(errStopped) })
@@ -86,20 +86,20 @@ func (r *Runner) Close() {
 	} else {
 		r.stop(errStopped)
 	}
-	r.jobs.Wait()
+	r.lives.Wait()
 	r.stop(errStopped)
 }
 
-// endAll returns the jobs that are to be ended, and lets the claims under way
+// endAll returns the runs that are to be ended, and lets the claims under way
 // end their own.
-func (r *Runner) endAll(c *cause) []*job {
+func (r *Runner) endAll(c *cause) []*active {
 	r.mu.Lock()
 	r.ending = c
 	r.mu.Unlock()
 	return r.live()
 }
 
-func (r *Runner) live() []*job {
+func (r *Runner) live() []*active {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Collect(maps.Values(r.byID))

@@ -39,12 +39,12 @@ var (
 	causeFenced = &cause{pb.State_FAILED, pb.ReasonLost, false, ""}
 )
 
-// job is one run here. The goroutine in life owns it; mu guards what others see.
-type job struct {
+// active is one run here. The goroutine in life owns it; mu guards what others see.
+type active struct {
 	r       *Runner
 	id      string
 	task    *pb.Task
-	plan    plan
+	terms   terms
 	trace   string // the request's W3C trace context
 	ticket  *ticket
 	claimed chan struct{} // closed when the record was created, or wasn't
@@ -61,10 +61,10 @@ type job struct {
 	proc  *sandbox.Process
 }
 
-// newJob makes the record that a claim will store.
-func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
+// newActive makes the record that a claim will store.
+func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 	task := s.Request.GetSpec().GetTask()
-	plan, err := r.planOf(task)
+	terms, err := r.termsOf(task)
 	if err != nil {
 		return nil, err
 	}
@@ -80,14 +80,14 @@ func (r *Runner) newJob(t *Ticket, s Submission) (*job, error) {
 		LogStream: r.cfg.Space.LogStream(), LogSubject: r.cfg.Space.Log(r.cfg.Name, id),
 		Traceparent: s.Traceparent,
 	}
-	j := &job{
-		r: r, id: id, task: task, plan: plan, trace: s.Traceparent, ticket: t.t, run: run,
+	a := &active{
+		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t.t, run: run,
 		claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if j.hasSlot() {
+	if a.hasSlot() {
 		run.State, run.Started = pb.State_RUNNING, now
 	}
-	return j, nil
+	return a, nil
 }
 
 func nameOf(r *pb.TaskRequest) string {
@@ -97,9 +97,9 @@ func nameOf(r *pb.TaskRequest) string {
 	return r.GetMetadata().GetName()
 }
 
-func (j *job) hasSlot() bool {
+func (a *active) hasSlot() bool {
 	select {
-	case <-j.ticket.granted:
+	case <-a.ticket.granted:
 		return true
 	default:
 		return false
@@ -107,110 +107,110 @@ func (j *job) hasSlot() bool {
 }
 
 // snapshot is the record as others may have it.
-func (j *job) snapshot() *pb.Run {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return proto.CloneOf(j.run)
+func (a *active) snapshot() *pb.Run {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return proto.CloneOf(a.run)
 }
 
 // end names a cause; it returns at once, and does nothing when one is named
 // already or the run is over.
-func (j *job) end(c *cause) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.cause != nil {
+func (a *active) end(c *cause) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cause != nil {
 		return
 	}
-	j.cause = c
-	j.run.Aborting = c == causeAborted
-	close(j.ended)
-	j.signal()
+	a.cause = c
+	a.run.Aborting = c == causeAborted
+	close(a.ended)
+	a.signal()
 }
 
 // signal does to the process, if there is one yet, what the cause says. Callers hold mu.
-func (j *job) signal() {
+func (a *active) signal() {
 	switch {
-	case j.proc == nil || j.cause == nil:
-	case j.cause.gently && !j.hurry:
-		j.proc.Terminate(j.plan.grace)
+	case a.proc == nil || a.cause == nil:
+	case a.cause.gently && !a.hurry:
+		a.proc.Terminate(a.terms.grace)
 	default:
-		j.proc.Kill()
+		a.proc.Kill()
 	}
 }
 
 // kill ends the run without any grace, also one that is being ended with some.
-func (j *job) kill() {
-	j.end(causeStopped)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.hurry = true
-	j.signal()
+func (a *active) kill() {
+	a.end(causeStopped)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hurry = true
+	a.signal()
 }
 
-func (j *job) named() *cause {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.cause
+func (a *active) named() *cause {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cause
 }
 
 // life: wait for a slot, run, finish.
-func (j *job) life() {
-	defer close(j.done)
-	log := logs.Open(j.logConfig())
+func (a *active) life() {
+	defer close(a.done)
+	log := logs.Open(a.logConfig())
 	// A log that waits for NATS must not keep the runner from stopping.
-	defer context.AfterFunc(j.r.ctx, func() { log.Abandon(errStopped) })()
-	if !j.waitForSlot(log) {
+	defer context.AfterFunc(a.r.ctx, func() { log.Abandon(errStopped) })()
+	if !a.waitForSlot(log) {
 		return
 	}
-	if j.plan.timeout > 0 {
-		timer := time.AfterFunc(j.plan.timeout, func() { j.end(causeTimeout) })
+	if a.terms.timeout > 0 {
+		timer := time.AfterFunc(a.terms.timeout, func() { a.end(causeTimeout) })
 		defer timer.Stop()
 	}
-	end := j.execute(log)
+	end := a.execute(log)
 	if brokenDoubleStart {
-		end = j.execute(log)
+		end = a.execute(log)
 	}
-	j.finish(end, log)
+	a.finish(end, log)
 }
 
 // waitForSlot returns false if the run ended while it waited.
-func (j *job) waitForSlot(log *logs.Writer) bool {
-	if j.run.GetState() == pb.State_RUNNING {
+func (a *active) waitForSlot(log *logs.Writer) bool {
+	if a.run.GetState() == pb.State_RUNNING {
 		return true
 	}
-	if j.plan.expires > 0 {
-		timer := time.AfterFunc(j.plan.expires, func() { j.end(causeExpired) })
+	if a.terms.expires > 0 {
+		timer := time.AfterFunc(a.terms.expires, func() { a.end(causeExpired) })
 		defer timer.Stop()
 	}
 	select {
-	case <-j.ticket.granted:
-	case <-j.ended:
+	case <-a.ticket.granted:
+	case <-a.ended:
 	}
-	if c := j.named(); c != nil {
+	if c := a.named(); c != nil {
 		end := endOf(sandbox.Status{}, c)
 		if c == causeExpired {
-			end.err = fmt.Sprintf("waited for a place for more than %s", j.plan.expires)
+			end.err = fmt.Sprintf("waited for a place for more than %s", a.terms.expires)
 		}
-		j.finish(end, log)
+		a.finish(end, log)
 		return false
 	}
 	// Not before NATS has it: who waited through a cut may have been declared lost.
-	return j.write(func(run *pb.Run) {
+	return a.write(func(run *pb.Run) {
 		run.State, run.Started = pb.State_RUNNING, timestamppb.Now()
 	})
 }
 
 // fenced: the log or the record is somebody else's now.
-func (j *job) fenced(err error) {
-	j.r.log.Warn("run was taken from this runner and is killed here", "run", j.id, "runner", j.r.cfg.Name, "error", err)
-	j.end(causeFenced)
+func (a *active) fenced(err error) {
+	a.r.log.Warn("run was taken from this runner and is killed here", "run", a.id, "runner", a.r.cfg.Name, "error", err)
+	a.end(causeFenced)
 }
 
-func (j *job) logConfig() logs.Config {
-	l := j.task.GetLog()
-	cfg := j.r.logConfig(j.run)
+func (a *active) logConfig() logs.Config {
+	l := a.task.GetLog()
+	cfg := a.r.logConfig(a.run)
 	cfg.Lines = lines.Config{WidthRunes: clampInt(l.GetWidth()), Pack: clampInt(l.GetPack())}
-	cfg.MaxBytes, cfg.Overflow, cfg.OnFenced = l.GetMaxBytes(), l.GetOverflow(), j.fenced
+	cfg.MaxBytes, cfg.Overflow, cfg.OnFenced = l.GetMaxBytes(), l.GetOverflow(), a.fenced
 	return cfg
 }
 
