@@ -163,25 +163,15 @@ func (r *Request) publish(reply *nats.Msg) {
 	}
 }
 
-// maxTraceBytes bounds a trace context; version 00 of W3C's has 55.
-const maxTraceBytes = 128
-
-// trace is the request's trace context, "" where it is none: it goes into the
-// reply, the record and a variable of the task.
-func (r *Request) trace() string {
-	trace := r.Header(headerTrace)
-	if len(trace) > maxTraceBytes || strings.Trim(trace, "0123456789abcdef-") != "" {
-		return ""
-	}
-	return trace
-}
+// trace is the request's trace context.
+func (r *Request) trace() string { return run.Trace(r.Header) }
 
 // Headers of every reply: who answers, and which life of it. The trace context
 // (W3C) is given back as it came, and to the task as TRACEPARENT.
 const (
 	headerRunner   = "Runner-Name"
 	headerInstance = "Runner-Instance"
-	headerTrace    = "traceparent"
+	headerTrace    = run.HeaderTrace
 )
 
 // hear is what every request goes through before its handler.

@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -101,30 +100,26 @@ func (s *Service) madeGroup(r *Request, sub run.Submission) string {
 var groupEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
 func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, error) {
-	digest, err := req.Digest()
+	sub, err := run.NewSubmission(req, r.Header)
 	if err != nil {
 		return run.Submission{}, err
 	}
-	sub := run.Submission{Request: req, Digest: digest, Traceparent: r.trace()}
-	if group := r.Header(subjects.HeaderGroup); group != "" {
-		if err := subjects.Token(group); err != nil {
-			return run.Submission{}, &coded{codeBadRequest, fmt.Errorf("%s: %w", subjects.HeaderGroup, err)}
-		}
-		sub.Group = group
-	} else if r.Scope.Many() {
+	if sub.Group == "" && r.Scope.Many() {
 		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
 			sub.Group = s.madeGroup(r, sub)
 		}
 	}
-	task := req.GetSpec().GetTask()
-	if name, ok := s.languages.Name(task.GetLanguage().GetName()); ok {
-		task.Language.Name = name // the policy knows no aliases
+	return sub, s.runner.Hold(sub, s.holdToPolicy)
+}
+
+// holdToPolicy is the run.Policy of this moment.
+func (s *Service) holdToPolicy(task *pb.Task) error {
+	policy := s.settings.Load().policy
+	if err := policy.CheckTask(task); err != nil {
+		return err
 	}
-	if err := s.settings.Load().policy.CheckTask(task); err != nil {
-		return run.Submission{}, err
+	if _, err := policy.ApplyTaskDefaults(task, s.runner.Holds); err != nil {
+		return &coded{codeBadRequest, err}
 	}
-	if _, err := s.settings.Load().policy.ApplyTaskDefaults(task, s.runner.Holds); err != nil {
-		return run.Submission{}, &coded{codeBadRequest, err}
-	}
-	return sub, nil
+	return nil
 }

@@ -136,18 +136,6 @@ func New(cfg Config) *Runner {
 	return r
 }
 
-// A Submission is a request with what the envelope around it said.
-type Submission struct {
-	Request *pb.TaskRequest
-	// Digest is that of the request as it came, before any policy.
-	Digest string
-	// Group is the id that the runs of a fan-out share; the run's own id is then
-	// <group>-<runner>.
-	Group string
-	// Traceparent is the request's W3C trace context.
-	Traceparent string
-}
-
 // Admit takes a place for a request that has just come, or says why there is
 // none. It must be given to Go, or back. forced takes one even if all are full.
 func (r *Runner) Admit(forced bool) (*Ticket, error) {

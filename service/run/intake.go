@@ -1,0 +1,78 @@
+package run
+
+import (
+	"strings"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// A Submission is a request with what the envelope around it said.
+type Submission struct {
+	Request *pb.TaskRequest
+	// Digest is that of the request as it came, before any policy.
+	Digest string
+	// Group is the id that the runs of a fan-out share; the run's own id is then
+	// <group>-<runner>.
+	Group string
+	// Traceparent is the request's W3C trace context.
+	Traceparent string
+}
+
+// Headers gives the value of a header, or an empty text.
+type Headers func(name string) string
+
+// A Policy refuses a task, or fills in its defaults and lowers what is above a
+// maximum.
+type Policy func(*pb.Task) error
+
+// Submit makes a submission of a request that nobody waits for, such as one from
+// a queue.
+func (r *Runner) Submit(req *pb.TaskRequest, headers Headers, policy Policy) (Submission, error) {
+	s, err := NewSubmission(req, headers)
+	if err != nil {
+		return Submission{}, err
+	}
+	return s, r.Hold(s, policy)
+}
+
+// NewSubmission reads a request and its headers. No policy has seen it yet.
+func NewSubmission(req *pb.TaskRequest, headers Headers) (Submission, error) {
+	digest, err := req.Digest()
+	if err != nil {
+		return Submission{}, err
+	}
+	s := Submission{Request: req, Digest: digest, Traceparent: Trace(headers)}
+	if s.Group = headers(subjects.HeaderGroup); s.Group != "" {
+		if err := subjects.Token(s.Group); err != nil {
+			return Submission{}, pb.Invalid("%s: %s", subjects.HeaderGroup, err)
+		}
+	}
+	return s, nil
+}
+
+// Hold holds a submission to a policy, which knows languages by their own names
+// and not by aliases.
+func (r *Runner) Hold(s Submission, policy Policy) error {
+	task := s.Request.GetSpec().GetTask()
+	if name, ok := r.cfg.Languages.Name(task.GetLanguage().GetName()); ok {
+		task.Language.Name = name
+	}
+	return policy(task)
+}
+
+// HeaderTrace is the name of the header with a request's trace context (W3C).
+const HeaderTrace = "traceparent"
+
+// maxTraceBytes bounds a trace context; version 00 of W3C's has 55.
+const maxTraceBytes = 128
+
+// Trace is a request's trace context, "" where it is none: it goes into the
+// reply, the record and a variable of the task.
+func Trace(headers Headers) string {
+	trace := headers(HeaderTrace)
+	if len(trace) > maxTraceBytes || strings.Trim(trace, "0123456789abcdef-") != "" {
+		return ""
+	}
+	return trace
+}
