@@ -68,7 +68,7 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
 		return nil, fmt.Errorf("cannot abort run %s on %s: %w", owned.GetId(), owned.GetRunner(), err)
 	}
-	s.markLost(s.ctx, []*pb.Run{owned})
+	s.presence.MarkLost(s.ctx, []*pb.Run{owned})
 	current, _, err := s.store.Get(s.ctx, owned.GetId())
 	if err == nil && !store.Final(current.GetState()) {
 		return nil, &coded{codeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter)}

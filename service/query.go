@@ -42,7 +42,7 @@ func (s *Service) markLostFor(ctx context.Context, q *pb.Query, found []*pb.Run)
 	switch {
 	case len(found) > 0 || len(q.GetStates()) == 0:
 	case q.GetAll():
-		return s.markLostOfDead(ctx)
+		return s.presence.MarkLostOfDead(ctx)
 	default:
 		reply, err := s.store.Query(ctx, &pb.Query{Runs: q.GetRuns(), Limit: int64(len(q.GetRuns()))})
 		if err != nil {
@@ -50,9 +50,9 @@ func (s *Service) markLostFor(ctx context.Context, q *pb.Query, found []*pb.Run)
 		}
 		found = reply.GetRuns()
 	}
-	any := s.markLost(ctx, found)
+	any := s.presence.MarkLost(ctx, found)
 	if q.GetAll() && !asksForLive(q) {
-		any = s.markLostOfDead(ctx) || any
+		any = s.presence.MarkLostOfDead(ctx) || any
 	}
 	return any
 }

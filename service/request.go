@@ -145,7 +145,7 @@ func (r *Request) setForm(header nats.Header) {
 
 func (r *Request) newReply(header nats.Header, body []byte) *nats.Msg {
 	header.Set(headerRunner, r.service.cfg.Name)
-	header.Set(headerInstance, r.service.instance)
+	header.Set(headerInstance, r.service.data.Instance)
 	if trace := r.trace(); trace != "" {
 		header.Set(headerTrace, trace)
 	}
@@ -226,7 +226,7 @@ func (r *Request) matches() (bool, error) {
 	if !r.Scope.Many() {
 		return false, &coded{codeBadRequest, fmt.Errorf("%s narrows all scopes only: ask %s", subjects.HeaderWhere, r.service.space.Request(r.endpoint.Verb, subjects.All))}
 	}
-	matches, err := selector.Match(r.service.card())
+	matches, err := selector.Match(r.service.presence.Card())
 	if err != nil {
 		return false, &coded{codeBadRequest, fmt.Errorf("%s: %w", subjects.HeaderWhere, err)}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/presence"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
@@ -31,44 +32,31 @@ var errStopping = errors.New("this runner is stopping")
 type Service struct {
 	cfg       Config
 	space     subjects.Space
-	instance  string
 	log       *slog.Logger
 	nc        *nats.Conn // requests and replies; micro has its callbacks
 	pub       *nats.Conn // logs and records; buffers nothing while it reconnects
 	js        jetstream.JetStream
-	data      *dataDir
+	data      *presence.DataDir
 	store     *store.Store
-	host      *sandbox.Host
 	languages *lang.Table
 	runner    *run.Runner
 	settings  atomic.Pointer[settings]
-	backAt    atomic.Int64 // when NATS came back, Unix nanoseconds; 0: it was never away
+	presence  *presence.Presence
 	metrics   *metrics
 	micro     micro.Service
 	gate      *gate
 	groups    groups
 	selectors selectors
-	dead      dead
-	counts    sync.Map      // endpoint name → *counts
-	beat      chan struct{} // somebody wants a new card
-	places    chan struct{} // the number of free places has changed
-	written   cardLoad      // what the last card says; keepCard's
-	able      chan struct{} // closed when the levels of isolation are known
-	beats     sync.WaitGroup
+	counts    sync.Map // endpoint name → *counts
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	mu          sync.Mutex
-	stopping    bool
-	initialized bool
-	unhealthy   string
-	clockOffset *float64
-	clockTravel time.Duration // of the question whose answer clockOffset is
-	facts       *pb.Card      // what of the card seldom changes; replaced, never changed
-	requests    sync.WaitGroup
-	closers     []func()
-	closed      sync.Once
+	mu       sync.Mutex
+	stopping bool
+	requests sync.WaitGroup
+	closers  []func()
+	closed   sync.Once
 }
 
 // Start runs a runner until Close. The connection must not be used for another
@@ -83,7 +71,7 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, beat: make(chan struct{}, 1), places: make(chan struct{}, 1)}
+	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if err := s.open(ctx); err != nil {
 		s.Close()
@@ -118,12 +106,12 @@ func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) 
 func (s *Service) onClose(f func()) { s.closers = append(s.closers, f) }
 
 func (s *Service) openData(context.Context) error {
-	data, err := openDataDir(s.cfg.DataDir)
+	data, err := presence.OpenDataDir(s.cfg.DataDir)
 	if err != nil {
 		return err
 	}
-	s.data, s.instance = data, data.instance
-	s.onClose(data.close)
+	s.data = data
+	s.onClose(data.Close)
 	s.settings.Store(s.newSettings(s.cfg))
 	s.onClose(func() { s.settings.Load().glancer.Close() })
 	return nil
@@ -144,7 +132,7 @@ func (s *Service) claimName(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return err
-	case msg.Header.Get(headerInstance) == s.instance:
+	case msg.Header.Get(headerInstance) == s.data.Instance:
 		return nil
 	}
 	return fmt.Errorf("another runner is called %s already; give this one another name (--name)", s.cfg.Name)
@@ -158,7 +146,7 @@ func (s *Service) connect(context.Context) error {
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
 	opts.AsyncErrorCB = nil
-	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.backAt.Store(time.Now().UnixNano()); s.changed() }
+	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.back() }
 	pub, err := opts.Connect()
 	if err != nil {
 		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
@@ -174,6 +162,13 @@ func (s *Service) connect(context.Context) error {
 		s.js, err = jetstream.New(pub)
 	}
 	return err
+}
+
+// back is called when the second connection has come back.
+func (s *Service) back() {
+	if s.presence != nil {
+		s.presence.Back()
+	}
 }
 
 func (s *Service) ensureLogs(ctx context.Context) error {
@@ -195,23 +190,23 @@ func (s *Service) openStreams(ctx context.Context) error {
 	return err
 }
 
-func (s *Service) openRunner(ctx context.Context) (err error) {
-	s.host, err = sandbox.Open(sandbox.Config{
+func (s *Service) openRunner(ctx context.Context) error {
+	host, err := sandbox.Open(sandbox.Config{
 		CgroupRoot: s.cfg.CgroupRoot, NoCgroup: s.cfg.NoCgroup,
-		Prefix: "runnel-" + s.instance + "-", Logger: s.log,
-		Hide: append([]string{s.data.path}, s.cfg.Secrets...),
+		Prefix: "runnel-" + s.data.Instance + "-", Logger: s.log,
+		Hide: append([]string{s.data.Path}, s.cfg.Secrets...),
 	})
 	if err != nil {
 		return err
 	}
 	s.onClose(func() {
 		s.requests.Wait()
-		if err := s.host.Close(); err != nil {
+		if err := host.Close(); err != nil {
 			s.log.Warn("cannot let go of the host", "error", err)
 		}
 	})
 	environ := taskEnviron(os.Environ())
-	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.path, "languages")})
+	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.Path, "languages")})
 	if err != nil {
 		return err
 	}
@@ -219,16 +214,17 @@ func (s *Service) openRunner(ctx context.Context) (err error) {
 		return err
 	}
 	s.runner = run.New(run.Config{
-		Name: s.cfg.Name, Instance: s.instance, Space: s.space, JS: s.js, Store: s.store, Host: s.host, Languages: s.languages,
-		DataDir: s.data.path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
+		Name: s.cfg.Name, Instance: s.data.Instance, Space: s.space, JS: s.js, Store: s.store, Host: host, Languages: s.languages,
+		DataDir: s.data.Path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
 		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
 		OnEnd: func(run *pb.Run) { s.metrics.ended(run) },
 	})
 	for _, limit := range s.cfg.Policy.Limits.Named() {
 		if !s.runner.Holds(limit) {
-			s.log.Warn("this host can't hold runs to a limit of the policy", "runner", s.cfg.Name, "limit", limit, "why", s.host.Facts().NoControllers)
+			s.log.Warn("this host can't hold runs to a limit of the policy", "runner", s.cfg.Name, "limit", limit, "why", host.Facts().NoControllers)
 		}
 	}
+	s.openPresence(host)
 	s.metrics = s.newMetrics()
 	s.onClose(s.runner.Close)
 	return s.runner.Recover(ctx)
@@ -239,9 +235,8 @@ func (s *Service) placesChanged() {
 	if s.gate != nil {
 		s.gate.changed()
 	}
-	select {
-	case s.places <- struct{}{}:
-	default:
+	if s.presence != nil {
+		s.presence.PlacesChanged()
 	}
 }
 
@@ -252,7 +247,7 @@ func (s *Service) openEndpoints(ctx context.Context) (err error) {
 		Name: s.space.Service(), Version: Version,
 		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
 		Metadata: map[string]string{
-			"runner": s.cfg.Name, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.instance,
+			"runner": s.cfg.Name, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.data.Instance,
 			"docs": "docs/wire.md, docs/subjects.md",
 		},
 		StatsHandler: func(e *micro.Endpoint) any {
@@ -282,11 +277,24 @@ func (s *Service) openEndpoints(ctx context.Context) (err error) {
 	if err := s.nc.Flush(); err != nil {
 		return fmt.Errorf("cannot register the micro service: %w", err)
 	}
-	s.waitForAbilities()
-	s.mu.Lock()
-	s.initialized = true
-	s.mu.Unlock()
-	return s.store.PutCard(ctx, s.card())
+	return s.presence.Ready(ctx)
+}
+
+// openPresence makes the presence, which writes nothing before openCard.
+func (s *Service) openPresence(host *sandbox.Host) {
+	s.presence = presence.New(presence.Config{
+		Name: s.cfg.Name, Instance: s.data.Instance, Version: Version, Pools: s.cfg.Pools,
+		Labels:       func() map[string]string { return s.settings.Load().labels },
+		CardInterval: s.cfg.CardInterval, OfflineAfter: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter,
+		KeepCount: s.cfg.KeepCount, OnDemand: s.cfg.OnDemand,
+		Store: s.store, Host: host, Runner: s.runner, Languages: s.languages.List, EnsureLogs: s.ensureLogs,
+		Connected: func() bool { return s.nc.IsConnected() && s.pub.IsConnected() }, Logger: s.log,
+	})
+}
+
+func (s *Service) openCard(ctx context.Context) error {
+	s.onClose(s.presence.Close)
+	return s.presence.Open(ctx)
 }
 
 // begin accounts for a request, unless the service is stopping.
@@ -308,7 +316,7 @@ func (s *Service) Name() string { return s.cfg.Name }
 // else is still answered. Close comes after.
 func (s *Service) Drain(ctx context.Context) {
 	s.gate.shut()
-	s.changed()
+	s.presence.Changed()
 	s.runner.Drain(ctx)
 }
 

@@ -21,7 +21,7 @@ type settings struct {
 }
 
 func (s *Service) newSettings(cfg Config) *settings {
-	files := cfg.Policy.Open(append([]string{s.data.path}, cfg.Secrets...)...)
+	files := cfg.Policy.Open(append([]string{s.data.Path}, cfg.Secrets...)...)
 	return &settings{
 		labels: maps.Clone(cfg.Labels),
 		policy: cfg.Policy,
@@ -56,7 +56,7 @@ func (s *Service) Reload(cfg Config) error {
 	old := s.settings.Swap(s.newSettings(cfg))
 	old.glancer.Close()
 	s.runner.Resize(cfg.Slots, cfg.Backlog)
-	s.changed()
+	s.presence.Changed()
 	s.log.Info("configuration reloaded", "runner", s.cfg.Name)
 	return nil
 }

@@ -1,4 +1,4 @@
-package service
+package presence
 
 import (
 	"crypto/rand"
@@ -9,45 +9,47 @@ import (
 	"strings"
 )
 
-// dataDir is where a runner keeps what must outlive it: its instance id and the
+// DataDir is where a runner keeps what must outlive it: its instance id and the
 // spools. One runner at a time has it, by a lock that ends with the process.
-type dataDir struct {
-	path      string
-	instance  string
+type DataDir struct {
+	Path      string
+	Instance  string
 	lock      *os.File
 	temporary bool
 }
 
 var errLocked = errors.New("another runner has it")
 
-func openDataDir(path string) (*dataDir, error) {
-	d := &dataDir{path: path}
+// OpenDataDir opens and locks the directory at path; with an empty path, a
+// temporary one.
+func OpenDataDir(path string) (*DataDir, error) {
+	d := &DataDir{Path: path}
 	if path == "" {
 		dir, err := os.MkdirTemp("", "runnel-data-")
 		if err != nil {
 			return nil, fmt.Errorf("cannot make a data directory: %w", err)
 		}
-		d.path, d.temporary = dir, true
+		d.Path, d.temporary = dir, true
 	}
 	if err := d.open(); err != nil {
-		d.close()
-		return nil, fmt.Errorf("cannot use data directory %s: %w", d.path, err)
+		d.Close()
+		return nil, fmt.Errorf("cannot use data directory %s: %w", d.Path, err)
 	}
 	return d, nil
 }
 
-func (d *dataDir) open() (err error) {
-	if err := os.MkdirAll(d.path, 0o700); err != nil {
+func (d *DataDir) open() (err error) {
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return err
 	}
-	d.lock, err = os.OpenFile(filepath.Join(d.path, "runner.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	d.lock, err = os.OpenFile(filepath.Join(d.Path, "runner.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	if err := flock(d.lock); err != nil {
 		return err
 	}
-	d.instance, err = readInstance(filepath.Join(d.path, "instance"))
+	d.Instance, err = readInstance(filepath.Join(d.Path, "instance"))
 	return err
 }
 
@@ -69,11 +71,12 @@ func readInstance(path string) (string, error) {
 	return id, os.Rename(temp, path)
 }
 
-func (d *dataDir) close() {
+// Close gives the directory back; one that was temporary is gone then.
+func (d *DataDir) Close() {
 	if d.lock != nil {
 		_ = d.lock.Close() // and with it the lock
 	}
 	if d.temporary {
-		_ = os.RemoveAll(d.path)
+		_ = os.RemoveAll(d.Path)
 	}
 }

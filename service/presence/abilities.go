@@ -1,4 +1,4 @@
-package service
+package presence
 
 import (
 	"cmp"
@@ -18,43 +18,42 @@ import (
 // know before waits for that alone.
 
 // findAbilities begins to find out, unless that is left to the tasks.
-func (s *Service) findAbilities() {
-	s.able = make(chan struct{})
-	if s.cfg.OnDemand {
-		close(s.able)
+func (p *Presence) findAbilities() {
+	if p.cfg.OnDemand {
+		close(p.able)
 		return
 	}
-	s.beats.Go(func() {
-		facts := s.runner.Abilities()
-		s.changeFacts(func(c *pb.Card) { abilitiesOf(facts, c) })
-		close(s.able)
-		languages := s.languages.List(s.ctx)
-		if s.ctx.Err() != nil {
+	p.beats.Go(func() {
+		facts := p.runner.Abilities()
+		p.changeFacts(func(c *pb.Card) { abilitiesOf(facts, c) })
+		close(p.able)
+		languages := p.cfg.Languages(p.ctx)
+		if p.ctx.Err() != nil {
 			return
 		}
-		s.changeFacts(func(c *pb.Card) { c.Languages = languages })
-		s.log.Info("languages found", "runner", s.cfg.Name, "languages", languages)
-		s.changed()
+		p.changeFacts(func(c *pb.Card) { c.Languages = languages })
+		p.log.Info("languages found", "runner", p.cfg.Name, "languages", languages)
+		p.Changed()
 	})
 }
 
 // waitForAbilities waits for what the start is to tell.
-func (s *Service) waitForAbilities() {
-	<-s.able
-	s.mu.Lock()
-	c := s.facts
-	s.mu.Unlock()
-	if missing := c.GetMissing(); len(missing) > 0 && !s.cfg.OnDemand {
-		s.log.Info("this host can't do everything", "runner", s.cfg.Name, "missing", strings.Join(missing, "; "))
+func (p *Presence) waitForAbilities() {
+	<-p.able
+	p.mu.Lock()
+	c := p.facts
+	p.mu.Unlock()
+	if missing := c.GetMissing(); len(missing) > 0 && !p.cfg.OnDemand {
+		p.log.Info("this host can't do everything", "runner", p.cfg.Name, "missing", strings.Join(missing, "; "))
 	}
 }
 
-func (s *Service) changeFacts(change func(*pb.Card)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next := proto.CloneOf(s.facts)
+func (p *Presence) changeFacts(change func(*pb.Card)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := proto.CloneOf(p.facts)
 	change(next)
-	s.facts = next
+	p.facts = next
 }
 
 // abilitiesOf says in a card what the host can do and what it can't.

@@ -1,0 +1,80 @@
+package presence
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// MarkLost ends the runs among these whose runner is gone, and says whether
+// there were any.
+func (p *Presence) MarkLost(ctx context.Context, runs []*pb.Run) (any bool) {
+	// After NATS was away all cards are old: each runner needs a while to be back.
+	if back := p.backAt.Load(); back != nil && time.Since(*back) < p.cfg.LostAfter {
+		return false
+	}
+	lost, err := p.store.FindLost(ctx, runs)
+	if err != nil {
+		p.log.Warn("cannot tell which runners are gone", "error", err)
+		return false
+	}
+	for _, run := range runs {
+		if p.runner.Orphan(run) && !slices.Contains(lost, run) {
+			lost = append(lost, run)
+		}
+	}
+	for _, run := range lost {
+		if err := p.runner.MarkLost(ctx, run); err != nil {
+			p.log.Warn("cannot mark a run lost", "run", run.GetId(), "error", err)
+			continue
+		}
+		any = true
+	}
+	return any
+}
+
+// dead remembers whose runs have been ended, so that a runner that never comes
+// back is looked through once.
+type dead struct {
+	mu     sync.Mutex
+	looked time.Time
+	done   map[string]time.Time // by runner: when it was last seen
+}
+
+// MarkLostOfDead ends all runs of runners that are gone. It looks for such
+// runners no more often than cards are written.
+func (p *Presence) MarkLostOfDead(ctx context.Context) (any bool) {
+	if !p.dead.mu.TryLock() {
+		return false // somebody looks already
+	}
+	defer p.dead.mu.Unlock()
+	if time.Since(p.dead.looked) < p.cfg.CardInterval {
+		return false
+	}
+	p.dead.looked = time.Now()
+	cards, err := p.store.Cards(ctx)
+	if err != nil {
+		p.log.Warn("cannot tell which runners are gone", "error", err)
+		return false
+	}
+	for _, c := range cards {
+		name := c.Card.GetName()
+		if c.Age < p.cfg.LostAfter || p.dead.done[name].Equal(c.LastSeen) {
+			continue
+		}
+		runs, err := p.store.Live(ctx, name)
+		if err != nil {
+			p.log.Warn("cannot list the runs of a runner that is gone", "runner", name, "error", err)
+			continue
+		}
+		any = p.MarkLost(ctx, runs) || any
+		if p.dead.done == nil {
+			p.dead.done = map[string]time.Time{}
+		}
+		p.dead.done[name] = c.LastSeen
+	}
+	return any
+}
