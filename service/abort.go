@@ -12,34 +12,28 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
 // abort ends a run that is here, and forwards to its owner one that is not.
-func (s *Service) abort(r *Request) {
-	var req pb.AbortRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
+func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortRequest) (*pb.AbortReply, error) {
 	abort := req.GetSpec().GetAbort()
-	r.run = abort.GetRun()
+	r.Run = abort.GetRun()
 	wait, err := abort.WaitTime()
 	if err != nil {
-		r.Fail(err)
-		return
+		return nil, err
 	}
-	found, err := s.runner.Abort(r.Context, abort.GetRun(), wait)
+	found, err := s.runner.Abort(ctx, abort.GetRun(), wait)
 	if errors.Is(err, run.ErrNotHere) && r.Scope.IsAny() {
-		found, err = s.abortElsewhere(r.Context, found, &req)
+		found, err = s.abortElsewhere(ctx, found, req)
 	}
 	if err != nil {
-		r.Fail(err)
-		return
+		return nil, err
 	}
-	r.Respond(&pb.AbortReply{Run: found, Service: s.status()})
+	return &pb.AbortReply{Run: found, Service: s.status()}, nil
 }
 
 // abortElsewhere asks the owner; an owner that is gone has lost the run.
@@ -64,14 +58,14 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 		return reply.GetRun(), nil
 	case err == nil:
 		code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader)) // the owner's own
-		return nil, &coded{cmp.Or(code, codeInternal), fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader))}
+		return nil, endpoint.Coded(cmp.Or(code, endpoint.CodeInternal), fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader)))
 	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
 		return nil, fmt.Errorf("cannot abort run %s on %s: %w", owned.GetId(), owned.GetRunner(), err)
 	}
 	s.presence.MarkLost(s.ctx, []*pb.Run{owned})
 	current, _, err := s.store.Get(s.ctx, owned.GetId())
 	if err == nil && !store.Final(current.GetState()) {
-		return nil, &coded{codeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter)}
+		return nil, endpoint.Coded(endpoint.CodeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter))
 	}
 	return current, err
 }

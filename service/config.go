@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/policy"
 	"github.com/runnel-io/runnel/service/store"
@@ -86,7 +87,7 @@ type Config struct {
 	// command, or is one of many in a process. Its card doesn't list them.
 	OnDemand bool
 	// Endpoints are further rows for the table.
-	Endpoints []Endpoint
+	Endpoints []endpoint.Row
 	// Logger. Default: slog.Default().
 	Logger *slog.Logger
 }

@@ -1,20 +1,18 @@
 package service
 
 import (
+	"context"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/endpoint"
 )
 
-func (s *Service) glance(r *Request) {
-	var req pb.GlanceRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	reply, err := s.settings.Load().glancer.Glance(r.Context, req.GetSpec().GetGlance())
+func (s *Service) glance(ctx context.Context, r *endpoint.Request, req *pb.GlanceRequest) (*pb.GlanceReply, error) {
+	reply, err := s.settings.Load().glancer.Glance(ctx, req.GetSpec().GetGlance())
 	if err != nil {
-		reply.Code = proto.Int32(int32(codeOf(err)))
+		reply.Code = proto.Int32(int32(r.Code(err)))
 	}
-	r.respond(reply, err)
+	return reply, err
 }

@@ -2,8 +2,6 @@ package service
 
 import (
 	"runtime"
-	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,7 +11,6 @@ import (
 // metrics are a runner's own, in a registry of their own.
 type metrics struct {
 	registry *prometheus.Registry
-	requests *prometheus.CounterVec
 	runs     *prometheus.CounterVec
 	duration prometheus.Histogram
 	lines    prometheus.Counter
@@ -25,9 +22,6 @@ func (s *Service) newMetrics() *metrics {
 	labels := prometheus.Labels{"runner": s.cfg.Name}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "runnel_requests_total", Help: "Requests answered, by verb and code (200: no error).", ConstLabels: labels,
-		}, []string{"verb", "code"}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "runnel_runs_total", Help: "Runs that ended, by state and reason.", ConstLabels: labels,
 		}, []string{"state", "reason"}),
@@ -55,7 +49,7 @@ func (s *Service) newMetrics() *metrics {
 	})
 	gauge("runnel_goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
 	gauge("runnel_nats_reconnects", "Reconnects of the connection that logs go over.", func() float64 { return float64(s.pub.Stats().Reconnects) })
-	m.registry.MustRegister(m.requests, m.runs, m.duration, m.lines, m.bytes, m.dropped)
+	m.registry.MustRegister(m.runs, m.duration, m.lines, m.bytes, m.dropped)
 	return m
 }
 
@@ -68,30 +62,4 @@ func (m *metrics) ended(run *pb.Run) {
 	m.lines.Add(float64(run.GetLines()))
 	m.bytes.Add(float64(run.GetBytes()))
 	m.dropped.Add(float64(run.GetDroppedBytes()))
-}
-
-// answered counts a request and leaves the line that an audit asks for: who
-// answered what, in which words, and where the answer went.
-func (r *Request) answered(err error) {
-	if r.told {
-		return
-	}
-	r.told = true
-	code, took := 200, time.Since(r.came)
-	if err != nil {
-		code = codeOf(err)
-	}
-	r.service.metrics.requests.WithLabelValues(string(r.endpoint.Verb), strconv.Itoa(code)).Inc()
-	fields := []any{"runner", r.service.cfg.Name, "subject", r.subject, "reply", r.reply, "code", code, "took", took}
-	if r.run != "" {
-		fields = append(fields, "run", r.run)
-	}
-	if trace := r.trace(); trace != "" {
-		fields = append(fields, headerTrace, trace)
-	}
-	if err != nil {
-		r.service.log.Info("request refused", append(fields, "error", oneLine(err))...)
-		return
-	}
-	r.service.log.Info("request accepted", fields...)
 }

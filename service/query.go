@@ -7,32 +7,27 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/endpoint"
 )
 
 // query answers with what matches now. Whoever asks finds out that a runner is
 // gone: its runs end by being asked about, and what matches is looked up again.
-func (s *Service) query(r *Request) {
-	var req pb.QueryRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
+func (s *Service) query(ctx context.Context, _ *endpoint.Request, req *pb.QueryRequest) (*pb.QueryReply, error) {
 	q := req.GetSpec().GetQuery()
 	now := proto.CloneOf(q)
 	now.Wait = ""
-	reply, err := s.store.Query(r.Context, now)
-	if err == nil && s.markLostFor(r.Context, q, reply.GetRuns()) {
-		reply, err = s.store.Query(r.Context, now)
+	reply, err := s.store.Query(ctx, now)
+	if err == nil && s.markLostFor(ctx, q, reply.GetRuns()) {
+		reply, err = s.store.Query(ctx, now)
 	}
 	if err == nil && len(reply.GetRuns()) == 0 && q.GetWait() != "" {
-		reply, err = s.store.Query(r.Context, q)
+		reply, err = s.store.Query(ctx, q)
 	}
 	if err != nil {
-		r.Fail(err)
-		return
+		return nil, err
 	}
 	reply.Service = s.status()
-	r.Respond(reply)
+	return reply, nil
 }
 
 // markLostFor ends the runs that a query is about and whose runner is gone, and

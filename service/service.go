@@ -14,9 +14,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nats.go/micro"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/presence"
@@ -25,8 +25,6 @@ import (
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
-
-var errStopping = errors.New("this runner is stopping")
 
 // Service is a runner at work. Make one with Start, end it with Drain and Close.
 type Service struct {
@@ -43,20 +41,15 @@ type Service struct {
 	settings  atomic.Pointer[settings]
 	presence  *presence.Presence
 	metrics   *metrics
-	micro     micro.Service
-	gate      *gate
+	endpoints *endpoint.Server
 	groups    groups
 	selectors selectors
-	counts    sync.Map // endpoint name → *counts
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	mu       sync.Mutex
-	stopping bool
-	requests sync.WaitGroup
-	closers  []func()
-	closed   sync.Once
+	closers []func()
+	closed  sync.Once
 }
 
 // Start runs a runner until Close. The connection must not be used for another
@@ -132,7 +125,7 @@ func (s *Service) claimName(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return err
-	case msg.Header.Get(headerInstance) == s.data.Instance:
+	case msg.Header.Get(subjects.HeaderInstance) == s.data.Instance:
 		return nil
 	}
 	return fmt.Errorf("another runner is called %s already; give this one another name (--name)", s.cfg.Name)
@@ -200,7 +193,9 @@ func (s *Service) openRunner(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func() {
-		s.requests.Wait()
+		if s.endpoints != nil {
+			s.endpoints.Wait()
+		}
 		if err := host.Close(); err != nil {
 			s.log.Warn("cannot let go of the host", "error", err)
 		}
@@ -226,56 +221,23 @@ func (s *Service) openRunner(ctx context.Context) error {
 	}
 	s.openPresence(host)
 	s.metrics = s.newMetrics()
+	if err := s.newEndpoints(); err != nil {
+		return err
+	}
 	s.onClose(s.runner.Close)
 	return s.runner.Recover(ctx)
 }
 
 // placesChanged is called under the runner's lock: it only wakes others.
 func (s *Service) placesChanged() {
-	if s.gate != nil {
-		s.gate.changed()
-	}
-	if s.presence != nil {
-		s.presence.PlacesChanged()
-	}
+	s.endpoints.PlacesChanged()
+	s.presence.PlacesChanged()
 }
 
-func (s *Service) openEndpoints(ctx context.Context) (err error) {
-	gate := newGate(s.nc, s.log, func() bool { return s.runner.Load().Free })
-	s.gate = gate
-	s.micro, err = micro.AddService(s.nc, micro.Config{
-		Name: s.space.Service(), Version: Version,
-		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
-		Metadata: map[string]string{
-			"runner": s.cfg.Name, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.data.Instance,
-			"docs": "docs/wire.md, docs/subjects.md",
-		},
-		StatsHandler: func(e *micro.Endpoint) any {
-			if c, ok := s.counts.Load(e.Name); ok {
-				return c.(*counts).stats()
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("cannot register the micro service: %w", err)
-	}
-	s.onClose(func() {
-		if err := s.micro.Stop(); err != nil && s.nc.IsConnected() {
-			s.log.Warn("cannot take back the micro service", "error", err)
-		}
-	})
-	for _, e := range s.table() {
-		if err := s.register(&e); err != nil {
-			return err
-		}
-	}
-	if err := s.gate.open(); err != nil {
+func (s *Service) openEndpoints(ctx context.Context) error {
+	s.onClose(s.endpoints.Close)
+	if err := s.endpoints.Open(); err != nil {
 		return err
-	}
-	s.onClose(s.gate.shut)
-	if err := s.nc.Flush(); err != nil {
-		return fmt.Errorf("cannot register the micro service: %w", err)
 	}
 	return s.presence.Ready(ctx)
 }
@@ -297,17 +259,6 @@ func (s *Service) openCard(ctx context.Context) error {
 	return s.presence.Open(ctx)
 }
 
-// begin accounts for a request, unless the service is stopping.
-func (s *Service) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping {
-		return false
-	}
-	s.requests.Add(1)
-	return true
-}
-
 // Name is the runner's.
 func (s *Service) Name() string { return s.cfg.Name }
 
@@ -315,7 +266,7 @@ func (s *Service) Name() string { return s.cfg.Name }
 // and waits for those there are until ctx ends; then it aborts them. Everything
 // else is still answered. Close comes after.
 func (s *Service) Drain(ctx context.Context) {
-	s.gate.shut()
+	s.endpoints.LeaveAny()
 	s.presence.Changed()
 	s.runner.Drain(ctx)
 }
@@ -327,10 +278,10 @@ func (s *Service) Kill() { s.runner.Kill() }
 // the runner is left in this process.
 func (s *Service) Close() {
 	s.closed.Do(func() {
-		s.mu.Lock()
-		s.stopping = true
-		s.mu.Unlock()
-		s.cancel(errStopping)
+		if s.endpoints != nil {
+			s.endpoints.Stop()
+		}
+		s.cancel(endpoint.ErrStopping)
 		for i := len(s.closers) - 1; i >= 0; i-- {
 			s.closers[i]()
 		}

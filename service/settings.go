@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/maint"
 	"github.com/runnel-io/runnel/service/policy"
@@ -44,11 +45,8 @@ func (s *Service) Reload(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	stopping := s.stopping
-	s.mu.Unlock()
-	if stopping {
-		return errors.New("cannot reload: " + errStopping.Error())
+	if s.endpoints.Stopping() {
+		return errors.New("cannot reload: " + endpoint.ErrStopping.Error())
 	}
 	if err := s.knowsLanguages(cfg.Policy); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
@@ -9,54 +10,60 @@ import (
 	"sync"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/subjects"
 )
 
 // admit takes a place in the order of arrival. What comes by an any scope was on
 // its way before the runner could leave it, and is taken even if all are full.
-func (s *Service) admit(r *Request) {
-	r.ticket, r.admitErr = s.runner.Admit(r.Scope.IsAny())
+func (s *Service) admit(r *endpoint.Request) endpoint.Handler {
+	ticket, full := s.runner.Admit(r.Scope.IsAny())
+	if ticket != nil {
+		r.OnRefusal(ticket.Return)
+	}
+	return endpoint.Handle(func(ctx context.Context, r *endpoint.Request, req *pb.TaskRequest) (*pb.TaskReply, error) {
+		sub, err := s.submission(ctx, r, req)
+		if err != nil {
+			return nil, err
+		}
+		if ticket == nil {
+			return s.taskAgain(ctx, r, sub, full)
+		}
+		s.task(r, ticket, sub)
+		return nil, nil
+	})
 }
 
 // task answers with the run's record, and then is the goroutine that the run
 // lives in.
-func (s *Service) task(r *Request) {
-	var req pb.TaskRequest
-	err := r.Decode(&req)
-	var sub run.Submission
-	if err == nil {
-		sub, err = s.submission(r, &req)
-	}
-	if err != nil {
-		r.release() // before the answer: who asks again finds the place free
-		r.Fail(err)
-		return
-	}
-	r.body = nil // up to a megabyte, and the run may live for days
-	accepted := func(run *pb.Run, err error) {
-		if err != nil {
-			r.Fail(err)
-			return
-		}
-		r.run = run.GetId()
-		r.Respond(&pb.TaskReply{Run: run, Service: s.status()})
-	}
-	if r.ticket != nil {
-		s.runner.Go(r.ticket, sub, accepted)
-		return
-	}
-	// No place; but the same request may have had one before.
-	known, err := s.runner.Before(r.Context, sub)
+func (s *Service) task(r *endpoint.Request, ticket *run.Ticket, sub run.Submission) {
+	r.Discard()
+	r.OnRefusal(nil) // the ticket is the runner's now
+	s.runner.Go(ticket, sub, func(run *pb.Run, err error) {
+		r.Answer(s.accepted(r, run, err))
+	})
+}
+
+// taskAgain answers a request without a place: the same one may have had one
+// before.
+func (s *Service) taskAgain(ctx context.Context, r *endpoint.Request, sub run.Submission, full error) (*pb.TaskReply, error) {
+	known, err := s.runner.Before(ctx, sub)
 	if err == nil || errors.Is(err, run.ErrConflict) {
-		accepted(known, err)
-		return
+		return s.accepted(r, known, err)
 	}
-	if err := s.runner.Check(req.GetSpec().GetTask()); err != nil {
-		r.Fail(err) // to ask again later would be of no use
-		return
+	if err := s.runner.Check(sub.Request.GetSpec().GetTask()); err != nil {
+		return nil, err // to ask again later would be of no use
 	}
-	r.Fail(r.admitErr)
+	return nil, full
+}
+
+func (s *Service) accepted(r *endpoint.Request, run *pb.Run, err error) (*pb.TaskReply, error) {
+	if err != nil {
+		return nil, err
+	}
+	r.Run = run.GetId()
+	return &pb.TaskReply{Run: run, Service: s.status()}, nil
 }
 
 // groups counts the requests that all of a fleet were sent and that name no group.
@@ -83,12 +90,12 @@ func (g *groups) next(sum [sha256.Size]byte) uint64 {
 // heard it must come to the same one without a word, so it is made of what all
 // of them were sent (most clients have a reply subject for each request) and of
 // how often that was: who asks the same again means other runs.
-func (s *Service) madeGroup(r *Request, sub run.Submission) string {
-	same := sha256.Sum256([]byte(strings.Join([]string{r.subject, r.reply, r.Header(subjects.HeaderWhere), string(r.body)}, "\n")))
+func (s *Service) madeGroup(ctx context.Context, r *endpoint.Request, sub run.Submission) string {
+	same := sha256.Sum256([]byte(strings.Join([]string{r.Subject(), r.ReplyTo(), r.Header(subjects.HeaderWhere), string(r.Body())}, "\n")))
 	for {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint64(same[:], s.groups.next(same)))
 		sub.Group = groupEncoding.EncodeToString(sum[:16])
-		_, err := s.runner.Known(r.Context, sub)
+		_, err := s.runner.Known(ctx, sub)
 		if err != nil && !errors.Is(err, run.ErrConflict) {
 			return sub.Group
 		}
@@ -99,14 +106,14 @@ func (s *Service) madeGroup(r *Request, sub run.Submission) string {
 // groupEncoding makes 16 bytes the 26 characters of a run's id.
 var groupEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-func (s *Service) submission(r *Request, req *pb.TaskRequest) (run.Submission, error) {
+func (s *Service) submission(ctx context.Context, r *endpoint.Request, req *pb.TaskRequest) (run.Submission, error) {
 	sub, err := run.NewSubmission(req, r.Header)
 	if err != nil {
 		return run.Submission{}, err
 	}
 	if sub.Group == "" && r.Scope.Many() {
 		if sub.Group = req.GetMetadata().GetId(); sub.Group == "" {
-			sub.Group = s.madeGroup(r, sub)
+			sub.Group = s.madeGroup(ctx, r, sub)
 		}
 	}
 	return sub, s.runner.Hold(sub, s.holdToPolicy)
@@ -119,7 +126,7 @@ func (s *Service) holdToPolicy(task *pb.Task) error {
 		return err
 	}
 	if _, err := policy.ApplyTaskDefaults(task, s.runner.Holds); err != nil {
-		return &coded{codeBadRequest, err}
+		return endpoint.Coded(endpoint.CodeBadRequest, err)
 	}
 	return nil
 }

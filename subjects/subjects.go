@@ -32,6 +32,12 @@ const (
 	HeaderContentType = "Content-Type"
 	Protobuf          = "application/protobuf"
 	JSON              = "application/json"
+	// HeaderRunner and HeaderInstance of a reply: the runner that answers, and its
+	// instance id.
+	HeaderRunner   = "Runner-Name"
+	HeaderInstance = "Runner-Instance"
+	// HeaderTrace is a W3C trace context. It comes back with the reply.
+	HeaderTrace = "traceparent"
 	// HeaderTTL of a message, by the server (ADR-43).
 	HeaderTTL = "Nats-TTL"
 	// HeaderExpectedLastSubjectSeq makes a publish a compare-and-set (JetStream).
@@ -53,6 +59,19 @@ const (
 	queue    Verb = "queue"
 )
 
+// Verbs lists every verb that can be asked.
+func Verbs() []Verb { return []Verb{Task, Glance, Maint, Query, Abort, Pipeline} }
+
+// Reserved says whether a token can't be in a prefix after its first one, nor
+// name a further verb: it is a verb, or what else each prefix has.
+func Reserved(token string) bool {
+	v := Verb(token)
+	return slices.Contains(Verbs(), v) || !v.Asked()
+}
+
+// Asked says whether a verb is a request's: log and queue have other subjects.
+func (v Verb) Asked() bool { return v != logVerb && v != queue }
+
 // Queue is the queue group of the any scopes.
 const Queue = "runner"
 
@@ -70,14 +89,13 @@ func New(prefix string) (Space, error) {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	reserved := []string{string(Task), string(Glance), string(Maint), string(Query), string(Abort), string(Pipeline), string(logVerb), string(queue)}
 	for i, token := range strings.Split(prefix, ".") {
 		if token == "" || len(prefix) > maxToken || strings.ContainsFunc(token, func(r rune) bool {
 			return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
 		}) {
 			return Space{}, fmt.Errorf("cannot use prefix %q: it must be lower-case letters, digits and \"-\", in tokens separated by dots, %d characters at most", prefix, maxToken)
 		}
-		if i > 0 && slices.Contains(reserved, token) {
+		if i > 0 && Reserved(token) {
 			return Space{}, fmt.Errorf("cannot use prefix %q: %q is a verb of another prefix", prefix, token)
 		}
 	}
@@ -188,6 +206,17 @@ func Legalise(name string) string {
 		return "runner"
 	}
 	return name
+}
+
+// maxTraceBytes bounds a trace context; version 00 of W3C's has 55.
+const maxTraceBytes = 128
+
+// Trace is the trace context in a header, "" where it is none.
+func Trace(header string) string {
+	if len(header) > maxTraceBytes || strings.Trim(header, "0123456789abcdef-") != "" {
+		return ""
+	}
+	return header
 }
 
 func tokenRune(r rune) bool {

@@ -1,8 +1,6 @@
 package run
 
 import (
-	"strings"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -42,7 +40,7 @@ func NewSubmission(req *pb.TaskRequest, headers Headers) (Submission, error) {
 	if err != nil {
 		return Submission{}, err
 	}
-	s := Submission{Request: req, Digest: digest, Traceparent: Trace(headers)}
+	s := Submission{Request: req, Digest: digest, Traceparent: subjects.Trace(headers(subjects.HeaderTrace))}
 	if s.Group = headers(subjects.HeaderGroup); s.Group != "" {
 		if err := subjects.Token(s.Group); err != nil {
 			return Submission{}, pb.Invalid("%s: %s", subjects.HeaderGroup, err)
@@ -59,20 +57,4 @@ func (r *Runner) Hold(s Submission, policy Policy) error {
 		task.Language.Name = name
 	}
 	return policy(task)
-}
-
-// HeaderTrace is the name of the header with a request's trace context (W3C).
-const HeaderTrace = "traceparent"
-
-// maxTraceBytes bounds a trace context; version 00 of W3C's has 55.
-const maxTraceBytes = 128
-
-// Trace is a request's trace context, "" where it is none: it goes into the
-// reply, the record and a variable of the task.
-func Trace(headers Headers) string {
-	trace := headers(HeaderTrace)
-	if len(trace) > maxTraceBytes || strings.Trim(trace, "0123456789abcdef-") != "" {
-		return ""
-	}
-	return trace
 }

@@ -1,0 +1,225 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// ErrStopping: the runner takes no requests any more.
+var ErrStopping = errors.New("this runner is stopping")
+
+// Config of a Server. All of it is required.
+type Config struct {
+	// Conn takes requests and sends replies. Its callbacks become micro's.
+	Conn  *nats.Conn
+	Space subjects.Space
+	// Runner, Instance and Pools are the runner's own. Version is Runnel's.
+	Runner, Instance string
+	Pools            []string
+	Version          string
+	// Rows of the table.
+	Rows []Row
+	// Free says whether the runner has a free place.
+	Free func() bool
+	// Matches says whether a selector (Runner-Where) is true for this runner.
+	Matches func(where string) (bool, error)
+	// Allow refuses a verb that the runner's policy has switched off.
+	Allow func(subjects.Verb) error
+	// Code gives the code of an error that has none of its own; 0: it is unknown.
+	Code func(error) int
+	// Metrics is where the server's metrics are registered.
+	Metrics *prometheus.Registry
+	Logger  *slog.Logger
+}
+
+// Server answers a table of verbs. Make one with New.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	ctx      context.Context
+	micro    micro.Service
+	gate     *gate
+	counts   sync.Map // endpoint name → *counts
+	requests *prometheus.CounterVec
+
+	mu       sync.Mutex
+	stopping bool
+	pending  sync.WaitGroup
+}
+
+// New makes a server that hears nothing yet. The contexts of its requests end
+// with ctx.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	if err := check(cfg.Rows); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, ctx: ctx, gate: newGate(cfg.Conn, cfg.Logger, cfg.Free)}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "runnel_requests_total", Help: "Requests answered, by verb and code (200: no error).",
+		ConstLabels: prometheus.Labels{"runner": cfg.Runner},
+	}, []string{"verb", "code"})
+	return s, cfg.Metrics.Register(s.requests)
+}
+
+// Open registers the table. When it returns, the runner can be asked.
+func (s *Server) Open() (err error) {
+	s.micro, err = micro.AddService(s.cfg.Conn, micro.Config{
+		Name: s.cfg.Space.Service(), Version: s.cfg.Version,
+		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
+		Metadata: map[string]string{
+			"runner": s.cfg.Runner, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.cfg.Instance,
+			"docs": "docs/wire.md, docs/subjects.md",
+		},
+		StatsHandler: func(e *micro.Endpoint) any {
+			if c, ok := s.counts.Load(e.Name); ok {
+				return c.(*counts).stats()
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	for i := range s.cfg.Rows {
+		row := &s.cfg.Rows[i]
+		for _, p := range row.Reach.places(s.cfg.Runner, s.cfg.Pools) {
+			if err := s.add(row, p); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.gate.open(); err != nil {
+		return err
+	}
+	if err := s.cfg.Conn.Flush(); err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	return nil
+}
+
+// PlacesChanged says that the runner may have more or fewer free places. It
+// never blocks.
+func (s *Server) PlacesChanged() { s.gate.changed() }
+
+// LeaveAny leaves the any scopes of rows with LeavesAny for good. What was on
+// its way has been heard when it returns.
+func (s *Server) LeaveAny() { s.gate.shut() }
+
+// Stop refuses requests from now on.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+}
+
+// Stopping says whether Stop was called.
+func (s *Server) Stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// Close takes back what Open registered.
+func (s *Server) Close() {
+	s.gate.shut()
+	if s.micro == nil {
+		return
+	}
+	if err := s.micro.Stop(); err != nil && s.cfg.Conn.IsConnected() {
+		s.log.Warn("cannot take back the micro service", "error", err)
+	}
+}
+
+// Wait returns when every request has been handled.
+func (s *Server) Wait() { s.pending.Wait() }
+
+// begin accounts for a request, unless the server is stopping.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.pending.Add(1)
+	return true
+}
+
+func endpointName(row *Row, place string) string { return string(row.Verb) + "-" + place }
+
+// add registers a row in one scope: with micro, or with the gate where the
+// runner leaves it at times.
+func (s *Server) add(row *Row, p place) error {
+	c, subject := &counts{}, s.cfg.Space.Request(row.Verb, p.scope)
+	handle := s.handler(row, p.scope, c)
+	if row.LeavesAny && p.scope.IsAny() {
+		if at, ok := s.counts.Load(endpointName(row, "at")); ok {
+			at.(*counts).with(subject, c)
+		}
+		s.gate.add(subject, handle)
+		return nil
+	}
+	opts := []micro.EndpointOpt{micro.WithEndpointSubject(subject), micro.WithEndpointMetadata(s.metadata(row, p.scope))}
+	if p.scope.IsAny() {
+		opts = append(opts, micro.WithEndpointQueueGroup(subjects.Queue))
+	} else {
+		opts = append(opts, micro.WithEndpointQueueGroupDisabled())
+	}
+	name := endpointName(row, p.name)
+	s.counts.Store(name, c)
+	err := s.micro.AddEndpoint(name, micro.HandlerFunc(func(m micro.Request) {
+		handle(&Request{subject: m.Subject(), reply: m.Reply(), header: map[string][]string(m.Headers()), body: m.Data()})
+	}), opts...)
+	if err != nil {
+		return fmt.Errorf("cannot register endpoint %s: %w", name, err)
+	}
+	return nil
+}
+
+// metadata makes "nats service info" enough to call an endpoint.
+func (s *Server) metadata(row *Row, scope subjects.Scope) map[string]string {
+	m := map[string]string{
+		"about": row.About, "request": row.Ask, "reply": row.Reply,
+		"try": fmt.Sprintf("nats req --no-templates %s '%s'", s.cfg.Space.Request(row.Verb, scope), row.Ask),
+	}
+	if row.LeavesAny {
+		any := []string{s.cfg.Space.Request(row.Verb, subjects.Any)}
+		for _, pool := range s.cfg.Pools {
+			any = append(any, s.cfg.Space.Request(row.Verb, subjects.PoolAny(pool)))
+		}
+		m["any"] = strings.Join(any, " ")
+		m["any-queue"] = subjects.Queue
+	}
+	return m
+}
+
+// handler accounts for the request and gives it a goroutine of its own: micro
+// calls handlers one after the other.
+func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Request) {
+	return func(r *Request) {
+		r.Scope, r.server, r.row, r.counts, r.came = scope, s, row, c, time.Now()
+		c.heard()
+		if !s.begin() {
+			r.Answer(nil, Coded(CodeFull, ErrStopping))
+			return
+		}
+		handle := row.Handle
+		if row.Arrive != nil {
+			handle = row.Arrive(r)
+		}
+		go func() {
+			defer s.pending.Done()
+			r.serve(handle)
+		}()
+	}
+}
