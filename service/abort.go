@@ -62,8 +62,8 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
 		return nil, fmt.Errorf("cannot abort run %s on %s: %w", owned.GetId(), owned.GetRunner(), err)
 	}
-	s.presence.MarkLost(s.ctx, []*pb.Run{owned})
-	current, _, err := s.store.Get(s.ctx, owned.GetId())
+	s.presence.MarkLost(s.life.ctx, []*pb.Run{owned})
+	current, _, err := s.store.Get(s.life.ctx, owned.GetId())
 	if err == nil && !store.Final(current.GetState()) {
 		return nil, endpoint.Coded(endpoint.CodeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter))
 	}

@@ -46,7 +46,7 @@ func (s *Service) table() []endpoint.Row {
 
 // newEndpoints makes what answers the table; openEndpoints lets it be heard.
 func (s *Service) newEndpoints() (err error) {
-	s.endpoints, err = endpoint.New(s.ctx, endpoint.Config{
+	s.endpoints, err = endpoint.New(s.life.ctx, endpoint.Config{
 		Conn: s.nc, Space: s.space, Version: Version,
 		Runner: s.cfg.Name, Instance: s.data.Instance, Pools: s.cfg.Pools,
 		Rows: s.table(),
@@ -54,18 +54,21 @@ func (s *Service) newEndpoints() (err error) {
 		Allow: func(verb subjects.Verb) error {
 			return s.settings.Load().policy.CheckVerb(string(verb))
 		},
-		Matches: s.matches,
+		Matches: s.matcher(),
 		Code:    codeOf,
 		Metrics: s.metrics.registry, Logger: s.log,
 	})
 	return err
 }
 
-// matches says whether a selector is true for this runner.
-func (s *Service) matches(where string) (bool, error) {
-	selector, err := s.selectors.compile(where)
-	if err != nil {
-		return false, err
+// matcher returns what says whether a selector is true for this runner.
+func (s *Service) matcher() func(where string) (bool, error) {
+	var compiled selectors
+	return func(where string) (bool, error) {
+		selector, err := compiled.compile(where)
+		if err != nil {
+			return false, err
+		}
+		return selector.Match(s.presence.Card())
 	}
-	return selector.Match(s.presence.Card())
 }

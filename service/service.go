@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,13 +42,7 @@ type Service struct {
 	metrics   *metrics
 	endpoints *endpoint.Server
 	groups    groups
-	selectors selectors
-
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-
-	closers []func()
-	closed  sync.Once
+	life      *lifetime
 }
 
 // Start runs a runner until Close. The connection must not be used for another
@@ -64,8 +57,7 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, life: newLifetime()}
 	if err := s.open(ctx); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("cannot start runner %s: %w", cfg.Name, err)
@@ -89,24 +81,15 @@ func (s *Service) open(ctx context.Context) error {
 	return nil
 }
 
-// withoutDeadline is a context that ends with ctx and doesn't tell when.
-func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	bare, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	return bare, func() { stop(); cancel(nil) }
-}
-
-func (s *Service) onClose(f func()) { s.closers = append(s.closers, f) }
-
 func (s *Service) openData(context.Context) error {
 	data, err := presence.OpenDataDir(s.cfg.DataDir)
 	if err != nil {
 		return err
 	}
 	s.data = data
-	s.onClose(data.Close)
+	s.life.onClose(data.Close)
 	s.settings.Store(s.newSettings(s.cfg))
-	s.onClose(func() { s.settings.Load().glancer.Close() })
+	s.life.onClose(func() { s.settings.Load().glancer.Close() })
 	return nil
 }
 
@@ -145,7 +128,7 @@ func (s *Service) connect(context.Context) error {
 		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
 	}
 	s.pub = pub
-	s.onClose(pub.Close)
+	s.life.onClose(pub.Close)
 	switch {
 	case s.cfg.JetStreamPrefix != "":
 		s.js, err = jetstream.NewWithAPIPrefix(pub, s.cfg.JetStreamPrefix)
@@ -192,7 +175,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.onClose(func() {
+	s.life.onClose(func() {
 		if s.endpoints != nil {
 			s.endpoints.Wait()
 		}
@@ -224,7 +207,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	if err := s.newEndpoints(); err != nil {
 		return err
 	}
-	s.onClose(s.runner.Close)
+	s.life.onClose(s.runner.Close)
 	return s.runner.Recover(ctx)
 }
 
@@ -235,7 +218,7 @@ func (s *Service) placesChanged() {
 }
 
 func (s *Service) openEndpoints(ctx context.Context) error {
-	s.onClose(s.endpoints.Close)
+	s.life.onClose(s.endpoints.Close)
 	if err := s.endpoints.Open(); err != nil {
 		return err
 	}
@@ -255,7 +238,7 @@ func (s *Service) openPresence(host *sandbox.Host) {
 }
 
 func (s *Service) openCard(ctx context.Context) error {
-	s.onClose(s.presence.Close)
+	s.life.onClose(s.presence.Close)
 	return s.presence.Open(ctx)
 }
 
@@ -277,15 +260,10 @@ func (s *Service) Kill() { s.runner.Kill() }
 // Close stops the runner: what still runs is killed. It returns when nothing of
 // the runner is left in this process.
 func (s *Service) Close() {
-	s.closed.Do(func() {
-		if s.endpoints != nil {
-			s.endpoints.Stop()
-		}
-		s.cancel(endpoint.ErrStopping)
-		for i := len(s.closers) - 1; i >= 0; i-- {
-			s.closers[i]()
-		}
-	})
+	if s.endpoints != nil {
+		s.endpoints.Stop()
+	}
+	s.life.end(endpoint.ErrStopping)
 }
 
 // status is what replies say of this runner.
