@@ -51,9 +51,13 @@ type stdio struct {
 // run runs one command line.
 func run(ctx context.Context, args []string, std stdio) error {
 	a := newApp(std)
-	a.args = args
 	root := newRoot(a)
 	root.SetArgs(args)
+	a.again = func(fresh *app) error {
+		root := newRoot(fresh)
+		root.SetArgs(args)
+		return root.ExecuteContext(ctx)
+	}
 	return root.ExecuteContext(ctx)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -24,8 +25,10 @@ type app struct {
 	logLevel string
 	prefix   string
 	conn     connectFlags
-	args     []string      // the command line, without the program's name
-	serve    *serveCommand // as the command line has it
+	// again reads the same command line into another app: a server that reloads.
+	again func(*app) error
+	// configured, if set, is given the configuration of a server, which then serves nothing.
+	configured func(service.Config)
 }
 
 func newApp(std stdio) *app {

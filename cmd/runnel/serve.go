@@ -32,7 +32,6 @@ type serveCommand struct {
 	simulate     int
 	syncAlways   bool
 	drainTimeout time.Duration
-	prepareOnly  bool // read the flags and the file, and serve nothing
 
 	// What is open, in this order.
 	server  *embedded.Server // nil with a server elsewhere
@@ -50,7 +49,6 @@ const (
 
 func newServeCommand(a *app) *cobra.Command {
 	s := &serveCommand{app: a}
-	a.serve = s
 	cmd := &cobra.Command{
 		Use:     "serve",
 		GroupID: groupServe,
@@ -60,8 +58,12 @@ func newServeCommand(a *app) *cobra.Command {
   runnel serve --name web1 --pool web --label env=prod --slots 16`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := s.prepare(cmd); err != nil || s.prepareOnly {
+			if err := s.prepare(cmd); err != nil {
 				return err
+			}
+			if a.configured != nil {
+				a.configured(s.cfg)
+				return nil
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
 			return s.run(cmd.Context())

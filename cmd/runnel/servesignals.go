@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/runnel-io/runnel/service"
 )
 
 // secondGrace is what is left of a run's grace when whoever ends the runner is in
@@ -86,15 +88,13 @@ func (s *serveCommand) drain(ctx context.Context) {
 func (s *serveCommand) reload() {
 	notify("RELOADING=1")
 	defer notify("READY=1")
+	var cfg service.Config
 	fresh := newApp(s.stdio)
-	root := newRoot(fresh)
-	fresh.serve.prepareOnly = true
-	root.SetArgs(s.args)
-	if err := root.Execute(); err != nil {
+	fresh.configured = func(c service.Config) { cfg = c }
+	if err := s.again(fresh); err != nil {
 		s.log.Error("cannot reload", "error", err)
 		return
 	}
-	cfg := fresh.serve.cfg
 	cfg.Secrets = s.cfg.Secrets
 	for _, r := range s.runners {
 		if err := r.service.Reload(cfg); err != nil {
