@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// measureGlance is a directory of 10,000 entries and the system with its
+// processes, beside the same reading done here without a reply to be made.
+func (b *command) measureGlance(ctx context.Context) ([]row, error) {
+	if b.rig.runnerCmd == nil {
+		return nil, nil // the floor is of this host
+	}
+	dir := filepath.Join(b.rig.dir, "entries")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	n := b.times(10_000)
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("entry-%05d", i)), nil, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	var list, listFloor, sys, sysFloor []time.Duration
+	for range b.times(30) {
+		for _, m := range []struct {
+			into *[]time.Duration
+			do   func() error
+		}{
+			{&listFloor, func() error { return listDir(dir) }},
+			{&list, func() error { return b.glanceDir(ctx, dir, n) }},
+			{&sysFloor, walkProc},
+			{&sys, func() error { return b.glanceSys(ctx) }},
+		} {
+			began := time.Now()
+			if err := m.do(); err != nil {
+				return nil, err
+			}
+			*m.into = append(*m.into, time.Since(began))
+		}
+	}
+	return []row{
+		row{Name: fmt.Sprintf("list %d entries, p50", n), Unit: "ms", Value: quantile(list, 0.5), Budget: 2, Most: true}.beside(quantile(listFloor, 0.5), "readdir and lstat"),
+		row{Name: "the system with its processes, p50", Unit: "ms", Value: quantile(sys, 0.5), Budget: 2, Most: true}.beside(quantile(sysFloor, 0.5), "a walk through /proc"),
+	}, nil
+}
+
+func (b *command) glanceDir(ctx context.Context, dir string, want int) error {
+	got := 0
+	for next := ""; ; {
+		reply, err := b.client.Glance(ctx, b.target, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: app.ListPage, Next: next}})
+		if err != nil {
+			return err
+		}
+		got += len(reply.GetDir().GetEntries())
+		if next = reply.GetDir().GetNext(); next == "" {
+			break
+		}
+	}
+	if got != want+2 { // "." and ".."
+		return fmt.Errorf("got %d entries of %d", got, want+2)
+	}
+	return nil
+}
+
+func (b *command) glanceSys(ctx context.Context) error {
+	for next := ""; ; {
+		reply, err := b.client.Glance(ctx, b.target, &pb.Glance{Sys: &pb.SysQuery{Enable: true, Next: next}})
+		if err != nil {
+			return err
+		}
+		if next = reply.GetSys().GetNext(); next == "" {
+			return nil
+		}
+	}
+}
+
+func listDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkProc reads what a list of processes and their threads is made of.
+func walkProc() error {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		for _, file := range []string{"stat", "cmdline"} {
+			_, _ = os.ReadFile(filepath.Join("/proc", e.Name(), file)) // it may have ended
+		}
+		tasks, err := os.ReadDir(filepath.Join("/proc", e.Name(), "task"))
+		if err != nil {
+			continue
+		}
+		for _, task := range tasks {
+			if task.Name() != e.Name() {
+				_, _ = os.ReadFile(filepath.Join("/proc", e.Name(), "task", task.Name(), "stat"))
+			}
+		}
+	}
+	return nil
+}
+
+// measureFanOut asks many simulated runners at once.
+func (b *command) measureFanOut(ctx context.Context) ([]row, error) {
+	n := b.simulate
+	if b.rig.runnerCmd == nil {
+		runners, err := b.client.Runners(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n = 0
+		for _, r := range runners {
+			if r.Online {
+				n++
+			}
+		}
+	} else if err := b.startFleet(ctx, n); err != nil {
+		return nil, err
+	}
+	var all []time.Duration
+	for range b.times(30) {
+		began := time.Now()
+		result, err := b.client.GlanceAll(ctx, client.Target{}, &pb.Glance{}, client.FanOptions{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, time.Since(began))
+		if !result.Complete() {
+			return nil, fmt.Errorf("%d of %d did not answer: %s", len(result.Missing), n, strings.Join(result.Missing[:min(3, len(result.Missing))], ", "))
+		}
+	}
+	err := endProcess(b.rig.fleet)
+	b.rig.fleet = nil
+	return []row{
+		{Name: fmt.Sprintf("%d runners answer a fan-out, p50", n), Unit: "ms", Value: quantile(all, 0.5), Budget: 150, Most: true},
+		{Name: fmt.Sprintf("%d runners answer a fan-out, p99", n), Unit: "ms", Value: quantile(all, 0.99), Most: true},
+	}, err
+}
+
+func (b *command) startFleet(ctx context.Context, n int) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b.rig.fleet = b.rig.serve(ctx, self, "--name", "sim", "--simulate", strconv.Itoa(n), "--data", filepath.Join(b.rig.dir, "fleet"))
+	if err := b.rig.fleet.Start(); err != nil {
+		return fmt.Errorf("cannot start the simulated runners: %w", err)
+	}
+	return b.rig.waitForRunners(ctx, n, func(*pb.Card) bool { return true })
+}
+
+// measureVersion is this program's own start, beside a small Go program.
+func (b *command) measureVersion(ctx context.Context) ([]row, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	small := "true"
+	if shim := filepath.Join(filepath.Dir(self), "runnel-shim"); exec.CommandContext(ctx, shim, "--version").Run() == nil {
+		small = shim
+	}
+	var ours, floor []time.Duration
+	for range b.times(100) {
+		began := time.Now()
+		_ = exec.CommandContext(ctx, small, "--version").Run()
+		floor = append(floor, time.Since(began))
+		began = time.Now()
+		if err := exec.CommandContext(ctx, self, "version").Run(); err != nil {
+			return nil, err
+		}
+		ours = append(ours, time.Since(began))
+	}
+	r := row{Name: "runnel version, start to end, p50", Unit: "ms", Value: quantile(ours, 0.5)}
+	return []row{r.beside(quantile(floor, 0.5), "exec of "+filepath.Base(small)).within(10)}, nil
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("cannot find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

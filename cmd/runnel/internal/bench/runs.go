@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+func taskOf(t *pb.Task) *pb.TaskRequest {
+	return &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: t}}
+}
+
+// runOnce takes a task from the request to its verified end.
+func (b *command) runOnce(ctx context.Context, t *pb.Task, each func(lines.Record)) error {
+	result, err := b.client.Run(ctx, b.target, taskOf(t), nil, func(r lines.Record) error {
+		if each != nil {
+			each(r)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case !result.Verified:
+		return fmt.Errorf("the log is not what its end says: %w", result.Problem)
+	case result.End.ExitCode != 0 || result.End.State != pb.State_COMPLETE.String():
+		return fmt.Errorf("the run ended %s, exit %d: %s", result.End.State, result.End.ExitCode, result.End.Error)
+	}
+	return nil
+}
+
+// measureStart is start to finish of a task that does nothing, one after the
+// other; floor and ours take turns, so that both see the same machine.
+func (b *command) measureStart(ctx context.Context) ([]row, error) {
+	var ours, floor []time.Duration
+	for range b.times(500) {
+		began := time.Now()
+		if err := exec.CommandContext(ctx, "true").Run(); err != nil {
+			return nil, err
+		}
+		floor = append(floor, time.Since(began))
+		began = time.Now()
+		if err := b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil); err != nil {
+			return nil, err
+		}
+		ours = append(ours, time.Since(began))
+	}
+	return []row{
+		row{Name: "start to finish of true, p50", Unit: "ms", Value: quantile(ours, 0.5), Budget: 1.6, Most: true}.beside(quantile(floor, 0.5), "os/exec"),
+		row{Name: "start to finish of true, p99", Unit: "ms", Value: quantile(ours, 0.99), Most: true}.beside(quantile(floor, 0.99), "os/exec"),
+	}, nil
+}
+
+const inFlight = 16
+
+// measureRate is runs a second with many in flight.
+func (b *command) measureRate(ctx context.Context) ([]row, error) {
+	n := b.times(4000)
+	floor, err := rate(n, func() error { return exec.CommandContext(ctx, "true").Run() })
+	if err != nil {
+		return nil, err
+	}
+	ours, err := rate(n, func() error { return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil) })
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		row{Name: fmt.Sprintf("runs a second, %d in flight", inFlight), Unit: "/s", Value: ours, Budget: 0.7}.beside(floor, "os/exec, as many in flight"),
+	}, nil
+}
+
+// rate does something n times, inFlight at a time, and returns how often a second.
+func rate(n int, do func() error) (float64, error) {
+	var (
+		wg    sync.WaitGroup
+		left  atomic.Int64
+		mu    sync.Mutex
+		first error
+	)
+	left.Store(int64(n))
+	began := time.Now()
+	for range inFlight {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					mu.Lock()
+					first = err
+					mu.Unlock()
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(n) / time.Since(began).Seconds(), first
+}
+
+// measureFirst is the time to the first line of a fresh run of a shell.
+func (b *command) measureFirst(ctx context.Context) ([]row, error) {
+	var ours, floor []time.Duration
+	const text = "echo hello"
+	for range b.times(200) {
+		began := time.Now()
+		took, err := firstByte(exec.CommandContext(ctx, "bash", "-c", text), began)
+		if err != nil {
+			return nil, err
+		}
+		floor = append(floor, took)
+		began, took = time.Now(), 0
+		err = b.runOnce(ctx, &pb.Task{Commands: []string{text}}, func(lines.Record) {
+			if took == 0 {
+				took = time.Since(began)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		ours = append(ours, took)
+	}
+	return []row{
+		row{Name: "first line of a fresh run, p50", Unit: "ms", Value: quantile(ours, 0.5), Budget: 1.6, Most: true}.beside(quantile(floor, 0.5), "exec and pipe"),
+	}, nil
+}
+
+// firstByte runs a command and returns when its first output came.
+func firstByte(cmd *exec.Cmd, began time.Time) (took time.Duration, err error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	var rest bytes.Buffer
+	if _, err := out.Read(make([]byte, 4096)); err != nil {
+		return 0, err
+	}
+	took = time.Since(began)
+	if _, err := rest.ReadFrom(out); err != nil {
+		return 0, err
+	}
+	return took, cmd.Wait()
+}
+
+// measureRecords is what a run's record costs to find, and an abort.
+func (b *command) measureRecords(ctx context.Context) ([]row, error) {
+	var query, abort []time.Duration
+	for range b.times(200) {
+		run, err := b.client.Start(ctx, b.target, taskOf(&pb.Task{Argv: []string{"sleep", "60"}}))
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		if _, err := b.client.Query(ctx, &pb.Query{Runs: []string{run.GetId()}}); err != nil {
+			return nil, err
+		}
+		query = append(query, time.Since(began))
+		began = time.Now()
+		ended, err := b.client.Abort(ctx, run.GetId(), 10*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		if !store.Final(ended.GetState()) {
+			return nil, fmt.Errorf("run %s did not end in time", run.GetId())
+		}
+		abort = append(abort, time.Since(began))
+	}
+	return []row{
+		{Name: "query of a run by id, p50", Unit: "ms", Value: quantile(query, 0.5), Budget: 50, Most: true},
+		{Name: "abort of a plain run, to its final record, p50", Unit: "ms", Value: quantile(abort, 0.5), Budget: 50, Most: true},
+	}, nil
+}
+
+// measureSleep is the runner's memory, threads and goroutines: idle, with 500
+// runs that sleep, and after.
+func (b *command) measureSleep(ctx context.Context) ([]row, error) {
+	if b.rig.runnerCmd == nil {
+		return nil, nil // the runner is elsewhere: its memory can't be seen
+	}
+	n := b.times(500)
+	idle, idleGo, idleFiles := b.rig.status("VmRSS"), b.rig.metric("runnel_goroutines"), b.rig.descriptors()
+	var ids []string
+	for range n {
+		run, err := b.client.Start(ctx, b.target, taskOf(&pb.Task{Argv: []string{"sleep", "600"}}))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, run.GetId())
+	}
+	full, threads, fullGo := b.rig.status("VmRSS"), b.rig.status("Threads"), b.rig.metric("runnel_goroutines")
+	if err := b.client.AbortAll(ctx, ids); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if _, err := b.client.Wait(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	after, afterFiles := b.rig.metric("runnel_goroutines"), b.rig.descriptors()
+	return []row{
+		{Name: "memory, idle", Unit: "B", Value: idle, Budget: 40e6, Most: true},
+		{Name: fmt.Sprintf("memory, %d sleep runs", n), Unit: "B", Value: full, Budget: 60e6, Most: true},
+		{Name: fmt.Sprintf("threads, %d sleep runs", n), Value: threads, Budget: 20, Most: true},
+		{Name: "goroutines a sleep run", Value: (fullGo - idleGo) / float64(n), Budget: 3, Most: true},
+		{Name: "goroutines left after", Value: max(0, after-idleGo), Most: true},
+		{Name: "descriptors left after", Value: max(0, afterFiles-idleFiles), Most: true},
+	}, nil
+}

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// Cause strips the operation and the path from an error that is reported with
+// a path of its own.
+func Cause(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// ExitOwn is the exit code of Runnel's own errors.
+const ExitOwn = 125
+
+// ExitError ends the process with a code of its own: that of a run, say. With
+// no message, everything has been said already.
+type ExitError struct {
+	Code    int
+	Message string
+}
+
+func (e *ExitError) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("exit %d", e.Code)
+	}
+	return e.Message
+}
+
+// Report tells of the error and returns the code to exit with.
+func Report(err error, w io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+		if exit.Message != "" {
+			fmt.Fprintln(w, "runnel:", exit.Message)
+		}
+		return exit.Code
+	}
+	fmt.Fprintln(w, "runnel:", err)
+	return ExitOwn
+}

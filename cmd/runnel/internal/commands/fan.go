@@ -1,0 +1,147 @@
+package commands
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// maxNames in a summary: a thousand names help nobody.
+const maxNames = 8
+
+// names lists the first few.
+func names(all []string) string {
+	if len(all) <= maxNames {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNames], ", "), len(all)-maxNames)
+}
+
+// fanProgress shows on a terminal how many have answered.
+func fanProgress(a *app.App, opts client.FanOptions) (client.FanOptions, func()) {
+	var p *term.Progress
+	opts.Expected = func(names []string) { p = term.NewProgress(a.Err, a.ErrLook, len(names)) }
+	opts.Each = func(client.Answer) { p.Add() }
+	return opts, func() {
+		if p != nil {
+			p.Done()
+		}
+	}
+}
+
+// sayFan sums up a fan-out, the bad news last, and returns the error that ends
+// the command with the right code.
+func sayFan(a *app.App, r *client.FanResult) error {
+	asked := len(r.OK) + len(r.Failed) + len(r.Missing) + len(r.Unexpected)
+	parts := []string{fmt.Sprintf("%d ok", len(r.OK))}
+	if len(r.Skipped) > 0 {
+		parts = append(parts, fmt.Sprintf("%d skipped (%s)", len(r.Skipped), names(r.Skipped)))
+	}
+	if len(r.Unexpected) > 0 {
+		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
+	}
+	if len(r.Failed) > 0 {
+		why := map[string]string{}
+		for _, name := range r.Failed {
+			why[name] = r.Answers[name].Err.Error()
+		}
+		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(why)))
+	}
+	if len(r.Missing) > 0 {
+		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), names(r.Missing)))
+	}
+	if r.Short > 0 {
+		parts = append(parts, fmt.Sprintf("%d fewer than expected", r.Short))
+	}
+	if asked == 0 && r.Short == 0 {
+		return errors.New("no online runner matches (runnel ls)")
+	}
+	a.Say("%s: %s", term.Plural(asked+len(r.Skipped), "runner"), strings.Join(parts, ", "))
+	switch {
+	case !r.Complete():
+		return &cli.ExitError{Code: cli.ExitOwn}
+	case len(r.Failed) > 0:
+		return &cli.ExitError{Code: 1}
+	}
+	return nil
+}
+
+// maxCauses in a summary.
+const maxCauses = 3
+
+// causes are those that failed and why, by cause: a fleet mostly has one.
+func causes(why map[string]string) string {
+	var all []string
+	who := map[string][]string{}
+	for _, name := range term.SortedKeys(why) {
+		cause := why[name]
+		if who[cause] == nil {
+			all = append(all, cause)
+		}
+		who[cause] = append(who[cause], name)
+	}
+	var parts []string
+	for _, cause := range all[:min(len(all), maxCauses)] {
+		parts = append(parts, names(who[cause])+": "+term.Printable(cause))
+	}
+	if more := len(all) - maxCauses; more > 0 {
+		parts = append(parts, term.Plural(more, "more cause"))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// printReplies writes the replies of some runners as a line of JSON each, with its
+// name: what is only an error doesn't have it.
+func printReplies(a *app.App, r *client.FanResult, lists ...[]string) error {
+	for _, name := range slices.Concat(lists...) {
+		answer := r.Answers[name]
+		if answer.Err != nil && client.Code(answer.Err) == 0 {
+			continue
+		}
+		switch reply := answer.Reply.(type) {
+		case *pb.GlanceReply:
+			reply.Runner = name
+		case *pb.MaintReply:
+			reply.Runner = name
+		}
+		if err := printJSON(a, answer.Reply); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printLists(a *app.App, r *client.FanResult) error { return printSummary(a, r.OK, r.Failed, r) }
+
+// printSummary is for what has its own idea of ok and failed.
+func printSummary(a *app.App, ok, failed []string, r *client.FanResult) error {
+	return json.NewEncoder(a.Out).Encode(map[string]any{"summary": map[string]any{
+		"ok": list(ok), "failed": list(failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
+	}})
+}
+
+// list is never null in JSON.
+func list(all []string) []string {
+	if all == nil {
+		return []string{}
+	}
+	return all
+}
+
+// printJSON writes a message in the form it has on the wire, on one line.
+func printJSON(a *app.App, m pb.Message) error {
+	b, err := pb.MarshalJSON(m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Out, "%s\n", b)
+	return err
+}

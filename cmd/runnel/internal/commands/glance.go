@@ -1,0 +1,193 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// glanceCommand is `runnel glance`: a look at hosts. The looks have a file each.
+type glanceCommand struct {
+	*app.App
+	json  bool
+	where app.TargetFlags
+	fan   app.FanFlags
+}
+
+func newGlanceCommand(a *app.App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "glance",
+		GroupID: cli.GroupFleet,
+		Short:   "Look at hosts: their system, processes, directories, files",
+		Example: `  runnel glance sys --all
+  runnel glance ls /var/log --on web1
+  runnel glance cat /etc/hostname --on web1
+  runnel glance ps --top 10 --sort cpu`,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newGlanceSysCommand(a), newGlancePsCommand(a), newGlanceLsCommand(a), newGlanceCatCommand(a))
+	return cmd
+}
+
+func (g *glanceCommand) addFlags(cmd *cobra.Command) {
+	g.where.Add(cmd)
+	g.fan.Add(cmd)
+	cmd.Flags().BoolVar(&g.json, "json", false, "the replies, one JSON object a line")
+	cli.Group(cmd.Flags(), cli.FlagsOutput, "json")
+}
+
+// ask asks one runner, or with --all each one, and then for the further pages
+// of every answer. Each gets all the replies, a runner's together, the runners
+// in order; end says how it went, after what was shown.
+func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glance, each func(*pb.GlanceReply) error) (end func() error, err error) {
+	nothing := func() error { return nil }
+	if !g.where.All {
+		reply, err := s.Glance(ctx, g.where.Target, query)
+		if err != nil {
+			return nothing, err
+		}
+		return nothing, g.pages(ctx, s, query, reply, each)
+	}
+	opts, done := fanProgress(g.App, g.fan.FanOptions)
+	result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
+	done()
+	if err != nil {
+		return nothing, err
+	}
+	for _, name := range term.SortedKeys(result.Answers) {
+		reply, ok := result.Answers[name].Reply.(*pb.GlanceReply)
+		if result.Answers[name].Err != nil || !ok {
+			continue
+		}
+		if err := g.pages(ctx, s, query, reply, each); err != nil {
+			return nothing, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return func() error {
+		if g.json {
+			if err := printReplies(g.App, result, result.Failed); err != nil {
+				return err
+			}
+			if err := printLists(g.App, result); err != nil {
+				return err
+			}
+		}
+		return sayFan(g.App, result)
+	}, nil
+}
+
+// pages hands on a reply and asks its runner for those that follow it.
+func (g *glanceCommand) pages(ctx context.Context, s *app.Session, query *pb.Glance, reply *pb.GlanceReply, each func(*pb.GlanceReply) error) error {
+	query = proto.CloneOf(query)
+	if g.json {
+		each = func(reply *pb.GlanceReply) error { return printJSON(g.App, reply) }
+	}
+	for {
+		if err := each(reply); err != nil {
+			return err
+		}
+		switch {
+		case reply.GetDir().GetNext() != "":
+			query.Dir.Next = reply.GetDir().GetNext()
+		case reply.GetSys().GetNext() != "":
+			query.Sys.Next = reply.GetSys().GetNext()
+		default:
+			return nil
+		}
+		var err error
+		if reply, err = s.Glance(ctx, client.Target{On: reply.GetRunner()}, query); err != nil {
+			return err
+		}
+	}
+}
+
+// show asks, and shows what comes as a table.
+func (g *glanceCommand) show(ctx context.Context, s *app.Session, query *pb.Glance, table *term.Table, each func(*pb.GlanceReply)) error {
+	end, err := g.ask(ctx, s, query, func(reply *pb.GlanceReply) error {
+		each(reply)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(table.Rows) > 0 {
+		if err := table.Write(g.Out); err != nil {
+			return err
+		}
+	}
+	return end()
+}
+
+// table has a column for the runner where there may be several.
+func (g *glanceCommand) table(headings ...string) *term.Table {
+	if g.where.All {
+		headings = append([]string{"runner"}, headings...)
+	}
+	return term.NewTable(g.Look, headings...)
+}
+
+func (g *glanceCommand) add(table *term.Table, reply *pb.GlanceReply, cells ...any) {
+	if g.where.All {
+		cells = append([]any{reply.GetRunner()}, cells...)
+	}
+	table.Add(cells...)
+}
+
+func newGlanceSysCommand(a *app.App) *cobra.Command {
+	g := &glanceCommand{App: a}
+	cmd := &cobra.Command{
+		Use:     "sys",
+		Short:   "What hosts have and what is in use",
+		Example: "  runnel glance sys\n  runnel glance sys --all --where 'labels.env == \"prod\"'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.WithSession(cmd.Context(), func(s *app.Session) error { return g.sys(cmd.Context(), s) })
+		},
+	}
+	g.addFlags(cmd)
+	return cmd
+}
+
+func (g *glanceCommand) sys(ctx context.Context, s *app.Session) error {
+	table := term.NewTable(g.Look, "runner", "cpu", "memory", "disk /", "load", "os", "host")
+	table.GiveWay("os", "runner")
+	no := false
+	return g.show(ctx, s, &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}, table, func(reply *pb.GlanceReply) {
+		stats, res := reply.GetSys().GetStats(), reply.GetSys().GetResource()
+		table.Add(reply.GetRunner(),
+			fmt.Sprintf("%s %4s", stats.GetCpu().GetTotal(), stats.GetCpu().GetUsed()),
+			g.share(stats.GetMemory(), res.GetRequested().GetMemory(), res.GetAllocatable().GetMemory()),
+			g.share(stats.GetStorage(), res.GetRequested().GetStorage(), res.GetAllocatable().GetStorage()),
+			fmt.Sprintf("%.1f", stats.GetLoad()), osText(stats.GetOs()), dash(stats.GetHost()))
+		if missing := reply.GetSys().GetError(); missing != "" {
+			g.Say("%s: %s", reply.GetRunner(), term.Printable(missing))
+		}
+	})
+}
+
+// osText leaves out what all of them say.
+func osText(name string) string {
+	return strings.Replace(strings.Replace(name, " GNU/Linux", "", 1), " Linux", "", 1)
+}
+
+// nearlyFull is the share of memory or storage from which it is marked.
+const nearlyFull = 0.9
+
+// share is "4 of 31 GB", marked when little is left.
+func (g *glanceCommand) share(u *pb.Usage, used, total int64) any {
+	text := fmt.Sprintf("%s of %s", strings.TrimSuffix(u.GetUsed(), " GB"), u.GetTotal())
+	if total > 0 && float64(used) > nearlyFull*float64(total) {
+		return term.Painted{Colour: term.Red, Text: text + "!"}
+	}
+	return text
+}

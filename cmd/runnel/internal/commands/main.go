@@ -1,0 +1,54 @@
+// Package commands is the command line of runnel: one command, one file.
+//
+// A command is a file of the name that its noun has in service and in
+// service/client too; root.go has the table of all of them, run_one.go and
+// run_all.go are the two ways of `runnel run`.
+//
+// The packages beside this one are what the commands share:
+//
+//   - cli is the mechanism: flags that the environment and a file can set, help,
+//     signals, and errors that end the process.
+//   - term decides how things look on a terminal and in a pipe.
+//   - connect finds the NATS server: flag, environment, the selected `nats`
+//     context, the local `runnel serve`, or one inside the command.
+//   - app is what every command gets: streams, global flags, a session.
+//   - serve and bench are the two commands that are programs by themselves.
+//
+// A command writes its result to standard output, and everything else to standard
+// error. An error is one line, "runnel: cannot X: cause", and Runnel's own
+// errors end with code 125, so that they can be told from a run's.
+package commands
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/service/sandbox"
+)
+
+// Main runs the command line of this process and ends it.
+func Main() {
+	sandbox.ShimMain() // for runs that are isolated, where runnel-shim isn't beside this program
+	// What a shell or a service manager left open is not the tasks' to have.
+	if err := sandbox.HideDescriptors(); err != nil {
+		os.Exit(cli.Report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))
+	}
+	err := run(context.Background(), os.Args[1:], app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	os.Exit(cli.Report(err, os.Stderr))
+}
+
+// run runs one command line.
+func run(ctx context.Context, args []string, std app.Stdio) error {
+	a := app.New(std)
+	root := newRoot(a)
+	root.SetArgs(args)
+	a.Again = func(fresh *app.App) error {
+		root := newRoot(fresh)
+		root.SetArgs(args)
+		return root.ExecuteContext(ctx)
+	}
+	return root.ExecuteContext(ctx)
+}

@@ -1,0 +1,72 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/bench"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/serve"
+)
+
+func newRoot(a *app.App) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "runnel",
+		Short: "Run commands, look at hosts and keep clocks right across a fleet, over NATS",
+		Example: `  runnel run -- echo hello        with no server: all inside this command
+  runnel serve                    a runner on this machine, with NATS built in
+  runnel run --all -- uptime      on every runner, from another terminal`,
+		Args:              knownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:     true, // main reports them
+		SilenceUsage:      true,
+		TraverseChildren:  true, // `runnel --timeout 2s run --timeout 1h` is two things
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.Prepare(cmd) },
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.AddGroup(
+		&cobra.Group{ID: cli.GroupRun, Title: "Runs"},
+		&cobra.Group{ID: cli.GroupFleet, Title: "The fleet"},
+		&cobra.Group{ID: cli.GroupServe, Title: "Servers"},
+		&cobra.Group{ID: cli.GroupOther, Title: "Other"},
+	)
+	a.AddGlobalFlags(root)
+	root.AddCommand(
+		newRunCommand(a),
+		newCodeCommand(a),
+		newLogsCommand(a),
+		newShowCommand(a),
+		newPsCommand(a),
+		newWaitCommand(a),
+		newAbortCommand(a),
+		newRmCommand(a),
+		newListCommand(a),
+		newForgetCommand(a),
+		newGlanceCommand(a),
+		newMaintCommand(a),
+		bench.NewCommand(a),
+		serve.NewCommand(a),
+		newVersionCommand(a),
+	)
+	addCompletion(root, a)
+	addMan(root)
+	cli.StyleHelp(root)
+	return root
+}
+
+// knownCommand refuses what is no command, and says which one was meant.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q (see runnel --help)", args[0])
+}

@@ -1,0 +1,297 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// runAll runs a task on every runner that is meant, shows each line with the
+// runner's name in front, and sums up.
+func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	var (
+		mu      sync.Mutex
+		ids     []string // of the runs that there are
+		aborted bool
+	)
+	var aborts sync.WaitGroup
+	abort := func() { // and what is accepted after it
+		mu.Lock()
+		aborted = true
+		running := slices.Clone(ids)
+		mu.Unlock()
+		r.end(ctx, s, running...)
+	}
+	stop := r.heedSignals(leave, abort)
+	defer stop()
+	defer aborts.Wait()
+
+	all := &allPrinter{printer: newPrinter(r.App, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
+	all.failed = func(err error) {
+		if errors.Is(err, syscall.EPIPE) { // as for one run
+			aborts.Go(abort)
+			return
+		}
+		leave(err)
+	}
+	bar := term.NewProgress(r.Stdio.Err, r.barLook(), 0)
+	fan := r.fan.FanOptions
+	fan.Timeout = s.Target.Timeout
+	fan.Expected = func(names []string) {
+		all.width = longest(names)
+		bar.Total = len(names)
+	}
+	fan.Enough = func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return aborted
+	}
+	result, err := s.RunAll(ctx, r.where.Target, req, fan, client.RunEvents{
+		Accepted: func(run *pb.Run) {
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, run.GetId())
+			if aborted {
+				aborts.Go(func() { r.end(ctx, s, run.GetId()) })
+			}
+		},
+		Record: all.record,
+		Ended: func(runner string, _ client.Outcome) {
+			all.end(runner)
+			bar.Add()
+		},
+	})
+	bar.Done()
+	switch printing := all.flush(); {
+	case errors.Is(context.Cause(ctx), errLeft):
+		return &cli.ExitError{Code: exitAborted, Message: "the runs may go on: runnel ps"}
+	case errors.Is(printing, syscall.EPIPE):
+		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
+	case printing != nil:
+		return fmt.Errorf("%w; the runs may go on: runnel ps", printing)
+	case err != nil:
+		return err
+	}
+	err = r.sumUp(result, all.width)
+	mu.Lock()
+	defer mu.Unlock()
+	if exit := (*cli.ExitError)(nil); aborted && errors.As(err, &exit) {
+		exit.Code = exitAborted
+	}
+	return err
+}
+
+// barLook draws a bar only where it does not mix with output.
+func (r *runCommand) barLook() term.Look {
+	l := r.ErrLook
+	l.Terminal = l.Terminal && !r.Look.Terminal
+	return l
+}
+
+func longest(names []string) int {
+	width := 0
+	for _, name := range names {
+		width = max(width, len(name))
+	}
+	return width
+}
+
+// allPrinter prints the output of many runs. Text is printed in whole lines, so
+// that a line is one runner's. Its methods are called one at a time.
+type allPrinter struct {
+	*printer
+	width int                   // of the longest name
+	rests map[string]*[2][]byte // by runner and stream: a line that has no end yet
+	err   error
+	// failed is told that nothing more can be printed.
+	failed func(error)
+}
+
+// maxRest bounds a line that has no end: what is above goes out as one.
+const maxRest = 1 << 20
+
+func (s *allPrinter) record(runner string, r lines.Record) {
+	switch {
+	case s.err != nil:
+	case s.asJSON:
+		// The wire's record does not say whose it is: its subject does.
+		s.buffer = lines.AppendJSON(s.buffer[:0], r)
+		s.write(lines.Stdout, fmt.Appendf(nil, `{"runner":%q,`, runner), s.buffer[1:])
+	case r.End != nil:
+	case r.Gap != nil:
+		s.line(runner, lines.Stderr, []byte("runnel: "+gapText(r.Gap)))
+	case s.raw && r.Open:
+		s.write(r.Stream, r.Text)
+	case s.raw:
+		s.write(r.Stream, r.Text, newline)
+	default:
+		s.text(runner, r)
+	}
+}
+
+func (s *allPrinter) text(runner string, r lines.Record) {
+	rest := s.rests[runner]
+	if rest == nil {
+		rest = new([2][]byte)
+		s.rests[runner] = rest
+	}
+	held := &rest[r.Stream]
+	if r.Open && len(*held) < maxRest {
+		*held = append(*held, r.Text...)
+		return
+	}
+	s.line(runner, r.Stream, *held, r.Text)
+	*held = (*held)[:0]
+}
+
+// end prints what a runner has left unfinished.
+func (s *allPrinter) end(runner string) {
+	rest := s.rests[runner]
+	if rest == nil {
+		return
+	}
+	delete(s.rests, runner)
+	for stream, held := range rest {
+		if len(held) > 0 {
+			s.line(runner, lines.Stream(stream), held)
+		}
+	}
+}
+
+func (s *allPrinter) line(runner string, stream lines.Stream, parts ...[]byte) {
+	prefix := fmt.Appendf(nil, "%-*s  ", s.width, runner)
+	s.write(stream, append(append([][]byte{prefix}, parts...), newline)...)
+}
+
+func (s *allPrinter) write(stream lines.Stream, parts ...[]byte) {
+	if err := s.out.Write(stream, parts...); err != nil && s.err == nil {
+		s.err = err
+		s.failed(err)
+	}
+}
+
+func (s *allPrinter) flush() error {
+	if err := s.out.Flush(); s.err == nil {
+		s.err = err
+	}
+	return s.err
+}
+
+// sumUp tells who is missing, and in one line how it went.
+func (r *runCommand) sumUp(result *client.AllResult, width int) error {
+	lost, anyBad := false, false
+	var good, bad []string
+	failed := map[string]string{} // why, by runner
+	fail := func(runner, why string) {
+		anyBad = true
+		if !slices.Contains(result.Unexpected, runner) {
+			bad = append(bad, runner)
+			failed[runner] = why
+		}
+	}
+	for runner, outcome := range result.Outcomes {
+		switch end := outcome.Log.End; {
+		case exitOf(end) != 0:
+			lost = lost || end == nil
+			fail(runner, briefly(end))
+		case !slices.Contains(result.Unexpected, runner):
+			good = append(good, runner)
+		}
+	}
+	for runner, answer := range result.Answers {
+		if answer.Err != nil {
+			fail(runner, answer.Err.Error())
+		}
+	}
+	ok := len(good)
+	if r.asJSON {
+		slices.Sort(good)
+		slices.Sort(bad)
+		if err := printSummary(r.App, good, bad, &result.FanResult); err != nil {
+			return err
+		}
+	}
+	for _, runner := range result.Missing {
+		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s\n", width, runner, r.Conn.Timeout)
+	}
+	text := fanSummary(ok, failed, &result.FanResult)
+	switch {
+	case ok+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
+		return r.nobody()
+	case !result.Complete() || lost:
+		return &cli.ExitError{Code: cli.ExitOwn, Message: text}
+	case anyBad:
+		return &cli.ExitError{Code: 1, Message: text}
+	}
+	r.Say("%s", text)
+	return nil
+}
+
+// nobody is the error of a fan-out that no runner was meant by.
+func (r *runCommand) nobody() error {
+	if r.where.Where == "" && r.where.Pool == "" {
+		return client.ErrNoRunners
+	}
+	return errors.New("no online runner matches (runnel ls)")
+}
+
+// fanSummary is a fan-out in one line: names with the numbers, the bad news last.
+func fanSummary(ok int, failed map[string]string, result *client.FanResult) string {
+	parts := []string{fmt.Sprintf("%d ok", ok)}
+	for _, group := range []struct {
+		count int
+		word  string
+		who   string
+	}{
+		{len(result.Skipped), "skipped", names(result.Skipped)}, {len(result.Unexpected), "unexpected", names(result.Unexpected)},
+		{len(failed), "failed", causes(failed)}, {len(result.Missing), "missing", names(result.Missing)},
+	} {
+		if group.count > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", group.count, group.word, group.who))
+		}
+	}
+	if result.Short > 0 {
+		parts = append(parts, fmt.Sprintf("%d fewer than expected", result.Short))
+	}
+	return term.Plural(ok+len(failed)+len(result.Skipped)+len(result.Unexpected)+len(result.Missing), "runner") + ": " + strings.Join(parts, ", ")
+}
+
+// detachAll starts the task everywhere, prints the ids and leaves.
+func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
+	fan := r.fan.FanOptions
+	fan.Timeout = s.Target.Timeout
+	failed := map[string]string{}
+	var printing error
+	fan.Each = func(answer client.Answer) {
+		reply, ok := answer.Reply.(*pb.TaskReply)
+		if answer.Err != nil || !ok {
+			failed[answer.Runner] = fmt.Sprint(answer.Err)
+			return
+		}
+		printing = errors.Join(printing, r.printStarted(reply.GetRun()))
+	}
+	result, err := s.FanOut(ctx, subjects.Task, r.where.Target, req, func() pb.Message { return &pb.TaskReply{} }, fan)
+	switch {
+	case err != nil || printing != nil:
+		return errors.Join(err, printing)
+	case len(result.Answers) == 0 && len(result.Missing) == 0:
+		return r.nobody()
+	case result.Complete() && len(failed) == 0:
+		return nil
+	}
+	return errors.New(fanSummary(len(result.OK), failed, result))
+}

@@ -1,0 +1,177 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// errLeft ends a command whose user has asked twice.
+var errLeft = errors.New("left")
+
+// abortWait is how long the answer to an abort may take; the end of the run is
+// seen in its output.
+const abortWait = 100 * time.Millisecond
+
+// runOne runs a task on one runner and shows its output until its end.
+func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	show := newPrinter(r.App, r.asJSON, r.raw)
+	accepted := make(chan string, 1) // the runner
+	runner := ""
+	stop := r.heedSignals(leave, func() {
+		select {
+		case <-accepted:
+			r.end(ctx, s, r.id)
+		case <-ctx.Done():
+		}
+	})
+	defer stop()
+
+	result, err := s.Run(ctx, r.where.Target, req, func(run *pb.Run) {
+		runner = run.GetRunner()
+		accepted <- runner
+	}, show.record)
+	if printing := show.flush(); err == nil {
+		err = printing
+	}
+	if err != nil {
+		return r.interrupted(ctx, s, runner, err)
+	}
+	end := result.End
+	if end == nil {
+		end = r.endWithoutLog(ctx, s)
+	}
+	if result.Problem != nil && end != nil {
+		r.Say("the output is not complete: %v", result.Problem)
+	}
+	return r.exit(end, runner)
+}
+
+// exit ends the command as the run has ended.
+func (r *runCommand) exit(end *lines.End, runner string) error {
+	code, text := exitOf(end), complaint(end, runner, r.timeout)
+	if code == 0 && text == "" {
+		return nil
+	}
+	return &cli.ExitError{Code: code, Message: text}
+}
+
+// endWithoutLog is the end that a run's record tells of, when its log does not:
+// its runner was lost.
+func (r *runCommand) endWithoutLog(ctx context.Context, s *app.Session) *lines.End {
+	run, err := s.Status(ctx, r.id)
+	if err != nil {
+		return nil
+	}
+	return endOf(run)
+}
+
+// endOf is the end of a run as its record has it.
+func endOf(run *pb.Run) *lines.End {
+	return &lines.End{
+		State: run.GetState().String(), Reason: run.GetReason(), ExitCode: run.GetExitCode(), Signal: run.GetSignal(), Error: run.GetError(),
+		Lines: run.GetLines(), Bytes: run.GetBytes(), SHA256: run.GetSha256(),
+		Dropped: lines.Gap{Lines: run.GetDropped(), Bytes: run.GetDroppedBytes()},
+	}
+}
+
+// interrupted explains why output could not be shown to the end, and says what
+// becomes of the run.
+func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner string, err error) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errLeft):
+		return &cli.ExitError{Code: exitAborted, Message: r.goesOn(s)}
+	case errors.Is(err, syscall.EPIPE):
+		// Whoever read our output has enough of it: so has the run, as in a
+		// shell's pipe.
+		r.end(ctx, s, r.id)
+		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
+	case runner == "":
+		return err // nobody has taken the task
+	}
+	return fmt.Errorf("%w; %s", err, r.goesOn(s))
+}
+
+func (r *runCommand) goesOn(s *app.Session) string {
+	if s.Target.Private() {
+		return "the run ends with this command"
+	}
+	return "the run may go on: runnel logs -f " + r.id
+}
+
+// end aborts runs of this command.
+func (r *runCommand) end(ctx context.Context, s *app.Session, ids ...string) {
+	var err error
+	if len(ids) == 1 {
+		_, err = s.Abort(ctx, ids[0], abortWait)
+	} else {
+		err = s.AbortAll(ctx, ids)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.Say("cannot abort: %v", err)
+	}
+}
+
+// heedSignals makes the first signal abort what runs and a second one leave.
+// SIGPIPE becomes an error of the write that caused it. What it returns ends
+// that and waits for it.
+func (r *runCommand) heedSignals(leave context.CancelCauseFunc, abort func()) (stop func()) {
+	signals, stopSignals := cli.UserSignals()
+	noPipeSignal := cli.IgnorePipeSignal()
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var first os.Signal
+		for {
+			select {
+			case <-over:
+				return
+			case sig := <-signals:
+				if first != nil {
+					leave(errLeft)
+					return
+				}
+				first = sig
+				if r.ErrLook.Terminal {
+					r.Say("aborting; once more to leave at once")
+				}
+				wg.Go(abort)
+			}
+		}
+	})
+	return func() {
+		stopSignals()
+		noPipeSignal()
+		close(over)
+		leave(nil)
+		wg.Wait()
+	}
+}
+
+// detachOne starts the task, prints its id and leaves.
+func (r *runCommand) detachOne(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
+	run, err := s.Start(ctx, r.where.Target, req)
+	if err != nil {
+		return err
+	}
+	return r.printStarted(run)
+}
+
+func (r *runCommand) printStarted(run *pb.Run) error {
+	if r.asJSON {
+		return printJSON(r.App, run)
+	}
+	_, err := fmt.Fprintln(r.Out, run.GetId())
+	return err
+}

@@ -1,0 +1,145 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/connect"
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// startGate bounds how many simulated runners start at once.
+const startGate = 16
+
+// startRunners starts the runner, or those that are simulated.
+func (s *command) startRunners(ctx context.Context) error {
+	s.cfg.Secrets = s.secrets()
+	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JsDomain, s.target.JsAPIPrefix
+	if err := s.boundLogs(ctx); err != nil {
+		return err
+	}
+	if s.simulate == 0 {
+		r, err := s.startRunner(ctx, s.cfg)
+		if err != nil {
+			return err
+		}
+		s.runners = []*app.Runner{r}
+		return nil
+	}
+	var (
+		wg     sync.WaitGroup
+		gate   = make(chan struct{}, startGate)
+		found  = make([]*app.Runner, s.simulate)
+		failed = make([]error, s.simulate)
+	)
+	for i := range s.simulate {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			cfg := s.cfg
+			cfg.Name = fmt.Sprintf("%s-%d", s.cfg.Name, i+1)
+			cfg.DataDir = filepath.Join(s.cfg.DataDir, "simulated", cfg.Name)
+			cfg.OnDemand = true // one host need not be looked over N times
+			found[i], failed[i] = s.startRunner(ctx, cfg)
+		})
+	}
+	wg.Wait()
+	for _, r := range found {
+		if r != nil {
+			s.runners = append(s.runners, r)
+		}
+	}
+	for _, err := range failed {
+		if err != nil {
+			return err // what stops one stops most: one line is enough
+		}
+	}
+	return nil
+}
+
+func (s *command) startRunner(ctx context.Context, cfg service.Config) (*app.Runner, error) {
+	nc, err := s.connectRunner(cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := service.Start(ctx, nc, cfg)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &app.Runner{Name: cfg.Name, Nc: nc, Service: svc}, nil
+}
+
+// connectRunner opens the connection of one runner.
+func (s *command) connectRunner(name string) (*nats.Conn, error) {
+	log := s.Log.With("runner", name)
+	return s.target.Connect(
+		nats.Name("runnel serve "+name),
+		nats.ReconnectWait(500*time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("connection to NATS lost", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("NATS reports an error", "error", err, "subject", subject)
+		}),
+	)
+}
+
+// secrets are the files that this process gets its credentials from, which
+// glance never shows; the data directory is the service's own to add.
+func (s *command) secrets() []string {
+	var paths []string
+	for _, path := range []string{s.Conn.Creds, s.Conn.Nkey, s.Conn.Key, s.config} {
+		if abs, err := filepath.Abs(path); path != "" && err == nil {
+			paths = append(paths, abs)
+		}
+	}
+	if dir, err := connect.UserDataDir(); err == nil {
+		paths = append(paths, dir)
+	}
+	return paths
+}
+
+// boundLogs gives a new log stream a tenth of the store of the server built in.
+// A server elsewhere says by its account what there is, ours has no account to
+// say it. What is there already has been bounded, perhaps by hand.
+func (s *command) boundLogs(ctx context.Context) error {
+	if s.server == nil || s.cfg.LogMaxBytes > 0 {
+		return nil
+	}
+	nc, err := s.target.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	space, err := subjects.New(s.Prefix)
+	if err != nil {
+		return err
+	}
+	_, err = js.Stream(ctx, space.LogStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s.cfg.LogMaxBytes = s.server.MaxStoreBytes() / 10
+		return nil
+	}
+	return err
+}

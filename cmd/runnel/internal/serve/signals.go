@@ -1,0 +1,102 @@
+package serve
+
+import (
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/service"
+)
+
+// secondGrace is what is left of a run's grace when whoever ends the runner is in
+// a hurry.
+const secondGrace = time.Second
+
+// untilSignal serves until a signal: the first drains, a second one aborts what
+// still runs, and after that signals do what they always do. reloadSignal
+// reads the configuration again.
+func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, stop func()) error {
+	watchdog := s.watchdog()
+	defer watchdog.Stop()
+	for {
+		select {
+		case <-watchdog.C:
+			s.feedWatchdog()
+			continue
+		case <-ctx.Done():
+			s.drain(ctx)
+			return nil
+		case sig := <-signals:
+			if sig == cli.ReloadSignal {
+				s.reload()
+				continue
+			}
+			s.Log.Info("draining", "signal", sig, "timeout", s.drainTimeout)
+		}
+		break
+	}
+	notify("STOPPING=1")
+	ctx, cancel := context.WithTimeout(ctx, s.drainTimeout)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.drain(ctx)
+	}()
+	hurry := time.NewTimer(0)
+	defer hurry.Stop()
+	hurry.Stop()
+	for {
+		select {
+		case <-watchdog.C:
+			s.feedWatchdog()
+		case <-drained:
+			return nil
+		case sig := <-signals:
+			if sig == cli.ReloadSignal {
+				continue
+			}
+			s.Log.Info("aborting what still runs", "signal", sig)
+			cancel()
+			stop()
+			hurry.Reset(secondGrace)
+		case <-hurry.C:
+			for _, r := range s.runners {
+				r.Service.Kill()
+			}
+		}
+	}
+}
+
+// drain lets all runners finish what they run; what is not done when ctx ends
+// is aborted.
+func (s *command) drain(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, r := range s.runners {
+		wg.Go(func() { r.Service.Drain(ctx) })
+	}
+	wg.Wait()
+}
+
+// reload reads flags, environment and file again, and gives the runners what
+// can change while they run. A mistake changes nothing.
+func (s *command) reload() {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	var cfg service.Config
+	fresh := app.New(s.Stdio)
+	fresh.Configured = func(c service.Config) { cfg = c }
+	if err := s.Again(fresh); err != nil {
+		s.Log.Error("cannot reload", "error", err)
+		return
+	}
+	cfg.Secrets = s.cfg.Secrets
+	for _, r := range s.runners {
+		if err := r.Service.Reload(cfg); err != nil {
+			s.Log.Error("cannot reload", "runner", r.Name, "error", err)
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package term
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// A table that lacks a column that may give way is still one.
+func TestTableWithoutAColumnThatGivesWay(t *testing.T) {
+	var out bytes.Buffer
+	table := NewTable(Look{Terminal: true, width: 20}, "runner", "offset")
+	table.GiveWay("server", "runner")
+	table.Add("a-runner-with-a-long-name", "+1.0ms")
+	if err := table.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.TrimRight(line, " \n"))); n > 20 {
+			t.Errorf("%q is %d wide", line, n)
+		}
+	}
+}
+
+// What gives way is first the column in which there is nothing.
+func TestTableWithoutNothing(t *testing.T) {
+	for width, want := range map[int]string{
+		30: "RUN     NAME  END\n0123456789        exit 143\n",
+		22: "RUN         END\n0123456789  exit 143\n",
+	} {
+		var out bytes.Buffer
+		table := NewTable(Look{Terminal: true, width: width}, "run", "name", "end")
+		table.GiveWay("name", "end")
+		table.Add("0123456789", "", "exit 143")
+		if err := table.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("%d wide: got %q", width, got)
+		}
+	}
+}
+
+func TestColourIsForTerminals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no ptys to test with")
+	}
+	master, terminal, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer terminal.Close()
+	if err := pty.Setsize(terminal, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "")
+	if got, want := LookOf(terminal), (Look{Terminal: true, Colour: true, width: 100, Height: 30}); got != want {
+		t.Errorf("a terminal: got %+v, want %+v", got, want)
+	}
+	t.Setenv("NO_COLOR", "1")
+	if LookOf(terminal).Colour {
+		t.Error("colour in spite of NO_COLOR")
+	}
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "dumb")
+	if LookOf(terminal).Colour {
+		t.Error("colour on a dumb terminal")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if got, want := LookOf(w), (Look{width: 80}); got != want {
+		t.Errorf("a pipe: got %+v, want %+v", got, want)
+	}
+}
+
+func TestDurationsAsPeopleSayThem(t *testing.T) {
+	for _, test := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0s"}, {2 * time.Millisecond, "2ms"}, {99 * time.Millisecond, "99ms"}, {800 * time.Millisecond, "0.8s"},
+		{9940 * time.Millisecond, "9.9s"}, {9990 * time.Millisecond, "9s"}, {59 * time.Second, "59s"},
+		{time.Minute, "1m"}, {59 * time.Minute, "59m"}, {3 * time.Hour, "3h"}, {50 * time.Hour, "2d"}, {-time.Second, "-1.0s"},
+	} {
+		if got := ShortDuration(test.d); got != test.want {
+			t.Errorf("%v: got %s, want %s", test.d, got, test.want)
+		}
+	}
+	now := time.Now()
+	if got := Ago(now, now.Add(-3*time.Minute)); got != "3m ago" {
+		t.Errorf("got %s, want 3m ago", got)
+	}
+	if got := age(now, now.Add(time.Second)); got != "0s" {
+		t.Errorf("a moment in the future, by a clock that is ahead: got %s, want 0s", got)
+	}
+	if got := Ago(now, time.Time{}); got != "-" {
+		t.Errorf("never: got %s, want -", got)
+	}
+	if got := Size(1_234_567); got != "1.2 MB" {
+		t.Errorf("got %s, want 1.2 MB", got)
+	}
+}
+
+func fleetTable(l Look) string {
+	table := NewTable(l, "runner", "state", "seen")
+	table.Add("db1", Painted{Green, "online"}, "2s")
+	table.Add("web3-with-a-long-name", Painted{Red, "offline"})
+	table.Add("evil\x1b[2J\nname", "x", "y")
+	var out bytes.Buffer
+	if err := table.Write(&out); err != nil {
+		panic(err)
+	}
+	return out.String()
+}
+
+func TestTable(t *testing.T) {
+	want := `RUNNER                 STATE    SEEN
+db1                    online   2s
+web3-with-a-long-name  offline
+evil` + "\uFFFD" + `[2J name          x        y
+`
+	if got := fleetTable(Look{width: 80}); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestTableOnATerminal(t *testing.T) {
+	got := fleetTable(Look{Terminal: true, Colour: true, width: 30})
+	if !strings.Contains(got, "\x1b[32monline\x1b[0m") {
+		t.Errorf("got %q, want online in green", got)
+	}
+	for line := range strings.Lines(fleetTable(Look{Terminal: true, width: 30})) {
+		if got := len([]rune(strings.TrimRight(line, "\n"))); got > 30 {
+			t.Errorf("%q is %d columns wide, want at most 30", line, got)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, Look{Terminal: true, width: 80}, 4)
+	p.Add()
+	if got := out.String(); !strings.Contains(got, "1/4 runners") || !strings.Contains(got, "[======  ") {
+		t.Errorf("got %q, want a bar that is a quarter full", got)
+	}
+	p.Done()
+	if !strings.HasSuffix(out.String(), "\r\x1b[K") {
+		t.Errorf("got %q, want the line taken away", out.String())
+	}
+	out.Reset()
+	p = NewProgress(&out, Look{}, 0)
+	p.Add()
+	p.Done()
+	if out.Len() > 0 {
+		t.Errorf("in a pipe: got %q, want nothing", out.String())
+	}
+}
