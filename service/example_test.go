@@ -54,17 +54,17 @@ func Example() {
 		return
 	}
 	task := &pb.TaskRequest{Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"echo", "hello"}}}}
-	result, err := c.Run(ctx, client.Target{}, task, nil, func(r lines.Record) error {
+	outcome, err := c.Run(ctx, client.Target{}, task, client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
 		if r.End == nil {
 			fmt.Printf("%d %s\n", r.Pos, r.Text)
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(result.End.State, result.End.ExitCode, result.Verified)
+	fmt.Println(outcome.End().State, outcome.End().ExitCode, outcome.Log.Verified)
 	// Output:
 	// 1 hello
 	// COMPLETE 0 true

@@ -315,7 +315,7 @@ func (c *chaos) follow(ctx context.Context, asks *client.Client, target client.T
 	id := req.GetMetadata().GetId()
 	var text []byte
 	c.tried.Add(1)
-	result, err := asks.Run(ctx, target, req, c.accept, func(r lines.Record) error {
+	outcome, err := asks.Run(ctx, target, req, client.RunEvents{Accepted: c.accept, Record: func(_ *pb.Run, r lines.Record) error {
 		if r.End == nil && r.Gap == nil {
 			text = append(text, r.Text...)
 			if !r.Open {
@@ -323,7 +323,7 @@ func (c *chaos) follow(ctx context.Context, asks *client.Client, target client.T
 			}
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		if ctx.Err() != nil {
 			c.t.Errorf("run %s: followed for a minute, without an end: %v", id, err)
@@ -331,11 +331,11 @@ func (c *chaos) follow(ctx context.Context, asks *client.Client, target client.T
 		return
 	}
 	c.followed.Add(1)
-	if !result.Verified {
+	if !outcome.Log.Verified {
 		return
 	}
 	c.verified.Add(1)
-	if err := c.oracle.printed(id, text, result.End.State == "COMPLETE" && result.End.ExitCode == 0); err != nil {
+	if err := c.oracle.printed(id, text, outcome.OK()); err != nil {
 		c.t.Errorf("run %s: what a client was shown: %v", id, err)
 	}
 }

@@ -298,9 +298,9 @@ func (w *watching) follow(on client.Target, began func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	want := 1
-	result, err := w.drip.Run(ctx, on, &pb.TaskRequest{Kind: pb.Kind, Metadata: &pb.Metadata{Id: w.id}, Spec: &pb.TaskSpec{Task: &pb.Task{
+	outcome, err := w.drip.Run(ctx, on, &pb.TaskRequest{Kind: pb.Kind, Metadata: &pb.Metadata{Id: w.id}, Spec: &pb.TaskSpec{Task: &pb.Task{
 		Argv: []string{"bash", "-c", "for ((i = 1; ; i++)); do echo $i; sleep 0.01; done"}, Grace: "100ms",
-	}}}, nil, func(r lines.Record) error {
+	}}}, client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
 		if r.End != nil {
 			return nil
 		}
@@ -311,9 +311,9 @@ func (w *watching) follow(on client.Target, began func()) {
 		}
 		want++
 		return nil
-	})
-	if err != nil || !result.Verified {
-		w.c.t.Errorf("%s: followed to line %d: %v, %+v", w.id, want, err, result)
+	}})
+	if err != nil || !outcome.Log.Verified {
+		w.c.t.Errorf("%s: followed to line %d: %v, %+v", w.id, want, err, outcome.Log)
 	}
 }
 

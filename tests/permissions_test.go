@@ -99,14 +99,14 @@ func (p *person) runs(target client.Target, id string) {
 		Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{"seq 3; sleep 0.1; seq 4 1000; exit 3"}}},
 	}
 	said := 0
-	result, err := p.client().Run(ctx, target, request, nil, func(r lines.Record) error {
+	outcome, err := p.client().Run(ctx, target, request, client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
 		if r.End == nil && !r.Open {
 			said++
 		}
 		return nil
-	})
-	if err != nil || !result.Verified || result.End == nil || result.End.ExitCode != 3 || said != 1000 {
-		p.t.Errorf("%s runs %s: %d lines, %+v, %v", p.name, id, said, result, err)
+	}})
+	if err != nil || !outcome.Log.Verified || outcome.End().ExitCode != 3 || said != 1000 {
+		p.t.Errorf("%s runs %s: %d lines, %+v, %v", p.name, id, said, outcome.Log, err)
 	}
 }
 

@@ -53,8 +53,8 @@ func TestWhatIsOldIsGone(t *testing.T) {
 	for range 16 {
 		workers.Go(func() {
 			for left.Add(-1) >= 0 {
-				result, err := c.Run(t.Context(), client.Target{On: "web1"}, &pb.TaskRequest{Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"echo", "x"}}}}, nil, nil)
-				if err != nil || result.End.Lines != 1 {
+				result, err := c.Run(t.Context(), client.Target{On: "web1"}, &pb.TaskRequest{Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"echo", "x"}}}}, client.RunEvents{})
+				if err != nil || result.End().Lines != 1 {
 					t.Errorf("got %+v, %v", result, err)
 					return
 				}

@@ -48,7 +48,7 @@ func BenchmarkTrue(b *testing.B) {
 		}
 		task := &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"/bin/true"}}}}
 		for b.Loop() {
-			if _, err := c.Run(b.Context(), client.Target{}, task, nil, func(lines.Record) error { return nil }); err != nil {
+			if _, err := c.Run(b.Context(), client.Target{}, task, client.RunEvents{Record: func(*pb.Run, lines.Record) error { return nil }}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -56,7 +56,7 @@ func BenchmarkTrue(b *testing.B) {
 			b.SetParallelism(8)
 			b.RunParallel(func(p *testing.PB) {
 				for p.Next() {
-					if _, err := c.Run(b.Context(), client.Target{}, task, nil, func(lines.Record) error { return nil }); err != nil {
+					if _, err := c.Run(b.Context(), client.Target{}, task, client.RunEvents{Record: func(*pb.Run, lines.Record) error { return nil }}); err != nil {
 						b.Error(err)
 					}
 				}

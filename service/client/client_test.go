@@ -64,7 +64,7 @@ func shell(text string) *pb.TaskRequest {
 func TestRunGivesEveryLineAndTheEnd(t *testing.T) {
 	c := newFleet(t, service.Config{Name: "web1"})
 	var out, err strings.Builder
-	result, runErr := c.Run(t.Context(), client.Target{}, shell("echo one; echo two >&2; printf three; exit 7"), nil, func(r lines.Record) error {
+	outcome, runErr := c.Run(t.Context(), client.Target{}, shell("echo one; echo two >&2; printf three; exit 7"), client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
 		switch {
 		case r.End != nil:
 		case r.Stream == lines.Stderr:
@@ -73,15 +73,15 @@ func TestRunGivesEveryLineAndTheEnd(t *testing.T) {
 			fmt.Fprintf(&out, "%s|%v ", r.Text, r.Open)
 		}
 		return nil
-	})
+	}})
 	if runErr != nil {
 		t.Fatal(runErr)
 	}
 	if out.String() != "one|false three|true " || err.String() != "two" {
 		t.Errorf("got out %q, err %q", out.String(), err.String())
 	}
-	if result.End.ExitCode != 7 || !result.Verified {
-		t.Errorf("got %+v, verified %v", result.End, result.Verified)
+	if outcome.End().ExitCode != 7 || !outcome.Log.Verified {
+		t.Errorf("got %+v, verified %v", outcome.End(), outcome.Log.Verified)
 	}
 }
 
@@ -172,18 +172,19 @@ func TestAbortAndWait(t *testing.T) {
 func TestRunAllFollowsEveryRun(t *testing.T) {
 	c := newFleet(t, service.Config{Name: "a"}, service.Config{Name: "b"}, service.Config{Name: "c"})
 	got := map[string]string{}
-	result, err := c.RunAll(t.Context(), client.Target{}, shell(`echo one; sleep 0.1; echo two; exit 5`), client.FanOptions{}, client.RunEvents{
-		Record: func(runner string, r lines.Record) {
+	result, err := c.RunAll(t.Context(), client.Target{}, shell(`echo one; sleep 0.1; echo two; exit 5`), client.RunAllOptions{RunEvents: client.RunEvents{
+		Record: func(run *pb.Run, r lines.Record) error {
 			if r.End == nil {
-				got[runner] += string(r.Text) + " "
+				got[run.GetRunner()] += string(r.Text) + " "
 			}
+			return nil
 		},
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(result.OK, []string{"a", "b", "c"}) {
-		t.Fatalf("got %+v", result.FanResult)
+		t.Fatalf("got %+v", result.FanLists)
 	}
 	for _, name := range result.OK {
 		o := result.Outcomes[name]
@@ -196,20 +197,20 @@ func TestRunAllFollowsEveryRun(t *testing.T) {
 func TestRunAllByBatches(t *testing.T) {
 	c := newFleet(t, service.Config{Name: "a"}, service.Config{Name: "b"}, service.Config{Name: "c"})
 	var order []string
-	_, err := c.RunAll(t.Context(), client.Target{}, shell("sleep 0.1"), client.FanOptions{Batch: 1}, client.RunEvents{
+	_, err := c.RunAll(t.Context(), client.Target{}, shell("sleep 0.1"), client.RunAllOptions{FanOptions: client.FanOptions{Batch: 1}, RunEvents: client.RunEvents{
 		Accepted: func(run *pb.Run) { order = append(order, "+"+run.GetRunner()) },
-		Ended:    func(runner string, _ client.Outcome) { order = append(order, "-"+runner) },
-	})
+		Ended:    func(o client.Outcome) { order = append(order, "-"+o.Run.GetRunner()) },
+	}})
 	if got := strings.Join(order, " "); err != nil || got != "+a -a +b -b +c -c" {
 		t.Errorf("one at a time: got %s, %v", got, err)
 	}
 	for _, opts := range []client.FanOptions{{Batch: -1}, {Expect: -1}, {Limit: "0"}} {
-		if _, err := c.RunAll(t.Context(), client.Target{}, shell("true"), opts, client.RunEvents{}); err == nil {
+		if _, err := c.RunAll(t.Context(), client.Target{}, shell("true"), client.RunAllOptions{FanOptions: opts}); err == nil {
 			t.Errorf("%+v is no error", opts)
 		}
 	}
 	for _, opts := range []client.FanOptions{{Batch: 2}, {Limit: "2"}, {Limit: "34%"}} {
-		result, err := c.RunAll(t.Context(), client.Target{}, shell("true"), opts, client.RunEvents{})
+		result, err := c.RunAll(t.Context(), client.Target{}, shell("true"), client.RunAllOptions{FanOptions: opts})
 		if err != nil {
 			t.Fatal(err)
 		}

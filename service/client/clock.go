@@ -41,7 +41,7 @@ func (c *Client) Clock(ctx context.Context, t Target, q *pb.ClockQuery) (*pb.Mai
 }
 
 // ClockAll compares the clocks of every host that is meant.
-func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts FanOptions) (*FanResult, []Clock, error) {
+func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts FanOptions) (*FanResult[*pb.MaintReply], []Clock, error) {
 	q, own := withBase(q)
 	result, err := c.MaintAll(ctx, t, &pb.Maint{Clock: q}, opts)
 	if err != nil {
@@ -49,11 +49,10 @@ func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts 
 	}
 	var clocks []Clock
 	for name, answer := range result.Answers {
-		reply, ok := answer.Reply.(*pb.MaintReply)
-		if !ok || reply.GetClock() == nil {
+		if answer.Message.GetClock() == nil {
 			continue
 		}
-		clock := clockOf(reply, answer.Asked, answer.Elapsed, own)
+		clock := clockOf(answer.Message, answer.Asked, answer.Elapsed, own)
 		clock.Runner, clock.Err = name, answer.Err
 		clocks = append(clocks, clock)
 	}
@@ -61,7 +60,7 @@ func (c *Client) ClockAll(ctx context.Context, t Target, q *pb.ClockQuery, opts 
 		c.refine(ctx, clocks)
 		for _, clock := range clocks {
 			answer := result.Answers[clock.Runner]
-			answer.Reply = clock.Reply
+			answer.Message = clock.Reply
 			result.Answers[clock.Runner] = answer
 		}
 	}

@@ -11,15 +11,21 @@ import (
 // all the same.
 func (c *Client) Glance(ctx context.Context, t Target, g *pb.Glance) (*pb.GlanceReply, error) {
 	var reply pb.GlanceReply
+	if err := t.single("GlanceAll"); err != nil {
+		return &reply, err
+	}
 	err := c.one(ctx, subjects.Glance, t, glanceRequest(g), &reply)
 	return &reply, err
 }
 
-// GlanceAll looks at every host that is meant. The replies in the result's
-// Answers are *pb.GlanceReply.
-func (c *Client) GlanceAll(ctx context.Context, t Target, g *pb.Glance, opts FanOptions) (*FanResult, error) {
-	t.All = true
-	return c.FanOut(ctx, subjects.Glance, t, glanceRequest(g), blankGlance, opts)
+// GlanceAll looks at every host that is meant.
+func (c *Client) GlanceAll(ctx context.Context, t Target, g *pb.Glance, opts FanOptions) (*FanResult[*pb.GlanceReply], error) {
+	return Collect(FanOut(ctx, c, GlanceOf(t, g), opts))
+}
+
+// GlanceOf is the request for FanOut.
+func GlanceOf(t Target, g *pb.Glance) Request[*pb.GlanceReply] {
+	return Request[*pb.GlanceReply]{Verb: subjects.Glance, Target: t, Body: glanceRequest(g)}
 }
 
 func glanceRequest(g *pb.Glance) *pb.GlanceRequest {

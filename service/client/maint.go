@@ -11,15 +11,21 @@ import (
 // reply: what was found all the same.
 func (c *Client) Maint(ctx context.Context, t Target, m *pb.Maint) (*pb.MaintReply, error) {
 	var reply pb.MaintReply
+	if err := t.single("MaintAll or ClockAll"); err != nil {
+		return &reply, err
+	}
 	err := c.one(ctx, subjects.Maint, t, maintRequest(m), &reply)
 	return &reply, err
 }
 
-// MaintAll asks every host that is meant. The replies in the result's Answers
-// are *pb.MaintReply.
-func (c *Client) MaintAll(ctx context.Context, t Target, m *pb.Maint, opts FanOptions) (*FanResult, error) {
-	t.All = true
-	return c.FanOut(ctx, subjects.Maint, t, maintRequest(m), blankMaint, opts)
+// MaintAll asks every host that is meant.
+func (c *Client) MaintAll(ctx context.Context, t Target, m *pb.Maint, opts FanOptions) (*FanResult[*pb.MaintReply], error) {
+	return Collect(FanOut(ctx, c, MaintOf(t, m), opts))
+}
+
+// MaintOf is the request for FanOut.
+func MaintOf(t Target, m *pb.Maint) Request[*pb.MaintReply] {
+	return Request[*pb.MaintReply]{Verb: subjects.Maint, Target: t, Body: maintRequest(m)}
 }
 
 func maintRequest(m *pb.Maint) *pb.MaintRequest {

@@ -25,5 +25,5 @@ func passOver(err error) bool {
 }
 
 func noMatch(t Target) error {
-	return fmt.Errorf("no online runner matches %q (runnel ls)", t.Where)
+	return fmt.Errorf("%w %q", ErrNoMatch, t.Where)
 }

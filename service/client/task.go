@@ -8,15 +8,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/subjects"
 )
 
 // Start asks one runner to run a task and returns as soon as it is accepted.
 // Without an id in the request it makes one, so that asking again after a lost
-// reply never starts a second run.
+// reply never starts a second run. The target can't mean all runners.
 func (c *Client) Start(ctx context.Context, t Target, req *pb.TaskRequest) (*pb.Run, error) {
+	if err := t.single("FanOut or RunAll"); err != nil {
+		return nil, err
+	}
 	req = withID(req)
 	var reply pb.TaskReply
 	err := c.one(ctx, subjects.Task, t, req, &reply)
@@ -44,29 +46,35 @@ func withID(req *pb.TaskRequest) *pb.TaskRequest {
 	return req
 }
 
-// Run starts a task and follows it to its end: each is called for every record
-// of the output, in order, the last one included. accepted, which may be nil,
-// is told of the run before its first line.
-func (c *Client) Run(ctx context.Context, t Target, req *pb.TaskRequest, accepted func(*pb.Run), each func(lines.Record) error) (logs.FollowResult, error) {
-	if err := t.Validate(); err != nil {
-		return logs.FollowResult{}, err
+// Run starts a task on one runner and follows it to its end. The target can't
+// mean all runners: see RunAll.
+func (c *Client) Run(ctx context.Context, t Target, req *pb.TaskRequest, events RunEvents) (Outcome, error) {
+	outcome, err := c.run(ctx, t, withID(req), events)
+	outcome.Err = err
+	if err == nil {
+		events.ended(outcome)
 	}
-	req = withID(req)
+	return outcome, err
+}
+
+func (c *Client) run(ctx context.Context, t Target, req *pb.TaskRequest, events RunEvents) (outcome Outcome, err error) {
+	if err := t.single("RunAll"); err != nil {
+		return outcome, err
+	}
 	// Subscribed before the request is sent, so that no line is missed and no
 	// consumer is needed.
 	fresh, err := logs.Listen(c.nc, c.freshSubject(t, req.GetMetadata().GetId()))
 	if err != nil {
-		return logs.FollowResult{}, err
+		return outcome, err
 	}
-	run, err := c.Start(ctx, t, req)
+	outcome.Run, err = c.Start(ctx, t, req)
 	if err != nil {
 		fresh.Close()
-		return logs.FollowResult{}, err
+		return outcome, err
 	}
-	if accepted != nil {
-		accepted(run)
-	}
-	return c.follow(ctx, run, FollowOptions{Live: true}, fresh, each)
+	events.accepted(outcome.Run)
+	outcome.Log, err = c.follow(ctx, outcome.Run, FollowOptions{Live: true}, fresh, events.record(outcome.Run))
+	return outcome, err
 }
 
 // freshSubject is where the output of a run will be. A runner that was named
@@ -77,4 +85,10 @@ func (c *Client) freshSubject(t Target, id string) string {
 		return c.space.Log(t.On, id)
 	}
 	return c.space.LogAny(id)
+}
+
+// TaskOf is the request for FanOut that starts a task everywhere and follows
+// none: with an id that all runs share as their group.
+func TaskOf(t Target, req *pb.TaskRequest) Request[*pb.TaskReply] {
+	return Request[*pb.TaskReply]{Verb: subjects.Task, Target: t, Body: withID(req)}
 }

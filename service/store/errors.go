@@ -23,7 +23,7 @@ var (
 	// ErrIllegalMove: the table of states doesn't have that move.
 	ErrIllegalMove = errors.New("illegal move")
 	// ErrNoFleet: there are no buckets, so no runner has ever been here.
-	ErrNoFleet = errors.New("no runner has been seen yet; runnel serve starts one")
+	ErrNoFleet = errors.New("no runner has been seen yet")
 	// ErrTooLarge: the record would be above 24 KiB. 413.
 	ErrTooLarge = errors.New("the record would be larger than 24 KiB")
 	// ErrBadNext: the next of a query isn't one that a reply gave. 400.

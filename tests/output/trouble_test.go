@@ -44,7 +44,7 @@ func (r *trouble) run(id, program string, n int) {
 	r.runs.Go(func() {
 		defer cancel()
 		stdout, stderr := newSum(), newSum()
-		result, err := c.Run(ctx, client.Target{}, &req, func(*pb.Run) { close(started) }, func(rec lines.Record) error {
+		outcome, err := c.Run(ctx, client.Target{}, &req, client.RunEvents{Accepted: func(*pb.Run) { close(started) }, Record: func(_ *pb.Run, rec lines.Record) error {
 			text := rec.Text
 			switch {
 			case rec.End != nil || rec.Gap != nil:
@@ -54,9 +54,9 @@ func (r *trouble) run(id, program string, n int) {
 			}
 			_, err := []*sum{stdout, stderr}[rec.Stream].Write(text)
 			return err
-		})
-		if err != nil || !result.Verified {
-			r.t.Errorf("%s, live: %v, %+v", id, err, result)
+		}})
+		if err != nil || !outcome.Log.Verified {
+			r.t.Errorf("%s, live: %v, %+v", id, err, outcome.Log)
 			return
 		}
 		check(r.t, id+", live", stdout, stderr, program, n)

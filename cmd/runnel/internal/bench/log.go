@@ -37,7 +37,6 @@ func (b *command) measureLines(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var run *pb.Run
 	count := 0
 	each := func(r lines.Record) error {
 		if r.End == nil {
@@ -46,7 +45,10 @@ func (b *command) measureLines(ctx context.Context) ([]row, error) {
 		return nil
 	}
 	began := time.Now()
-	result, err := b.client.Run(ctx, b.target, taskOf(&pb.Task{Argv: argv}), func(r *pb.Run) { run = r }, each)
+	outcome, err := b.client.Run(ctx, b.target, taskOf(&pb.Task{Argv: argv}), client.RunEvents{
+		Record: func(_ *pb.Run, r lines.Record) error { return each(r) },
+	})
+	result := outcome.Log
 	live := float64(n) / time.Since(began).Seconds()
 	if err := checkLines(result.Verified, count, n, errors.Join(err, result.Problem)); err != nil {
 		return nil, fmt.Errorf("live: %w", err)
@@ -54,7 +56,7 @@ func (b *command) measureLines(ctx context.Context) ([]row, error) {
 	peak := b.rig.status("VmHWM")
 	count = 0
 	began = time.Now()
-	result, err = b.client.Follow(ctx, run, client.FollowOptions{}, each)
+	result, err = b.client.Follow(ctx, outcome.Run, client.FollowOptions{}, each)
 	replayed := float64(n) / time.Since(began).Seconds()
 	if err := checkLines(result.Verified, count, n, errors.Join(err, result.Problem)); err != nil {
 		return nil, fmt.Errorf("replayed: %w", err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/store"
 )
@@ -20,12 +21,13 @@ func taskOf(t *pb.Task) *pb.TaskRequest {
 
 // runOnce takes a task from the request to its verified end.
 func (b *command) runOnce(ctx context.Context, t *pb.Task, each func(lines.Record)) error {
-	result, err := b.client.Run(ctx, b.target, taskOf(t), nil, func(r lines.Record) error {
+	outcome, err := b.client.Run(ctx, b.target, taskOf(t), client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
 		if each != nil {
 			each(r)
 		}
 		return nil
-	})
+	}})
+	result := outcome.Log
 	switch {
 	case err != nil:
 		return err

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,7 +28,7 @@ func names(all []string) string {
 func fanProgress(a *app.App, opts client.FanOptions) (client.FanOptions, func()) {
 	var p *term.Progress
 	opts.Expected = func(names []string) { p = term.NewProgress(a.Err, a.ErrLook, len(names)) }
-	opts.Each = func(client.Answer) { p.Add() }
+	opts.Answered = func(string) { p.Add() }
 	return opts, func() {
 		if p != nil {
 			p.Done()
@@ -39,7 +38,7 @@ func fanProgress(a *app.App, opts client.FanOptions) (client.FanOptions, func())
 
 // sayFan sums up a fan-out, the bad news last, and returns the error that ends
 // the command with the right code.
-func sayFan(a *app.App, r *client.FanResult) error {
+func sayFan(a *app.App, r *client.FanLists) error {
 	asked := len(r.OK) + len(r.Failed) + len(r.Missing) + len(r.Unexpected)
 	parts := []string{fmt.Sprintf("%d ok", len(r.OK))}
 	if len(r.Skipped) > 0 {
@@ -51,7 +50,7 @@ func sayFan(a *app.App, r *client.FanResult) error {
 	if len(r.Failed) > 0 {
 		why := map[string]string{}
 		for _, name := range r.Failed {
-			why[name] = r.Answers[name].Err.Error()
+			why[name] = r.Errors[name].Error()
 		}
 		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(why)))
 	}
@@ -62,7 +61,7 @@ func sayFan(a *app.App, r *client.FanResult) error {
 		parts = append(parts, fmt.Sprintf("%d fewer than expected", r.Short))
 	}
 	if asked == 0 && r.Short == 0 {
-		return errors.New("no online runner matches (runnel ls)")
+		return client.ErrNoMatch
 	}
 	a.Say("%s: %s", term.Plural(asked+len(r.Skipped), "runner"), strings.Join(parts, ", "))
 	switch {
@@ -100,29 +99,29 @@ func causes(why map[string]string) string {
 
 // printReplies writes the replies of some runners as a line of JSON each, with its
 // name: what is only an error doesn't have it.
-func printReplies(a *app.App, r *client.FanResult, lists ...[]string) error {
+func printReplies[R pb.Message](a *app.App, r *client.FanResult[R], lists ...[]string) error {
 	for _, name := range slices.Concat(lists...) {
 		answer := r.Answers[name]
 		if answer.Err != nil && client.Code(answer.Err) == 0 {
 			continue
 		}
-		switch reply := answer.Reply.(type) {
+		switch reply := any(answer.Message).(type) {
 		case *pb.GlanceReply:
 			reply.Runner = name
 		case *pb.MaintReply:
 			reply.Runner = name
 		}
-		if err := printJSON(a, answer.Reply); err != nil {
+		if err := printJSON(a, answer.Message); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printLists(a *app.App, r *client.FanResult) error { return printSummary(a, r.OK, r.Failed, r) }
+func printLists(a *app.App, r *client.FanLists) error { return printSummary(a, r.OK, r.Failed, r) }
 
 // printSummary is for what has its own idea of ok and failed.
-func printSummary(a *app.App, ok, failed []string, r *client.FanResult) error {
+func printSummary(a *app.App, ok, failed []string, r *client.FanLists) error {
 	return json.NewEncoder(a.Out).Encode(map[string]any{"summary": map[string]any{
 		"ok": list(ok), "failed": list(failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
 	}})

@@ -65,11 +65,10 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 		return nothing, err
 	}
 	for _, name := range term.SortedKeys(result.Answers) {
-		reply, ok := result.Answers[name].Reply.(*pb.GlanceReply)
-		if result.Answers[name].Err != nil || !ok {
+		if result.Answers[name].Err != nil {
 			continue
 		}
-		if err := g.pages(ctx, s, query, reply, each); err != nil {
+		if err := g.pages(ctx, s, query, result.Answers[name].Message, each); err != nil {
 			return nothing, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -78,11 +77,11 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 			if err := printReplies(g.App, result, result.Failed); err != nil {
 				return err
 			}
-			if err := printLists(g.App, result); err != nil {
+			if err := printLists(g.App, &result.FanLists); err != nil {
 				return err
 			}
 		}
-		return sayFan(g.App, result)
+		return sayFan(g.App, &result.FanLists)
 	}, nil
 }
 

@@ -167,19 +167,18 @@ func (c *cat) all(ctx context.Context) error {
 		return err
 	}
 	for _, name := range term.SortedKeys(result.Answers) {
-		reply, ok := result.Answers[name].Reply.(*pb.GlanceReply)
-		if result.Answers[name].Err != nil || !ok {
+		if result.Answers[name].Err != nil {
 			continue
 		}
 		w := &prefixed{to: c.Out, prefix: fmt.Sprintf("%-*s  ", width, name)}
-		if err := c.rest(ctx, reply, w); err != nil {
+		if err := c.rest(ctx, result.Answers[name].Message, w); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := w.end(); err != nil {
 			return err
 		}
 	}
-	return sayFan(c.glanceCommand.App, result)
+	return sayFan(c.glanceCommand.App, &result.FanLists)
 }
 
 // prefixed writes lines with something in front of each.

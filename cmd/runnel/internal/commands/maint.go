@@ -103,12 +103,12 @@ func (c *clockCommand) run(ctx context.Context, s *app.Session) error {
 			names = append(names, clock.Runner)
 		}
 		others := slices.DeleteFunc(slices.Clone(result.Failed), func(name string) bool { return slices.Contains(names, name) })
-		return errors.Join(printReplies(c.App, result, names, others), printLists(c.App, result), sayFan(c.App, result))
+		return errors.Join(printReplies(c.App, result, names, others), printLists(c.App, &result.FanLists), sayFan(c.App, &result.FanLists))
 	}
 	if err := c.table(clocks); err != nil {
 		return err
 	}
-	return sayFan(c.App, result)
+	return sayFan(c.App, &result.FanLists)
 }
 
 // query is the question; without a time it is a comparison with this host's

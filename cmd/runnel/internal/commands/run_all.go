@@ -15,7 +15,6 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
-	"github.com/runnel-io/runnel/subjects"
 )
 
 // runAll runs a task on every runner that is meant, shows each line with the
@@ -60,7 +59,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		defer mu.Unlock()
 		return aborted
 	}
-	result, err := s.RunAll(ctx, r.where.Target, req, fan, client.RunEvents{
+	result, err := s.RunAll(ctx, r.where.Target, req, client.RunAllOptions{FanOptions: fan, RunEvents: client.RunEvents{
 		Accepted: func(run *pb.Run) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -69,12 +68,15 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 				aborts.Go(func() { r.end(ctx, s, run.GetId()) })
 			}
 		},
-		Record: all.record,
-		Ended: func(runner string, _ client.Outcome) {
-			all.end(runner)
+		Record: func(run *pb.Run, record lines.Record) error {
+			all.record(run.GetRunner(), record)
+			return nil
+		},
+		Ended: func(o client.Outcome) {
+			all.end(o.Run.GetRunner())
 			bar.Add()
 		},
-	})
+	}})
 	bar.Done()
 	switch printing := all.flush(); {
 	case errors.Is(context.Cause(ctx), errLeft):
@@ -204,7 +206,7 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 		}
 	}
 	for runner, outcome := range result.Outcomes {
-		switch end := outcome.Log.End; {
+		switch end := outcome.End(); {
 		case exitOf(end) != 0:
 			lost = lost || end == nil
 			fail(runner, briefly(end))
@@ -212,23 +214,21 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 			good = append(good, runner)
 		}
 	}
-	for runner, answer := range result.Answers {
-		if answer.Err != nil {
-			fail(runner, answer.Err.Error())
-		}
+	for runner, err := range result.Errors {
+		fail(runner, err.Error())
 	}
 	ok := len(good)
 	if r.asJSON {
 		slices.Sort(good)
 		slices.Sort(bad)
-		if err := printSummary(r.App, good, bad, &result.FanResult); err != nil {
+		if err := printSummary(r.App, good, bad, &result.FanLists); err != nil {
 			return err
 		}
 	}
 	for _, runner := range result.Missing {
 		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s\n", width, runner, r.Conn.Timeout)
 	}
-	text := fanSummary(ok, failed, &result.FanResult)
+	text := fanSummary(ok, failed, &result.FanLists)
 	switch {
 	case ok+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
 		return r.nobody()
@@ -246,11 +246,11 @@ func (r *runCommand) nobody() error {
 	if r.where.Where == "" && r.where.Pool == "" {
 		return client.ErrNoRunners
 	}
-	return errors.New("no online runner matches (runnel ls)")
+	return client.ErrNoMatch
 }
 
 // fanSummary is a fan-out in one line: names with the numbers, the bad news last.
-func fanSummary(ok int, failed map[string]string, result *client.FanResult) string {
+func fanSummary(ok int, failed map[string]string, result *client.FanLists) string {
 	parts := []string{fmt.Sprintf("%d ok", ok)}
 	for _, group := range []struct {
 		count int
@@ -275,23 +275,30 @@ func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.Task
 	fan := r.fan.FanOptions
 	fan.Timeout = s.Target.Timeout
 	failed := map[string]string{}
-	var printing error
-	fan.Each = func(answer client.Answer) {
-		reply, ok := answer.Reply.(*pb.TaskReply)
-		if answer.Err != nil || !ok {
-			failed[answer.Runner] = fmt.Sprint(answer.Err)
-			return
+	var result client.FanLists
+	for reply, err := range client.FanOut(ctx, s.Client, client.TaskOf(r.where.Target, req), fan) {
+		switch {
+		case errors.Is(err, client.ErrTooFew):
+			return fmt.Errorf("%w; started on: %s", err, names(result.OK))
+		case err != nil:
+			return err
 		}
-		printing = errors.Join(printing, r.printStarted(reply.GetRun()))
+		result.Add(reply.Runner, reply.State, reply.Err)
+		switch {
+		case reply.State == client.ReplySkipped, reply.State == client.ReplyMissing:
+		case reply.Err != nil:
+			failed[reply.Runner] = reply.Err.Error()
+		default:
+			if err := r.printStarted(reply.Message.GetRun()); err != nil {
+				return err
+			}
+		}
 	}
-	result, err := s.FanOut(ctx, subjects.Task, r.where.Target, req, func() pb.Message { return &pb.TaskReply{} }, fan)
 	switch {
-	case err != nil || printing != nil:
-		return errors.Join(err, printing)
-	case len(result.Answers) == 0 && len(result.Missing) == 0:
+	case len(result.OK)+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
 		return r.nobody()
 	case result.Complete() && len(failed) == 0:
 		return nil
 	}
-	return errors.New(fanSummary(len(result.OK), failed, result))
+	return errors.New(fanSummary(len(result.OK), failed, &result))
 }

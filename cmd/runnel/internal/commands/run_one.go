@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
 )
 
@@ -38,22 +39,25 @@ func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskReq
 	})
 	defer stop()
 
-	result, err := s.Run(ctx, r.where.Target, req, func(run *pb.Run) {
-		runner = run.GetRunner()
-		accepted <- runner
-	}, show.record)
+	outcome, err := s.Run(ctx, r.where.Target, req, client.RunEvents{
+		Accepted: func(run *pb.Run) {
+			runner = run.GetRunner()
+			accepted <- runner
+		},
+		Record: func(_ *pb.Run, record lines.Record) error { return show.record(record) },
+	})
 	if printing := show.flush(); err == nil {
 		err = printing
 	}
 	if err != nil {
 		return r.interrupted(ctx, s, runner, err)
 	}
-	end := result.End
+	end := outcome.End()
 	if end == nil {
 		end = r.endWithoutLog(ctx, s)
 	}
-	if result.Problem != nil && end != nil {
-		r.Say("the output is not complete: %v", result.Problem)
+	if problem := outcome.Log.Problem; problem != nil && end != nil {
+		r.Say("the output is not complete: %v", problem)
 	}
 	return r.exit(end, runner)
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -11,67 +12,55 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// Outcome is how one run of a fan-out went.
-type Outcome struct {
-	Run *pb.Run
-	// Log is what following it found; Log.End says how the run ended.
-	Log logs.FollowResult
-	// Err: its end could not be seen.
-	Err error
+// RunAllOptions of a fan-out of runs.
+type RunAllOptions struct {
+	FanOptions
+	RunEvents
 }
 
 // AllResult is a fan-out of runs: who took one, and how each ended.
 type AllResult struct {
-	FanResult
+	FanLists
 	// Group is the id that the runs share.
 	Group string
 	// Outcomes by runner.
 	Outcomes map[string]Outcome
 }
 
-// RunEvents are told what happens in a fan-out of runs, one call at a time.
-type RunEvents struct {
-	// Accepted: a runner has taken its run.
-	Accepted func(*pb.Run)
-	// Record of a runner's output, in its order, the last one included.
-	Record func(runner string, r lines.Record)
-	// Ended: a run's end is known.
-	Ended func(runner string, o Outcome)
-}
-
 // RunAll starts the task on every runner that is meant, one run each with one
 // group id, and follows them all to their ends.
-func (c *Client) RunAll(ctx context.Context, t Target, req *pb.TaskRequest, opts FanOptions, events RunEvents) (*AllResult, error) {
+func (c *Client) RunAll(ctx context.Context, t Target, req *pb.TaskRequest, opts RunAllOptions) (*AllResult, error) {
 	req = withID(req)
-	t.All = true
-	a := &all{c: c, ctx: ctx, events: events, fresh: map[string]*logs.Fresh{}}
+	a := &all{c: c, ctx: ctx, events: opts.RunEvents, fresh: map[string]*logs.Fresh{}}
 	a.result.Group = req.GetMetadata().GetId()
 	a.result.Outcomes = map[string]Outcome{}
 	defer a.unsubscribe()
 
-	expected, each := opts.Expected, opts.Each
+	expected := opts.Expected
 	opts.Expected = func(names []string) {
 		a.subscribe(names)
 		if expected != nil {
 			expected(names)
 		}
 	}
-	opts.Each = func(answer Answer) {
-		a.answered(answer)
-		if each != nil {
-			each(answer)
-		}
+	f := &fan{
+		c: c, verb: subjects.Task, target: t, opts: opts.FanOptions, settled: a.follows.Wait,
+		blank: func() pb.Message { return &pb.TaskReply{} },
+		each:  a.answered,
 	}
-	opts.settled = a.follows.Wait
-	fan, err := c.FanOut(ctx, subjects.Task, t, req, blankTask, opts)
+	err := f.do(ctx, req)
+	var few *tooFewError
+	if errors.As(err, &few) {
+		a.result.Short, err = few.short, nil
+	}
 	if err == nil {
-		a.result.FanResult = *fan
 		a.findMissing()
 	}
 	a.follows.Wait()
 	if err != nil {
 		return nil, err
 	}
+	a.result.sort()
 	return &a.result, nil
 }
 
@@ -107,12 +96,14 @@ func (a *all) unsubscribe() {
 
 func (a *all) runID(runner string) string { return a.result.Group + "-" + runner }
 
-func (a *all) answered(answer Answer) {
-	reply, ok := answer.Reply.(*pb.TaskReply)
-	if !ok || answer.Err != nil || reply.GetRun() == nil {
-		return
+func (a *all) answered(answer answer) bool {
+	a.mu.Lock()
+	a.result.Add(answer.runner, answer.state, answer.err)
+	a.mu.Unlock()
+	if reply, ok := answer.message.(*pb.TaskReply); ok && answer.err == nil && reply.GetRun() != nil {
+		a.follow(reply.GetRun())
 	}
-	a.follow(reply.GetRun())
+	return true
 }
 
 func (a *all) follow(run *pb.Run) {
@@ -120,25 +111,23 @@ func (a *all) follow(run *pb.Run) {
 	fresh := a.fresh[runner]
 	delete(a.fresh, runner) // Follow ends it
 	a.mu.Lock()
-	if a.events.Accepted != nil {
-		a.events.Accepted(run)
-	}
+	a.events.accepted(run)
 	a.mu.Unlock()
+	record := a.events.record(run)
 	a.follows.Go(func() {
 		log, err := a.c.follow(a.ctx, run, FollowOptions{Live: true}, fresh, func(r lines.Record) error {
+			if record == nil {
+				return nil
+			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			if a.events.Record != nil {
-				a.events.Record(runner, r)
-			}
-			return nil
+			return record(r)
 		})
+		outcome := Outcome{Run: run, Log: log, Err: err}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.result.Outcomes[runner] = Outcome{Run: run, Log: log, Err: err}
-		if a.events.Ended != nil {
-			a.events.Ended(runner, a.result.Outcomes[runner])
-		}
+		a.result.Outcomes[runner] = outcome
+		a.events.ended(outcome)
 	})
 }
 
@@ -151,34 +140,11 @@ func (a *all) findMissing() {
 			missing = append(missing, name)
 			continue
 		}
+		a.mu.Lock()
 		a.result.OK = append(a.result.OK, name)
+		a.mu.Unlock()
 		a.follow(run)
 	}
+	slices.Sort(missing)
 	a.result.Missing = missing
-	slices.Sort(a.result.OK)
-}
-
-// AbortAll ends many runs at once and returns when each has been asked.
-func (c *Client) AbortAll(ctx context.Context, ids []string) error {
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		first error
-	)
-	gate := make(chan struct{}, 64)
-	for _, id := range ids {
-		gate <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-gate }()
-			if _, err := c.Abort(ctx, id, 0); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if first == nil {
-					first = err
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
 }
