@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -32,9 +33,6 @@ const (
 	// retryWait is how long to wait where the server answers at once that it can't.
 	retryWait    = 20 * time.Millisecond
 	maxRetryWait = 250 * time.Millisecond
-
-	// wrongLastInProcess is "wrong last sequence" for a subject that has a message on its way to the replicas.
-	wrongLastInProcess = 10164
 )
 
 // ErrFenced says that somebody else has written to the run's log: the run was closed, and its output goes nowhere.
@@ -108,20 +106,16 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 
 // try publishes once. No error and not acked means that the message had been stored before.
 func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time.Duration) (acked bool, err error) {
-	msg := &nats.Msg{Subject: p.subject, Data: body, Header: nats.Header{
-		subjects.HeaderSeq:                    {strconv.FormatUint(n, 10)},
-		subjects.HeaderExpectedLastSubjectSeq: {strconv.FormatUint(p.seq, 10)},
-	}}
+	msg := &nats.Msg{Subject: p.subject, Data: body, Header: nats.Header{subjects.HeaderSeq: {strconv.FormatUint(n, 10)}}}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
-	ack, err := p.js.PublishMsg(attempt, msg, jetstream.WithRetryAttempts(0))
+	ack, err := stream.Publish(attempt, p.js, msg, p.seq)
 	cancel()
 	if err == nil {
 		p.stored(n, ack.Sequence)
 		p.stream = ack.Stream
 		return true, nil
 	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == wrongLastInProcess) {
+	if stream.IsWrongLast(err) {
 		return false, p.look(ctx, n, body, err)
 	}
 	return false, err

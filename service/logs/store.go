@@ -2,17 +2,16 @@ package logs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -81,63 +80,27 @@ func openStored(ctx context.Context, js jetstream.JetStream, stream, subject str
 
 // last returns the run's last message.
 func (s *stored) last(ctx context.Context) (message, error) {
-	return s.get(ctx, map[string]any{"last_by_subj": s.subject})
+	return s.get(ctx, func(ctx context.Context, log stream.Stream) (stream.Message, error) { return log.Last(ctx, s.subject) })
 }
 
 // at returns the run's first message whose sequence in the stream is seq or more.
 func (s *stored) at(ctx context.Context, seq uint64) (message, error) {
-	return s.get(ctx, map[string]any{"seq": max(seq, 1), "next_by_subj": s.subject})
+	return s.get(ctx, func(ctx context.Context, log stream.Stream) (stream.Message, error) {
+		return log.Next(ctx, s.subject, seq)
+	})
 }
 
-func (s *stored) get(ctx context.Context, request map[string]any) (message, error) {
+func (s *stored) get(ctx context.Context, read func(context.Context, stream.Stream) (stream.Message, error)) (message, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	data, err := json.Marshal(request)
-	if err != nil {
-		return message{}, err
-	}
-	reply, err := s.js.Conn().RequestWithContext(ctx, s.api("STREAM.MSG.GET."+s.stream), data)
-	if err != nil {
-		return message{}, fmt.Errorf("cannot read %s: %w", s.subject, err)
-	}
-	var answer struct {
-		Error   *jetstream.APIError
-		Message struct {
-			Seq  uint64
-			Hdrs []byte
-			Data []byte
-		}
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return message{}, fmt.Errorf("cannot read %s: %w", s.subject, err)
-	}
-	switch {
-	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+	m, err := read(ctx, stream.Stream{JS: s.js, Name: s.stream})
+	if errors.Is(err, stream.ErrNoMessage) {
 		return message{}, errNotFound
-	case answer.Error != nil:
-		return message{}, fmt.Errorf("cannot read %s: %w", s.subject, answer.Error)
 	}
-	m := message{seq: answer.Message.Seq, body: answer.Message.Data}
-	if hdrs := answer.Message.Hdrs; len(hdrs) > 0 {
-		header, err := nats.DecodeHeadersMsg(hdrs)
-		if err != nil {
-			return message{}, fmt.Errorf("cannot read %s: %w", s.subject, err)
-		}
-		m.runnerSeq = runnerSeq(header)
+	if err != nil {
+		return message{}, fmt.Errorf("cannot read %s: %w", s.subject, err)
 	}
-	return m, nil
-}
-
-// api spells a subject of JetStream's API as js does.
-func (s *stored) api(subject string) string {
-	options := s.js.Options()
-	switch {
-	case options.Domain != "":
-		return "$JS." + options.Domain + ".API." + subject
-	case options.APIPrefix != "":
-		return strings.TrimSuffix(options.APIPrefix, ".") + "." + subject
-	}
-	return jetstream.DefaultAPIPrefix + subject
+	return message{seq: m.Seq, runnerSeq: runnerSeq(m.Header), body: m.Data}, nil
 }
 
 // runnerSeq returns a message's number in its run, 0 if it has none.

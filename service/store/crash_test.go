@@ -9,6 +9,7 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 )
 
 // A server that crashed finds in its files what is there and nothing else: no
@@ -29,8 +30,9 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	eventually(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
 	for name, left := range map[string]uint64{"KV_runner_runs": 1, "KV_runner_fleet": 0} {
 		eventually(t, 30*time.Second, "no marker is left in "+name, func() bool {
-			stream, err := s.runs.js.Stream(t.Context(), name)
-			return err == nil && stream.CachedInfo().State.Msgs == left
+			b := map[string]*kv.Bucket{"KV_runner_runs": s.runs, "KV_runner_fleet": s.fleet}[name]
+			info, err := b.Info(t.Context())
+			return err == nil && info.State.Msgs == left
 		})
 	}
 	create(t, s, newRun("after", pb.State_RUNNING)) // or the server would have no reason to look into its files

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -36,7 +37,7 @@ type Seen struct {
 func (s *Store) PutCard(ctx context.Context, card *pb.Card) error {
 	body, err := pb.MarshalJSON(card)
 	if err == nil {
-		_, err = s.fleet.js.PublishMsg(ctx, rolledUp(s.fleet.publish+card.GetName(), body))
+		err = s.fleet.Set(ctx, card.GetName(), body)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write card of runner %s: %w", card.GetName(), err)
@@ -49,8 +50,8 @@ func (s *Store) Card(ctx context.Context, name string) (Seen, error) {
 	if subjects.Token(name) != nil {
 		return Seen{}, fmt.Errorf("%w %s", ErrUnknownRunner, name)
 	}
-	e, err := s.fleet.getLeader(ctx, name)
-	if errors.Is(err, errNoEntry) {
+	e, err := s.fleet.GetLeader(ctx, name)
+	if errors.Is(err, kv.ErrNoKey) {
 		return Seen{}, fmt.Errorf("%w %s", ErrUnknownRunner, name)
 	}
 	if err != nil {
@@ -65,8 +66,8 @@ func (s *Store) Card(ctx context.Context, name string) (Seen, error) {
 
 // Cards reads the cards of all known runners, by name.
 func (s *Store) Cards(ctx context.Context) ([]Seen, error) {
-	entries := make(map[string]entry)
-	if err := s.fleet.scan(ctx, 0, func(e entry) { entries[e.key] = e }); err != nil {
+	entries := make(map[string]kv.Entry)
+	if err := s.fleet.Scan(ctx, 0, func(e kv.Entry) { entries[e.Key] = e }); err != nil {
 		return nil, err
 	}
 	now, err := s.ServerTime(ctx)
@@ -75,12 +76,12 @@ func (s *Store) Cards(ctx context.Context) ([]Seen, error) {
 	}
 	cards := make([]Seen, 0, len(entries))
 	for _, e := range entries {
-		if e.body == nil {
+		if e.Body == nil {
 			continue
 		}
 		seen, err := s.seen(e, now)
 		if err != nil {
-			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.key, "error", err)
+			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.Key, "error", err)
 			continue
 		}
 		cards = append(cards, seen)
@@ -99,17 +100,17 @@ func (s *Store) WatchCards(ctx context.Context, each func(Seen) error) error {
 	}
 	began := time.Now() // its monotonic part counts the server's time on
 	var eachErr error
-	err = s.fleet.watch(ctx, nil, 0, func(e *entry) bool {
+	err = s.fleet.Watch(ctx, nil, 0, func(e *kv.Entry) bool {
 		if e == nil {
 			return true
 		}
-		if e.body == nil {
-			eachErr = each(Seen{Card: &pb.Card{Name: e.key}, LastSeen: e.stored, Forgotten: true})
+		if e.Body == nil {
+			eachErr = each(Seen{Card: &pb.Card{Name: e.Key}, LastSeen: e.Stored, Forgotten: true})
 			return eachErr == nil
 		}
 		seen, err := s.seen(*e, now.Add(time.Since(began)))
 		if err != nil {
-			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.key, "error", err)
+			s.cfg.Logger.Warn("cannot read the card of a runner", "runner", e.Key, "error", err)
 			return true
 		}
 		eachErr = each(seen)
@@ -128,28 +129,28 @@ func (s *Store) Forget(ctx context.Context, name string) error {
 	if seen.Online {
 		return fmt.Errorf("cannot forget runner %s: %w: it was seen %s ago", name, ErrLive, seen.Age.Round(time.Millisecond))
 	}
-	e, err := s.fleet.getLeader(ctx, name)
+	e, err := s.fleet.GetLeader(ctx, name)
 	if err == nil {
-		err = s.fleet.purge(ctx, name, e.rev)
+		err = s.fleet.Delete(ctx, name, e.Rev, 0)
 	}
-	if err != nil && !errors.Is(err, errNoEntry) {
+	if err != nil && !errors.Is(err, kv.ErrNoKey) {
 		return fmt.Errorf("cannot forget runner %s: %w", name, err)
 	}
 	return nil
 }
 
-func (s *Store) seen(e entry, now time.Time) (Seen, error) {
+func (s *Store) seen(e kv.Entry, now time.Time) (Seen, error) {
 	card := &pb.Card{}
-	if err := pb.UnmarshalRecord(e.body, card); err != nil {
+	if err := pb.UnmarshalRecord(e.Body, card); err != nil {
 		return Seen{}, err
 	}
-	age := max(now.Sub(e.stored), 0)
-	return Seen{Card: card, LastSeen: e.stored, Age: age, Online: age < s.cfg.OnlineFor && card.GetState() != StateStopped}, nil
+	age := max(now.Sub(e.Stored), 0)
+	return Seen{Card: card, LastSeen: e.Stored, Age: age, Online: age < s.cfg.OnlineFor && card.GetState() != StateStopped}, nil
 }
 
 // ServerTime is the time at the server that stores the fleet.
 func (s *Store) ServerTime(ctx context.Context) (time.Time, error) {
-	info, err := s.fleet.stream.Info(ctx)
+	info, err := s.fleet.Info(ctx)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("cannot read the time of the server: %w", err)
 	}

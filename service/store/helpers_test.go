@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -130,8 +131,8 @@ func wantSame(t testing.TB, got, want proto.Message) {
 func consumers(t testing.TB, s *Store) int {
 	t.Helper()
 	n := 0
-	for _, b := range []*bucket{s.runs, s.fleet} {
-		info, err := b.stream.Info(t.Context())
+	for _, b := range []*kv.Bucket{s.runs, s.fleet} {
+		info, err := b.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

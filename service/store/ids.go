@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/runnel-io/runnel/service/kv"
 )
 
 // IDs returns the ids of the runs that begin so, whatever the case of letters.
 // It is a scan, for people who type.
 func (s *Store) IDs(ctx context.Context, beginning string) ([]string, error) {
 	found := make(map[string]bool)
-	err := s.runs.scan(ctx, 0, func(e entry) {
-		if len(e.key) >= len(beginning) && strings.EqualFold(e.key[:len(beginning)], beginning) {
-			found[e.key] = e.body != nil
+	err := s.runs.Scan(ctx, 0, func(e kv.Entry) {
+		if len(e.Key) >= len(beginning) && strings.EqualFold(e.Key[:len(beginning)], beginning) {
+			found[e.Key] = e.Body != nil
 		}
 	})
 	if err != nil {

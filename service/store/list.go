@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -33,8 +34,8 @@ func (p place) compare(q place) int {
 // placeTime is the time that orders lists: when the run was created, but never
 // later than its record was stored, whatever its runner's clock said. So what
 // was stored before some moment stands behind it in every list.
-func placeTime(created int64, e entry) int64 {
-	stored := e.stored.UnixNano()
+func placeTime(created int64, e kv.Entry) int64 {
+	stored := e.Stored.UnixNano()
 	if created == 0 {
 		return stored
 	}
@@ -111,27 +112,27 @@ func newPage(f filter, limit int64, after *cursor) *page {
 }
 
 // add looks at one revision of a record; the later revision comes later.
-func (p *page) add(e entry) {
-	if e.body == nil {
-		p.drop(e.key)
+func (p *page) add(e kv.Entry) {
+	if e.Body == nil {
+		p.drop(e.Key)
 		return
 	}
-	seen, err := peek(e.body, p.tags)
-	if err != nil || string(seen.id) != e.key || subjects.RunID(e.key) != nil {
+	seen, err := peek(e.Body, p.tags)
+	if err != nil || string(seen.id) != e.Key || subjects.RunID(e.Key) != nil {
 		return // not written by us
 	}
-	p.drop(e.key)
+	p.drop(e.Key)
 	if !p.matches(seen) {
 		return
 	}
-	at := place{placeTime(seen.created, e), e.key}
+	at := place{placeTime(seen.created, e), e.Key}
 	if p.after != nil && at.compare(p.after.place) >= 0 {
 		return
 	}
 	if p.full() && at.compare(p.rows[0].place) < 0 {
 		return
 	}
-	p.insert(row{at, e.rev, e.body})
+	p.insert(row{at, e.Rev, e.Body})
 	if len(p.rows) > p.limit+1 {
 		delete(p.has, p.rows[0].id)
 		p.rows = p.rows[1:]

@@ -128,8 +128,8 @@ func TestPagesFitInAReply(t *testing.T) {
 	for {
 		reply := query(t, s, q)
 		body, err := pb.MarshalJSON(reply)
-		if err != nil || int64(len(body)) > s.runs.nc.MaxPayload() {
-			t.Fatalf("a reply of %d bytes (%v), and %d is what a message can have", len(body), err, s.runs.nc.MaxPayload())
+		if err != nil || int64(len(body)) > s.runs.Conn().MaxPayload() {
+			t.Fatalf("a reply of %d bytes (%v), and %d is what a message can have", len(body), err, s.runs.Conn().MaxPayload())
 		}
 		n += len(reply.Runs)
 		if q.Next = reply.Next; q.Next == "" {
@@ -146,7 +146,7 @@ func TestListPassesOverRubbish(t *testing.T) {
 	s := open(t, server(t), Config{})
 	finish(t, s, newRun("a", pb.State_RUNNING))
 	for key, value := range map[string]string{"x": "hello", "y": `{"id":"other"}`, "z": "", "a.b": `{"id":"a.b"}`} {
-		if _, err := s.runs.kv.PutString(t.Context(), key, value); err != nil {
+		if _, err := s.runs.KV().PutString(t.Context(), key, value); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,16 +5,17 @@ import (
 	"fmt"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 )
 
 // Live returns the runs of a runner that are not final. It reads every record
 // there is, so it is for the runner's start.
 func (s *Store) Live(ctx context.Context, runner string) ([]*pb.Run, error) {
 	bodies := make(map[string][]byte)
-	err := s.runs.scan(ctx, 0, func(e entry) {
-		delete(bodies, e.key)
-		if p, err := peek(e.body, nil); e.body != nil && err == nil && !Final(p.state) {
-			bodies[e.key] = e.body
+	err := s.runs.Scan(ctx, 0, func(e kv.Entry) {
+		delete(bodies, e.Key)
+		if p, err := peek(e.Body, nil); e.Body != nil && err == nil && !Final(p.state) {
+			bodies[e.Key] = e.Body
 		}
 	})
 	if err != nil {

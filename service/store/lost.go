@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 )
 
 // IsLost says whether a run that is not final has lost its runner: no card of
@@ -65,17 +66,17 @@ func (s *Store) FindLost(ctx context.Context, runs []*pb.Run) ([]*pb.Run, error)
 // removedLately says whether a runner's card was removed so short a time ago that
 // the runner may be alive and about to write it again: anybody can remove a key.
 func (s *Store) removedLately(ctx context.Context, name string) (bool, error) {
-	marker, err := s.fleet.getLeader(ctx, name)
+	marker, err := s.fleet.GetLeader(ctx, name)
 	switch {
 	case err == nil:
 		return true, nil // it is back
-	case !errors.Is(err, errNoEntry):
+	case !errors.Is(err, kv.ErrNoKey):
 		return false, fmt.Errorf("cannot read card of runner %s: %w", name, err)
-	case marker.rev == 0:
+	case marker.Rev == 0:
 		return false, nil
 	}
 	now, err := s.ServerTime(ctx)
-	return now.Sub(marker.stored) < s.cfg.LostAfter, err
+	return now.Sub(marker.Stored) < s.cfg.LostAfter, err
 }
 
 // MarkLost makes a run FAILED for reason lost, with an incomplete log, if it is

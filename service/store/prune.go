@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/runnel-io/runnel/service/kv"
 )
 
 // Prune removes the final runs that ended first, their output before their
@@ -13,7 +15,7 @@ func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 	if s.cfg.KeepCount == 0 {
 		return nil, nil
 	}
-	info, err := s.runs.stream.Info(ctx)
+	info, err := s.runs.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot prune runs: %w", err)
 	}
@@ -22,12 +24,12 @@ func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 	}
 	// A record's last change is its end, so the scan's order is that of the ends.
 	var final []string
-	if err := s.runs.scan(ctx, 0, func(e entry) {
-		if e.body == nil {
+	if err := s.runs.Scan(ctx, 0, func(e kv.Entry) {
+		if e.Body == nil {
 			return
 		}
-		if p, err := peek(e.body, nil); err == nil && Final(p.state) {
-			final = append(final, e.key)
+		if p, err := peek(e.Body, nil); err == nil && Final(p.state) {
+			final = append(final, e.Key)
 		}
 	}); err != nil {
 		return nil, fmt.Errorf("cannot prune runs: %w", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -108,7 +109,7 @@ func (s *Store) list(ctx context.Context, p *page) (uint64, error) {
 	default:
 		return 0, ErrBusy
 	}
-	info, err := s.runs.stream.Info(ctx)
+	info, err := s.runs.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("cannot list runs: %w", err)
 	}
@@ -134,16 +135,16 @@ func (s *Store) list(ctx context.Context, p *page) (uint64, error) {
 }
 
 // maxPicked is how many records pickPage reads one by one.
-const maxPicked = manyKeys
+const maxPicked = kv.ManyKeys
 
 // pickPage fills the page where only a few records match: it finds their ids in
 // the bare values and then reads those whole. It says no if it can't.
 func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, error) {
-	if !s.runs.direct || len(p.states) == 0 && len(p.tags) == 0 {
+	if !s.runs.Direct() || len(p.states) == 0 && len(p.tags) == 0 {
 		return false, nil
 	}
 	picked := make(map[string]struct{})
-	if err := s.runs.bodies(ctx, until, func(body []byte) bool {
+	if err := s.runs.Bodies(ctx, until, func(body []byte) bool {
 		if seen, err := peek(body, p.tags); err == nil && p.matches(seen) && subjects.RunID(string(seen.id)) == nil {
 			picked[string(seen.id)] = struct{}{}
 		}
@@ -154,8 +155,7 @@ func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, erro
 	if len(picked) == 0 {
 		return true, nil
 	}
-	have := make(map[string]entry, len(picked))
-	err := s.runs.getMany(ctx, slices.Collect(maps.Keys(picked)), have)
+	have, err := s.runs.GetMany(ctx, slices.Collect(maps.Keys(picked)))
 	for _, e := range have {
 		p.add(e)
 	}
@@ -183,11 +183,11 @@ func (s *Store) nearEnd(p *page, first, last, count uint64) uint64 {
 // oldest was created.
 func (s *Store) scanPage(ctx context.Context, p *page, from uint64) (last uint64, enough bool, err error) {
 	var begin int64
-	err = s.runs.scan(ctx, from, func(e entry) {
+	err = s.runs.Scan(ctx, from, func(e kv.Entry) {
 		if last == 0 {
-			begin = e.stored.UnixNano()
+			begin = e.Stored.UnixNano()
 		}
-		last = e.rev
+		last = e.Rev
 		p.add(e)
 	})
 	return last, p.full() && p.rows[0].time > begin, err
@@ -195,7 +195,7 @@ func (s *Store) scanPage(ctx context.Context, p *page, from uint64) (last uint64
 
 // maxReply is how many bytes of records fit in one reply.
 func (s *Store) maxReply() int {
-	return max(int(s.runs.nc.MaxPayload())-replyRoom, maxRecord)
+	return max(int(s.runs.Conn().MaxPayload())-replyRoom, maxRecord)
 }
 
 // unique keeps the first of each.

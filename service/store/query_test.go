@@ -179,7 +179,7 @@ func TestWaitForARunThatIsRemoved(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
-	if err := owner.runs.purge(t.Context(), "a", rev); err != nil {
+	if err := owner.runs.Delete(t.Context(), "a", rev, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; !errors.Is(err, ErrUnknownRun) {

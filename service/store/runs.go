@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -34,12 +35,12 @@ func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), err)
 	}
-	if !Final(run.GetState()) && len(w.body) > maxRecord-endRoom {
+	if !Final(run.GetState()) && len(w.Body) > maxRecord-endRoom {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrTooLarge)
 	}
-	w.create = true
-	rev, err := s.runs.put(ctx, w)
-	var conflict *conflictError
+	w.Create = true
+	rev, err := s.runs.Put(ctx, w)
+	var conflict *kv.ConflictError
 	if errors.As(err, &conflict) {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrExists)
 	}
@@ -78,14 +79,14 @@ func (s *Store) update(ctx context.Context, run *pb.Run, rev uint64) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	w.expect = rev
-	next, err := s.runs.put(ctx, w)
-	var conflict *conflictError
+	w.Expect = rev
+	next, err := s.runs.Put(ctx, w)
+	var conflict *kv.ConflictError
 	if errors.As(err, &conflict) {
-		if conflict.gone {
+		if conflict.Gone {
 			return 0, unknown(run.GetId())
 		}
-		return 0, refusal(conflict.now)
+		return 0, refusal(conflict.Now)
 	}
 	return next, err
 }
@@ -96,8 +97,8 @@ func (s *Store) Get(ctx context.Context, id string) (*pb.Run, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	run, err := decode(e.body)
-	return run, e.rev, err
+	run, err := decode(e.Body)
+	return run, e.Rev, err
 }
 
 // Remove purges a final run's output and then its record. Errors: ErrLive,
@@ -115,7 +116,11 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("cannot remove output of run %s: %w", id, err)
 		}
 	}
-	if err := s.runs.purge(ctx, id, rev); err != nil {
+	if err := s.runs.Delete(ctx, id, rev, 0); err != nil {
+		var conflict *kv.ConflictError
+		if errors.As(err, &conflict) {
+			err = fmt.Errorf("%w: %w", ErrConflict, err)
+		}
 		return fmt.Errorf("cannot remove run %s: %w", id, err)
 	}
 	return nil
@@ -126,27 +131,27 @@ func (s *Store) getLatest(ctx context.Context, id string) (*pb.Run, uint64, erro
 	if subjects.RunID(id) != nil {
 		return nil, 0, unknown(id)
 	}
-	e, err := s.runs.getLeader(ctx, id)
-	if errors.Is(err, errNoEntry) {
+	e, err := s.runs.GetLeader(ctx, id)
+	if errors.Is(err, kv.ErrNoKey) {
 		return nil, 0, unknown(id)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot read run %s: %w", id, err)
 	}
-	run, err := decode(e.body)
-	return run, e.rev, err
+	run, err := decode(e.Body)
+	return run, e.Rev, err
 }
 
-func (s *Store) getRun(ctx context.Context, id string) (entry, error) {
+func (s *Store) getRun(ctx context.Context, id string) (kv.Entry, error) {
 	if subjects.RunID(id) != nil {
-		return entry{}, unknown(id)
+		return kv.Entry{}, unknown(id)
 	}
-	e, err := s.runs.get(ctx, id)
-	if errors.Is(err, errNoEntry) {
-		return entry{}, unknown(id)
+	e, err := s.runs.Get(ctx, id)
+	if errors.Is(err, kv.ErrNoKey) {
+		return kv.Entry{}, unknown(id)
 	}
 	if err != nil {
-		return entry{}, fmt.Errorf("cannot read run %s: %w", id, err)
+		return kv.Entry{}, fmt.Errorf("cannot read run %s: %w", id, err)
 	}
 	return e, nil
 }
@@ -162,16 +167,16 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 	if subjects.RunID(id) != nil {
 		return 0, unknown(id)
 	}
-	e, err := s.runs.getLeader(ctx, id)
+	e, err := s.runs.GetLeader(ctx, id)
 	switch {
-	case errors.Is(err, errNoEntry):
+	case errors.Is(err, kv.ErrNoKey):
 		return 0, unknown(id)
 	case err != nil:
 		return 0, err
-	case e.rev != rev:
+	case e.Rev != rev:
 		return 0, refusal(e)
 	}
-	p, err := peek(e.body, nil)
+	p, err := peek(e.Body, nil)
 	if err == nil && Final(p.state) {
 		err = ErrFinal
 	}
@@ -179,8 +184,8 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 }
 
 // refusal says why a record can't be written over.
-func refusal(now entry) error {
-	if p, err := peek(now.body, nil); err == nil && Final(p.state) {
+func refusal(now kv.Entry) error {
+	if p, err := peek(now.Body, nil); err == nil && Final(p.state) {
 		return ErrFinal
 	}
 	return ErrConflict
@@ -203,11 +208,11 @@ func (s *Store) forget(id string) {
 }
 
 // writeOf makes the write of a record: a final one is kept for the retention only.
-func (s *Store) writeOf(run *pb.Run) (write, error) {
+func (s *Store) writeOf(run *pb.Run) (kv.Write, error) {
 	body, err := encode(run)
-	w := write{key: run.GetId(), body: body}
+	w := kv.Write{Key: run.GetId(), Body: body}
 	if Final(run.GetState()) {
-		w.ttl = s.cfg.Retention
+		w.TTL = s.cfg.Retention
 	}
 	return w, err
 }

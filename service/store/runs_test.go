@@ -101,12 +101,15 @@ func TestFinalRecordIsForgotten(t *testing.T) {
 	s := open(t, srv, Config{Retention: time.Second})
 	live := newRun("live", pb.State_RUNNING)
 	create(t, s, live)
-	w, err := s.runs.kv.Watch(within(t, 20*time.Second), "done")
+	w, err := s.runs.KV().Watch(within(t, 20*time.Second), "done")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer drain(w)
-	defer w.Stop()
+	defer func() {
+		_ = w.Stop()
+		for range w.Updates() { // it may be about to hand over one more, and would do so for ever
+		}
+	}()
 	finish(t, s, newRun("done", pb.State_RUNNING))
 	if _, _, err := s.Get(t.Context(), "done"); err != nil {
 		t.Fatalf("the record is gone at once: %v", err)
@@ -123,7 +126,7 @@ func TestFinalRecordIsForgotten(t *testing.T) {
 	if got := ids(query(t, s, &pb.Query{All: true}).Runs); len(got) != 1 || got[0] != "live" {
 		t.Errorf("runs are %v, want only the live one", got)
 	}
-	if _, err := s.runs.kv.Get(t.Context(), "done"); !errors.Is(err, jetstream.ErrKeyNotFound) {
+	if _, err := s.runs.KV().Get(t.Context(), "done"); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		t.Errorf("nats kv get would say %v, want not found", err)
 	}
 	// The id is free again.
@@ -174,11 +177,11 @@ func TestRecordIsBounded(t *testing.T) {
 	rev := create(t, s, run)
 	run.Error = strings.Repeat("\x01ü\"", 20_000)
 	move(t, s, run, rev, pb.State_FAILED)
-	e, err := s.runs.get(t.Context(), "a")
-	if err != nil || len(e.body) > maxRecord {
-		t.Fatalf("record has %d bytes (%v), want %d at most", len(e.body), err, maxRecord)
+	e, err := s.runs.Get(t.Context(), "a")
+	if err != nil || len(e.Body) > maxRecord {
+		t.Fatalf("record has %d bytes (%v), want %d at most", len(e.Body), err, maxRecord)
 	}
-	got, err := decode(e.body)
+	got, err := decode(e.Body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -75,8 +76,8 @@ func (c Config) withDefaults() (Config, error) {
 // goroutine that outlives a call, and needs no Close.
 type Store struct {
 	cfg   Config
-	runs  *bucket
-	fleet *bucket
+	runs  *kv.Bucket
+	fleet *kv.Bucket
 	waits chan struct{} // a place for each query that waits
 	scans chan struct{} // a place for each list that scans
 
@@ -104,86 +105,23 @@ func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg
 		scans: make(chan struct{}, defaultMaxScans),
 		marks: make(map[string]mark),
 	}
-	if s.runs, err = openBucket(ctx, js, cfg, jetstream.KeyValueConfig{
-		Bucket: space.RunsBucket(), Description: "Runnel: runs of fleet " + space.Prefix(),
-	}); err != nil {
+	if s.runs, err = openBucket(ctx, js, cfg, space.RunsBucket(), "Runnel: runs of fleet "+space.Prefix()); err != nil {
 		return nil, err
 	}
-	if s.fleet, err = openBucket(ctx, js, cfg, jetstream.KeyValueConfig{
-		Bucket: space.FleetBucket(), Description: "Runnel: runners of fleet " + space.Prefix(),
-	}); err != nil {
+	if s.fleet, err = openBucket(ctx, js, cfg, space.FleetBucket(), "Runnel: runners of fleet "+space.Prefix()); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// openTries is how often a bucket is tried: on a cluster, two that create one
-// at once may both be told to come back.
-const openTries = 5
-
-// history is how many messages of a key the server may have: each that is written
-// takes back the one before it (see rolledUp).
-const history = 2
-
-func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, want jetstream.KeyValueConfig) (*bucket, error) {
-	want.History = history
-	// What is written as rolledUp does lives as long as a marker at least.
-	want.LimitMarkerTTL = min(markerTTL, cfg.Retention)
-	want.Replicas = max(cfg.Replicas, 1)
-	var err error
-	for try := range openTries {
-		if try > 0 && !pause(ctx, retryWait(try)) {
-			break
-		}
-		var kv jetstream.KeyValue
-		if cfg.Existing {
-			kv, err = js.KeyValue(ctx, want.Bucket)
-			if errors.Is(err, jetstream.ErrBucketNotFound) {
-				return nil, ErrNoFleet
-			}
-		} else {
-			kv, err = createOrAdopt(ctx, js, cfg, want)
-		}
-		if err == nil {
-			var b *bucket
-			if b, err = newBucket(ctx, js, kv); err == nil {
-				return b, nil
-			}
-		}
-		if !isTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) {
-			break
-		}
+func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, name, description string) (*kv.Bucket, error) {
+	b, err := kv.Open(ctx, js, kv.Config{
+		Name: name, Description: description, Existing: cfg.Existing, Replicas: cfg.Replicas, Logger: cfg.Logger,
+		// What is written lives as long as a marker at least.
+		MarkerTTL: min(time.Minute, cfg.Retention),
+	})
+	if errors.Is(err, kv.ErrNoBucket) {
+		return nil, ErrNoFleet
 	}
-	return nil, fmt.Errorf("cannot open bucket %s: %w", want.Bucket, err)
-}
-
-func createOrAdopt(ctx context.Context, js jetstream.JetStream, cfg Config, want jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	kv, err := js.CreateKeyValue(ctx, want)
-	if err == nil || !errors.Is(err, jetstream.ErrBucketExists) {
-		return kv, err
-	}
-	stream, err := js.Stream(ctx, "KV_"+want.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	have := stream.CachedInfo().Config
-	update := have
-	update.AllowDirect, update.AllowMsgTTL, update.AllowRollup = true, true, true
-	update.MaxMsgsPerSubject = history
-	if update.SubjectDeleteMarkerTTL == 0 {
-		update.SubjectDeleteMarkerTTL = want.LimitMarkerTTL
-	}
-	// Only ever more replicas: a runner that was started without the option
-	// must not take them away again.
-	update.Replicas = max(have.Replicas, cfg.Replicas)
-	if update.AllowDirect != have.AllowDirect || update.AllowMsgTTL != have.AllowMsgTTL || update.AllowRollup != have.AllowRollup || update.MaxMsgsPerSubject != have.MaxMsgsPerSubject ||
-		update.SubjectDeleteMarkerTTL != have.SubjectDeleteMarkerTTL || update.Replicas != have.Replicas {
-		if _, err := js.UpdateStream(ctx, update); err != nil {
-			if !have.AllowMsgTTL || !have.AllowRollup || isTransient(err) {
-				return nil, err
-			}
-			cfg.Logger.Warn("cannot change the settings of a bucket; using it as it is", "bucket", want.Bucket, "error", err)
-		}
-	}
-	return js.KeyValue(ctx, want.Bucket)
+	return b, err
 }

@@ -1,4 +1,4 @@
-package store
+package kv
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/stream"
 )
 
 const (
@@ -28,12 +30,12 @@ const (
 
 var errNoAnswer = errors.New("no answer of the server")
 
-// scan calls each with every entry from a revision on, in the order of their
+// Scan calls each with every entry from a revision on, in the order of their
 // revisions, which is that of their last change. Markers of keys that are gone
 // are entries without a body. It reads by a consumer without acknowledgements
-// that is gone when scan returns: three times as fast as direct gets, and the
+// that is gone when Scan returns: three times as fast as direct gets, and the
 // server doesn't hold up the connection's other requests meanwhile.
-func (b *bucket) scan(ctx context.Context, from uint64, each func(entry)) (err error) {
+func (b *Bucket) Scan(ctx context.Context, from uint64, each func(Entry)) (err error) {
 	consumer, err := b.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: scanOrphan,
@@ -43,7 +45,7 @@ func (b *bucket) scan(ctx context.Context, from uint64, each func(entry)) (err e
 	}
 	info := consumer.CachedInfo()
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stream.RequestTimeout)
 		defer cancel()
 		_ = b.stream.DeleteConsumer(ctx, info.Name) // else it goes after scanOrphan
 	}()
@@ -71,7 +73,7 @@ func (b *bucket) scan(ctx context.Context, from uint64, each func(entry)) (err e
 }
 
 // pull reads what a consumer has, until isEnd says so of the last revision.
-func (b *bucket) pull(ctx context.Context, consumer string, each func(entry), isEnd func(last uint64) (bool, error)) error {
+func (b *Bucket) pull(ctx context.Context, consumer string, each func(Entry), isEnd func(last uint64) (bool, error)) error {
 	inbox := b.nc.NewInbox()
 	messages := make(chan *nats.Msg, 2*pullBatch+16)
 	sub, err := b.nc.ChanSubscribe(inbox, messages)
@@ -130,9 +132,9 @@ func (b *bucket) pull(ctx context.Context, consumer string, each func(entry), is
 		if received++; meta.Sequence.Consumer != received {
 			return errors.New("the connection was lost")
 		}
-		e := entry{key: m.Subject[len(b.subject):], rev: meta.Sequence.Stream, stored: meta.Timestamp}
+		e := Entry{Key: m.Subject[len(b.subject):], Rev: meta.Sequence.Stream, Stored: meta.Timestamp}
 		if !isGone(m.Header) {
-			e.body = m.Data
+			e.Body = m.Data
 		}
 		each(e)
 		last = meta.Sequence.Stream

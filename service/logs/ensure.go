@@ -2,12 +2,11 @@ package logs
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -28,39 +27,19 @@ type StreamConfig struct {
 
 // EnsureStream makes the stream of a fleet's logs, or updates it. Many may do so at once.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) error {
-	name := space.LogStream()
-	stream, err := js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		var want jetstream.StreamConfig
-		if want, err = newStream(ctx, js, space, cfg); err == nil {
-			stream, err = js.CreateStream(ctx, want)
+	create := func() (jetstream.StreamConfig, error) { return newStream(ctx, js, space, cfg) }
+	_, err := stream.Ensure(ctx, js, space.LogStream(), create, func(have *jetstream.StreamConfig) {
+		if cfg.Replicas > 0 {
+			have.Replicas = cfg.Replicas
 		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by somebody with another configuration, just now
-			stream, err = js.Stream(ctx, name)
+		if cfg.MaxAge > 0 {
+			have.MaxAge = cfg.MaxAge
 		}
-	}
-	if err != nil {
-		return fmt.Errorf("cannot make stream %s: %w", name, err)
-	}
-
-	have := stream.CachedInfo().Config
-	want := have
-	if cfg.Replicas > 0 {
-		want.Replicas = cfg.Replicas
-	}
-	if cfg.MaxAge > 0 {
-		want.MaxAge = cfg.MaxAge
-	}
-	if cfg.MaxBytes > 0 {
-		want.MaxBytes = cfg.MaxBytes
-	}
-	if want.Replicas == have.Replicas && want.MaxAge == have.MaxAge && want.MaxBytes == have.MaxBytes {
-		return nil
-	}
-	if _, err := js.UpdateStream(ctx, want); err != nil {
-		return fmt.Errorf("cannot update stream %s: %w", name, err)
-	}
-	return nil
+		if cfg.MaxBytes > 0 {
+			have.MaxBytes = cfg.MaxBytes
+		}
+	})
+	return err
 }
 
 func newStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) (jetstream.StreamConfig, error) {
