@@ -9,6 +9,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 // openDir makes and locks the directory that everything is in.
@@ -24,7 +26,7 @@ func (s *Server) openDir() error {
 	if err := os.MkdirAll(filepath.Join(dir, storeDirName), 0o700); err != nil {
 		return fmt.Errorf("cannot use data directory %s: %w", dir, cause(err))
 	}
-	lock, err := TryLock(filepath.Join(dir, storeDirName, lockFileName))
+	lock, err := lockfile.Try(filepath.Join(dir, storeDirName, lockFileName))
 	if err != nil {
 		return fmt.Errorf("cannot use data directory %s: %w", dir, cause(err))
 	}

@@ -14,6 +14,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 const (
@@ -33,9 +35,9 @@ const (
 var (
 	// ErrAddressInUse is returned by Start when something else listens there.
 	ErrAddressInUse = errors.New("address already in use")
-	// ErrLocked is returned by Start and TryLock when another process, or
-	// another server of this one, holds the lock.
-	ErrLocked = errors.New("in use by another process")
+	// ErrLocked is returned by Start when another process, or another server of
+	// this one, holds the lock.
+	ErrLocked = lockfile.ErrLocked
 )
 
 // Config says what Start starts. The zero value is not useful: it needs a
@@ -70,7 +72,7 @@ type Server struct {
 	seed     []byte // of the one user; empty when InProcessOnly
 	seedFile string
 	dir      string // the data directory or the temporary one
-	lock     *Lock
+	lock     *lockfile.Lock
 
 	closeOnce sync.Once
 	closeErr  error
@@ -258,8 +260,8 @@ func (s *Server) Seed() []byte { return append([]byte(nil), s.seed...) }
 func (s *Server) SeedFile() string { return s.seedFile }
 
 // LockFile is the file whose lock is held for as long as the server runs, or
-// the process lives: see Locked.
-func (s *Server) LockFile() string { return s.lock.file.Name() }
+// the process lives: see lockfile.Locked.
+func (s *Server) LockFile() string { return s.lock.Path() }
 
 // MaxStoreBytes is how much JetStream may store: three quarters of what was
 // free on the disk and of what it holds already. Streams take their limits as

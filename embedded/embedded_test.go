@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 // dirOfChild makes the test binary a server in that directory, for tests that
@@ -155,7 +156,7 @@ func TestMemoryClearsWhatADeadServerLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lock, err := embedded.TryLock(filepath.Join(alive, "lock"))
+	lock, err := lockfile.Try(filepath.Join(alive, "lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,11 +327,11 @@ func TestOneServerADirectory(t *testing.T) {
 	if !errors.Is(err, embedded.ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
 	}
-	if locked, err := embedded.Locked(first.LockFile()); !locked || err != nil {
+	if locked, err := lockfile.Locked(first.LockFile()); !locked || err != nil {
 		t.Errorf("the lock of a running server: got %v, %v, want held", locked, err)
 	}
 	first.Close()
-	if locked, err := embedded.Locked(first.LockFile()); locked || err != nil {
+	if locked, err := lockfile.Locked(first.LockFile()); locked || err != nil {
 		t.Errorf("the lock of a closed server: got %v, %v, want free", locked, err)
 	}
 	start(t, embedded.Config{DataDir: dir, Port: embedded.AnyPort})
@@ -442,33 +443,6 @@ func TestSyncAlwaysStores(t *testing.T) {
 	defer cancel()
 	if _, err := js.Publish(ctx, "s", nil); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestLockedTellsWithoutTaking(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	locked := func() bool {
-		is, err := embedded.Locked(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return is
-	}
-	if locked() {
-		t.Error("a file that is not there is locked")
-	}
-	lock, err := embedded.TryLock(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !locked() {
-		t.Error("a lock that is held is not seen")
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-	if locked() {
-		t.Error("a lock that was given up is seen")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 // Temporary directories are named <prefix><random> and hold a lock file, so that a directory
@@ -23,7 +25,7 @@ func (s *Server) openTemporaryDir() error {
 	if err != nil {
 		return fmt.Errorf("cannot make a temporary directory: %w", err)
 	}
-	lock, err := TryLock(filepath.Join(dir, lockFileName))
+	lock, err := lockfile.Try(filepath.Join(dir, lockFileName))
 	if err != nil {
 		os.RemoveAll(dir)
 		return fmt.Errorf("cannot use temporary directory %s: %w", dir, cause(err))
@@ -59,7 +61,7 @@ func sweep(dir string) {
 		return
 	}
 	defer file.Close()
-	if lockFile(file) == nil {
+	if lockfile.IsFree(file) {
 		os.RemoveAll(dir)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nats-io/jsm.go/natscontext"
 
-	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 // Local is what a `runnel serve` with a NATS server of its own leaves for
@@ -87,7 +87,7 @@ func (l *Local) Leave() error {
 	}
 	l.path = filepath.Join(dir, l.Name+".json")
 	if other, err := readLocal(l.path); err == nil && other.Lock != l.Lock {
-		if alive, err := embedded.Locked(other.Lock); err == nil && alive {
+		if alive, err := lockfile.Locked(other.Lock); err == nil && alive {
 			// It keeps its own, and is found again when this one has ended.
 			l.path = filepath.Join(dir, fmt.Sprintf("%s-%d.json", l.Name, l.PID))
 		}
@@ -151,7 +151,7 @@ func eachLocal(each func(*Local)) error {
 		if err != nil {
 			return fmt.Errorf("cannot read what runnel serve left in %s: %w", path, err)
 		}
-		if alive, err := embedded.Locked(found.Lock); err == nil && alive {
+		if alive, err := lockfile.Locked(found.Lock); err == nil && alive {
 			each(found) // else it is not ours to use, or a crash left it
 		}
 	}

@@ -1,12 +1,10 @@
 //go:build unix
 
-package embedded
+package lockfile
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,9 +15,4 @@ func lockFile(file *os.File) error {
 		return ErrLocked
 	}
 	return err
-}
-
-func ownedByUs(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Getuid()
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/runnel-io/runnel/service/lockfile"
 )
 
 // DataDir is where a runner keeps what must outlive it: its instance id and the
@@ -14,7 +16,7 @@ import (
 type DataDir struct {
 	Path      string
 	Instance  string
-	lock      *os.File
+	lock      *lockfile.Lock
 	temporary bool
 }
 
@@ -42,11 +44,11 @@ func (d *DataDir) open() (err error) {
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return err
 	}
-	d.lock, err = os.OpenFile(filepath.Join(d.Path, "runner.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+	d.lock, err = lockfile.Try(filepath.Join(d.Path, "runner.lock"))
+	if errors.Is(err, lockfile.ErrLocked) {
+		return errLocked
 	}
-	if err := flock(d.lock); err != nil {
+	if err != nil {
 		return err
 	}
 	d.Instance, err = readInstance(filepath.Join(d.Path, "instance"))
@@ -74,7 +76,7 @@ func readInstance(path string) (string, error) {
 // Close gives the directory back; one that was temporary is gone then.
 func (d *DataDir) Close() {
 	if d.lock != nil {
-		_ = d.lock.Close() // and with it the lock
+		_ = d.lock.Unlock() // and with it the lock
 	}
 	if d.temporary {
 		_ = os.RemoveAll(d.Path)
