@@ -87,7 +87,7 @@ func TestEndLeavesNoProcess(t *testing.T) {
 
 func TestAbortAnswers(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Name: "a", Slots: 1})
+	f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 1}})
 	f.start(service.Config{Name: "b"})
 	c := f.two()
 	dir := t.TempDir()

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/lang"
-	"github.com/runnel-io/runnel/service/policy"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -37,12 +35,8 @@ type Config struct {
 	Prefix string
 	// Pools the runner is in. Default: "default".
 	Pools []string
-	// Labels for selectors.
-	Labels map[string]string
-	// Slots is how many runs there are at a time. Default: 64.
-	Slots int
-	// Backlog is how many more may wait. Default: 256; below 0: none.
-	Backlog int
+	// Settings can be changed while the runner runs: see Service.Reload.
+	Settings
 	// DataDir holds the instance id and the spools. Default: a directory of its
 	// own that is removed by Close.
 	DataDir string
@@ -62,10 +56,6 @@ type Config struct {
 	KeepCount int
 	// SpoolMaxBytes bounds the spool of one run. Default: 256 MiB.
 	SpoolMaxBytes int64
-	// Policy says what may be asked. Default: everything but looking at secrets.
-	Policy *policy.Policy
-	// NTPServers for maint, as host or host:port.
-	NTPServers []string
 	// Secrets are paths that glance never shows, such as the runner's own
 	// credentials. DataDir is always among them.
 	Secrets []string
@@ -115,15 +105,11 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("cannot use pool: %w", err)
 		}
 	}
-	if c.Slots < 0 {
-		return c, errors.New("cannot use slots: it must not be negative")
-	}
-	if c.Policy == nil {
-		c.Policy = &policy.Policy{}
-	}
-	if err := c.Policy.Validate(); err != nil {
+	settings, err := c.Settings.withDefaults()
+	if err != nil {
 		return c, err
 	}
+	c.Settings = settings
 	orDuration(&c.CardInterval, DefaultCardInterval)
 	orDuration(&c.OfflineAfter, store.DefaultOnlineFor)
 	orDuration(&c.LostAfter, DefaultLostAfter)

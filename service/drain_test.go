@@ -20,8 +20,8 @@ import (
 // for any runner notices nothing.
 func TestDrain(t *testing.T) {
 	f := newFleet(t)
-	a := f.start(service.Config{Name: "a", Slots: 1000})
-	f.start(service.Config{Name: "b", Slots: 1000})
+	a := f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 1000}})
+	f.start(service.Config{Name: "b", Settings: service.Settings{Slots: 1000}})
 	c := f.two()
 	release := t.TempDir() + "/release"
 	c[0].start("at.a", "running", commands("until test -e "+release+"; do sleep 0.02; done; echo finished"))
@@ -79,7 +79,7 @@ func TestDrain(t *testing.T) {
 // What does not finish in time is aborted, and what waits never starts.
 func TestDrainAborts(t *testing.T) {
 	f := newFleet(t)
-	a := f.start(service.Config{Name: "a", Slots: 1})
+	a := f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 1}})
 	f.start(service.Config{Name: "b"})
 	c := f.two()
 	c[0].start("at.a", "running", commands("sleep 1000"))
@@ -100,7 +100,7 @@ func TestDrainAborts(t *testing.T) {
 // record behind.
 func TestCloseAborts(t *testing.T) {
 	f := newFleet(t)
-	a := f.start(service.Config{Name: "a", Slots: 2})
+	a := f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 2}})
 	f.start(service.Config{Name: "b"})
 	c := f.two()
 	mark := mark()

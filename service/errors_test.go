@@ -25,7 +25,7 @@ func query(runs string) string {
 // Every code, each with text that says why.
 func TestErrorCodes(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Policy: &policy.Policy{Users: policy.UserRules{Allowed: []string{"nobody"}, Default: "nobody"}}, Name: "strict"})
+	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{Users: policy.UserRules{Allowed: []string{"nobody"}, Default: "nobody"}}}, Name: "strict"})
 	f.start(service.Config{Name: "web1"})
 	f.refused(400, "wait", "runner.abort.any", `{"kind":"runner","spec":{"abort":{"run":"x","wait":"2"}}}`)
 	f.refused(400, "run", "runner.abort.any", abort(""))
@@ -49,7 +49,7 @@ func TestErrorCodes(t *testing.T) {
 // groups; the same request again still finds its run.
 func TestFull(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Slots: 1, Backlog: -1})
+	f.start(service.Config{Settings: service.Settings{Slots: 1, Backlog: -1}})
 	first := `{"kind":"runner","metadata":{"id":"first"},"spec":{"task":{"commands":["sleep 1000"]}}}`
 	f.ask("runner.task.at.web1", first).ok(t)
 	f.refused(503, "No resources available. Please try later.", "runner.task.at.web1", verbs["task"])

@@ -318,10 +318,10 @@ func TestGlancePolicy(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(root, "out")); err != nil {
 		t.Fatal(err)
 	}
-	f.start(service.Config{Policy: &policy.Policy{
+	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{
 		Files:            policy.FileRules{Roots: []string{root}, Deny: []string{"*.kdbx"}},
 		HideCommandLines: true,
-	}})
+	}}})
 	f.glance(`{"dir":{"path":` + quote(root) + `},"file":{"path":` + quote(root+"/file") + `,"maxSize":100}}`).ok(t)
 	for path, rule := range map[string]string{
 		secret: "files.roots", root + "/out/file": "files.roots", root + "/../" + filepath.Base(outside) + "/file": "files.roots",
@@ -363,7 +363,7 @@ func TestGlanceDefaultPolicy(t *testing.T) {
 			f.glance(`{"file":{"path":`+quote(path)+`,"maxSize":100000}}`).partFails(t, "file", 403, "files.deny")
 		}
 	}
-	f.start(service.Config{Name: "silent", Policy: &policy.Policy{Verbs: []string{"task"}}})
+	f.start(service.Config{Name: "silent", Settings: service.Settings{Policy: &policy.Policy{Verbs: []string{"task"}}}})
 	f.refused(403, "verbs", "runner.glance.at.silent", verbs["glance"])
 }
 

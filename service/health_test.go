@@ -103,9 +103,9 @@ func TestUnhealthyWithoutLogStreamAndBack(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	f := newFleet(t)
-	s := f.start(service.Config{Labels: map[string]string{"env": "test"}})
+	s := f.start(service.Config{Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
 	const glance = `{"kind":"runner","spec":{"glance":{}}}`
-	if err := s.Reload(service.Config{Labels: map[string]string{"env": "prod"}, Slots: 3, Policy: &policy.Policy{Verbs: []string{"glance", "query"}}}); err != nil {
+	if err := s.Reload(service.Settings{Labels: map[string]string{"env": "prod"}, Slots: 3, Policy: &policy.Policy{Verbs: []string{"glance", "query"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.ask("runner.glance.all", glance, "Runner-Where", `labels.env == "prod"`); got.at("runner") != "web1" {
@@ -115,11 +115,11 @@ func TestReload(t *testing.T) {
 		t.Errorf("the new policy is not in force: %s", got.Data)
 	}
 	for language, hint := range map[string]string{"pythn": "no language", "python": `write "python3"`} {
-		if err := s.Reload(service.Config{Policy: &policy.Policy{Languages: []string{language}}}); err == nil || !strings.Contains(err.Error(), hint) {
+		if err := s.Reload(service.Settings{Policy: &policy.Policy{Languages: []string{language}}}); err == nil || !strings.Contains(err.Error(), hint) {
 			t.Errorf("a policy that allows %s: %v", language, err)
 		}
 	}
-	if err := s.Reload(service.Config{Policy: &policy.Policy{Verbs: []string{"nonsense"}}}); err == nil {
+	if err := s.Reload(service.Settings{Policy: &policy.Policy{Verbs: []string{"nonsense"}}}); err == nil {
 		t.Error("a broken policy was taken")
 	}
 	if got := f.ask("runner.glance.any", glance); got.at("runner") != "web1" {

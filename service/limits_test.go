@@ -35,9 +35,9 @@ func TestBadLimits(t *testing.T) {
 func TestPolicyThatTheHostCannotHold(t *testing.T) {
 	f := newFleet(t)
 	size := policy.Size(64 << 20)
-	f.start(service.Config{NoCgroup: true, Policy: &policy.Policy{Limits: policy.LimitRules{
+	f.start(service.Config{NoCgroup: true, Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{
 		Default: policy.Limits{CPUMax: "50000 100000", IOMax: "8:16 rbps=1000"}, Max: policy.Limits{MemoryMax: &size, PidsMax: 10},
-	}}})
+	}}}})
 	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
 		t.Errorf("got %+v", got)
 	}
@@ -135,11 +135,11 @@ func TestOutputBytes(t *testing.T) {
 func TestPolicyOfLimits(t *testing.T) {
 	f := newFleet(t)
 	size := func(n int64) *policy.Size { s := policy.Size(n); return &s }
-	f.start(service.Config{Policy: &policy.Policy{
+	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{
 		Limits:    policy.LimitRules{Default: policy.Limits{OutputBytes: size(100)}, Max: policy.Limits{OutputBytes: size(1000), WallTime: 500 * time.Millisecond, OpenFiles: 50}},
 		Isolation: policy.IsolationRules{Allowed: []string{"none"}},
 		Languages: []string{"python3"},
-	}})
+	}}})
 	for more, want := range map[string]int{``: 100, `,"limits":{"outputBytes":10}`: 10, `,"limits":{"outputBytes":5000}`: 1000} {
 		if got := f.run(`{"commands":["yes"]` + more + `}`); len(got.stdout) != want || got.end.Reason != "output-limit" {
 			t.Errorf("%s: got %d bytes, want %d, %+v", more, len(got.stdout), want, got.end.End)

@@ -114,7 +114,7 @@ func TestClockDifference(t *testing.T) {
 // Exactly what the old runner says of a time that is none.
 func TestInvalidClockTime(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{NTPServers: []string{serveNTP(t, 0, nil)}})
+	f.start(service.Config{Settings: service.Settings{NTPServers: []string{serveNTP(t, 0, nil)}}})
 	for _, query := range []string{`{}`, `{"time":0}`, `{"time":-1}`, `{"time":-1,"sync":true}`, `{"timeNanos":-1}`, `{"time":1,"timeNanos":-1}`} {
 		a := f.clock(query)
 		if a.Header.Get("Nats-Service-Error") != "invalid clock time" || a.Header.Get("Nats-Service-Error-Code") != "400" || a.text("error") != "invalid clock time" {
@@ -159,7 +159,7 @@ func TestClockScopes(t *testing.T) {
 func TestClockNTP(t *testing.T) {
 	f := newFleet(t)
 	server := serveNTP(t, 7*time.Second, nil)
-	f.start(service.Config{NTPServers: []string{server}})
+	f.start(service.Config{Settings: service.Settings{NTPServers: []string{server}}})
 	a := f.clock(`{"ntp":true}`).ok(t)
 	if !near(a.millis(t, "clock", "diff", "time"), 7000) || !near(a.millis(t, "clock", "offset"), 7000) || a.at("clock", "diff", "dangerous") != true {
 		t.Errorf("got %s, want 7 s behind", a.Data)
@@ -181,7 +181,7 @@ func TestClockLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t)
-			f.start(service.Config{NTPServers: []string{serveNTP(t, time.Hour, change)}})
+			f.start(service.Config{Settings: service.Settings{NTPServers: []string{serveNTP(t, time.Hour, change)}}})
 			a := f.clock(`{"ntp":true}`)
 			if a.Header.Get("Nats-Service-Error-Code") != "503" || !strings.Contains(a.text("error"), "no NTP server") || a.text("error") != a.Header.Get("Nats-Service-Error") {
 				t.Errorf("got %v %s", a.Header, a.Data)
@@ -205,7 +205,7 @@ func TestClockLies(t *testing.T) {
 // the comparison all the same.
 func TestClockPolicy(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{NTPServers: []string{serveNTP(t, 0, nil)}, Policy: &policy.Policy{Clock: policy.ClockRules{ForbidSet: true}}})
+	f.start(service.Config{Settings: service.Settings{NTPServers: []string{serveNTP(t, 0, nil)}, Policy: &policy.Policy{Clock: policy.ClockRules{ForbidSet: true}}}})
 	for _, query := range []string{`{"ntp":true,"sync":true,"force":true}`, fmt.Sprintf(`{"time":%d,"sync":true}`, time.Now().Unix())} {
 		a := f.clock(query)
 		if a.Header.Get("Nats-Service-Error-Code") != "403" || !strings.Contains(a.text("error"), "clock.forbidSet") || a.Header.Get("Nats-Service-Error") != a.text("error") {
@@ -216,7 +216,7 @@ func TestClockPolicy(t *testing.T) {
 		}
 	}
 	f.clock(`{"ntp":true}`).ok(t)
-	f.start(service.Config{Name: "silent", Policy: &policy.Policy{Verbs: []string{"glance"}}})
+	f.start(service.Config{Name: "silent", Settings: service.Settings{Policy: &policy.Policy{Verbs: []string{"glance"}}}})
 	f.refused(403, "verbs", "runner.maint.at.silent", verbs["maint"])
 }
 

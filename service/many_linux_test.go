@@ -31,7 +31,7 @@ func holdsNow(t *testing.T) holds {
 func TestFiveHundredAtOnce(t *testing.T) {
 	const runs = 500
 	f := newFleet(t)
-	f.start(service.Config{Slots: runs})
+	f.start(service.Config{Settings: service.Settings{Slots: runs}})
 	batch := func(prefix string, n int) {
 		t.Helper()
 		inbox := f.nc.NewInbox()

@@ -19,7 +19,7 @@ import (
 // With slots and backlog full a runner says so; what waits goes first in first out.
 func TestPlaces(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Name: "a", Slots: 2, Backlog: 4})
+	f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 2, Backlog: 4}})
 	c := f.two()
 	dir := t.TempDir()
 	c[0].start("any", "first", commands("sleep 1000"))
@@ -65,7 +65,7 @@ func TestPlaces(t *testing.T) {
 func TestLeavingAndJoiningLosesNothing(t *testing.T) {
 	f := newFleet(t)
 	for _, name := range []string{"a", "b"} {
-		f.start(service.Config{Name: name, Slots: 2, Pools: []string{"p"}})
+		f.start(service.Config{Name: name, Settings: service.Settings{Slots: 2}, Pools: []string{"p"}})
 	}
 	const each = 150
 	dir := t.TempDir()

@@ -54,7 +54,7 @@ func beRunner(config string) int {
 	}
 	defer nc.Close()
 	s, err := service.Start(context.Background(), nc, service.Config{
-		Name: cfg.Name, DataDir: cfg.DataDir, Slots: cfg.Slots, NoCgroup: cfg.NoCgroup,
+		Name: cfg.Name, DataDir: cfg.DataDir, Settings: service.Settings{Slots: cfg.Slots}, NoCgroup: cfg.NoCgroup,
 		CardInterval: cfg.CardInterval, OfflineAfter: cfg.OfflineAfter, LostAfter: cfg.LostAfterFor,
 		OnDemand: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -32,7 +32,7 @@ func same(t *testing.T, what string, got [2]heard, want string) {
 
 func TestQueryFindsRuns(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Name: "a", Slots: 2})
+	f.start(service.Config{Name: "a", Settings: service.Settings{Slots: 2}})
 	f.start(service.Config{Name: "b"}) // any runner answers for all
 	c := f.two()
 	for i, task := range []string{

@@ -17,9 +17,9 @@ import (
 // three is a fleet of three runners.
 func three(t *testing.T) *fleet {
 	f := newFleet(t)
-	f.start(service.Config{Name: "a", Pools: []string{"web"}, Labels: map[string]string{"env": "prod"}})
-	f.start(service.Config{Name: "b", Pools: []string{"web", "db"}, Labels: map[string]string{"env": "test"}})
-	f.start(service.Config{Name: "c", Labels: map[string]string{"env": "prod"}})
+	f.start(service.Config{Name: "a", Pools: []string{"web"}, Settings: service.Settings{Labels: map[string]string{"env": "prod"}}})
+	f.start(service.Config{Name: "b", Pools: []string{"web", "db"}, Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
+	f.start(service.Config{Name: "c", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}})
 	return f
 }
 

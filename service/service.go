@@ -88,7 +88,7 @@ func (s *Service) openData(context.Context) error {
 	}
 	s.data = data
 	s.life.onClose(data.Close)
-	s.settings.Store(s.newSettings(s.cfg))
+	s.settings.Store(s.newSettings(s.cfg.Settings))
 	s.life.onClose(func() { s.settings.Load().glancer.Close() })
 	return nil
 }

@@ -12,8 +12,34 @@ import (
 	"github.com/runnel-io/runnel/service/policy"
 )
 
-// settings is what of the configuration can change while the runner runs. A
-// request uses one set from its beginning to its end.
+// Settings are the part of a Config that can change while the runner runs.
+type Settings struct {
+	// Labels for selectors.
+	Labels map[string]string
+	// Slots is how many runs there are at a time. Default: 64.
+	Slots int
+	// Backlog is how many more may wait. Default: 256; below 0: none.
+	Backlog int
+	// Policy says what may be asked. Default: everything but looking at secrets.
+	Policy *policy.Policy
+	// NTPServers for maint, as host or host:port.
+	NTPServers []string
+}
+
+// withDefaults returns a copy that is complete, or says what contradicts itself.
+func (s Settings) withDefaults() (Settings, error) {
+	if s.Slots < 0 {
+		return s, errors.New("cannot use slots: it must not be negative")
+	}
+	s.Labels = maps.Clone(s.Labels)
+	if s.Policy == nil {
+		s.Policy = &policy.Policy{}
+	}
+	return s, s.Policy.Validate()
+}
+
+// settings is what Settings have become. A request uses one set from its
+// beginning to its end.
 type settings struct {
 	labels  map[string]string
 	policy  *policy.Policy
@@ -21,14 +47,14 @@ type settings struct {
 	keeper  *maint.Keeper
 }
 
-func (s *Service) newSettings(cfg Config) *settings {
-	files := cfg.Policy.Open(append([]string{s.data.Path}, cfg.Secrets...)...)
+func (s *Service) newSettings(cfg Settings) *settings {
+	files := cfg.Policy.Open(append([]string{s.data.Path}, s.cfg.Secrets...)...)
 	return &settings{
-		labels: maps.Clone(cfg.Labels),
+		labels: cfg.Labels,
 		policy: cfg.Policy,
 		glancer: glance.New(glance.Config{
 			OpenDir: files.OpenDir, OpenFile: files.OpenFile, HideCommandLines: cfg.Policy.HideCommandLines,
-			Runner: cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
+			Runner: s.cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
 		}),
 		keeper: maint.New(maint.Config{
 			Servers: cfg.NTPServers, AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
@@ -36,11 +62,9 @@ func (s *Service) newSettings(cfg Config) *settings {
 	}
 }
 
-// Reload takes over labels, policy, NTP servers, slots and backlog of a new
-// configuration; the rest needs a restart. Runs that are there go on as they
-// began. An error changes nothing.
-func (s *Service) Reload(cfg Config) error {
-	cfg.Name, cfg.Prefix, cfg.Pools, cfg.DataDir = s.cfg.Name, s.cfg.Prefix, s.cfg.Pools, s.cfg.DataDir
+// Reload replaces all settings: what is not set gets its default, as in a new
+// Config. Runs that are there go on as they began. An error changes nothing.
+func (s *Service) Reload(cfg Settings) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return err

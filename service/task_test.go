@@ -319,7 +319,7 @@ func TestSameIDWithoutPlaces(t *testing.T) {
 	f := newFleet(t)
 	for round := range 10 {
 		name := fmt.Sprint("w", round) // with no place taken
-		f.start(service.Config{Name: name, Slots: 1, Backlog: -1})
+		f.start(service.Config{Name: name, Settings: service.Settings{Slots: 1, Backlog: -1}})
 		task := func(argv string) string {
 			return fmt.Sprintf(`{"kind":"runner","metadata":{"id":"r%d"},"spec":{"task":{"argv":[%q]}}}`, round, argv)
 		}

@@ -42,7 +42,7 @@ func TestTimeout(t *testing.T) {
 // The time in the backlog is not the timeout's but that of expires.
 func TestTimeInTheBacklog(t *testing.T) {
 	f := newFleet(t)
-	f.start(service.Config{Slots: 1})
+	f.start(service.Config{Settings: service.Settings{Slots: 1}})
 	c := f.two()
 	c[0].start("any", "first", commands("sleep 1000"))
 	c[0].start("at.web1", "waits", commands("echo ran", `"timeout":"1s"`))

@@ -113,7 +113,7 @@ func TestVMDiskOnTheWire(t *testing.T) {
 // The policy's limits are those of a task that names none, or more.
 func TestVMPolicyOnTheWire(t *testing.T) {
 	size := policy.Size(hogMemory)
-	f := vmFleet(t, service.Config{Policy: &policy.Policy{Limits: policy.LimitRules{Default: policy.Limits{MemoryMax: &size}, Max: policy.Limits{MemoryMax: &size, PidsMax: 20}}}})
+	f := vmFleet(t, service.Config{Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{Default: policy.Limits{MemoryMax: &size}, Max: policy.Limits{MemoryMax: &size, PidsMax: 20}}}}})
 	for _, more := range []string{``, `,"limits":{"memoryMax":"400M"}`, `,"limits":{"memoryMax":"10M"}`} {
 		got := f.run(shell(hog, more))
 		if peak := f.record(got.id)["peakMemory"].(float64); got.end.Reason != "oom" || peak > hogMemory {

@@ -107,7 +107,7 @@ func (c *crowd) connect() *nats.Conn {
 func (c *crowd) start(name, env string) *nats.Conn {
 	nc := c.connect()
 	s, err := service.Start(context.Background(), nc, service.Config{
-		Name: name, Labels: map[string]string{"env": env}, DataDir: c.t.TempDir(),
+		Name: name, Settings: service.Settings{Labels: map[string]string{"env": env}}, DataDir: c.t.TempDir(),
 		Logger: slog.New(slog.DiscardHandler), NoCgroup: true, OnDemand: true,
 	})
 	if err != nil {

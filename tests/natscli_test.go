@@ -114,7 +114,7 @@ func oneRunner(t *testing.T) *nats.Conn {
 	}
 	s, err := service.Start(t.Context(), connect(), service.Config{
 		OnDemand: true,
-		Name:     "web1", Pools: []string{"db", "default"}, Labels: map[string]string{"env": "prod"},
+		Name:     "web1", Pools: []string{"db", "default"}, Settings: service.Settings{Labels: map[string]string{"env": "prod"}},
 		DataDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -121,7 +121,7 @@ func beRunner(cfg processConfig, stop <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := service.Start(ctx, nc, service.Config{
-		Name: cfg.Runner, DataDir: cfg.DataDir, NoCgroup: cfg.NoCgroup, Slots: 16, Backlog: 64,
+		Name: cfg.Runner, DataDir: cfg.DataDir, NoCgroup: cfg.NoCgroup, Settings: service.Settings{Slots: 16, Backlog: 64},
 		CardInterval: cfg.Pace.CardInterval, OfflineAfter: cfg.Pace.OfflineAfter, LostAfter: cfg.Pace.LostAfter,
 		Replicas: cfg.Replicas, OnDemand: true,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -36,7 +36,7 @@ func TestWhatIsOldIsGone(t *testing.T) {
 	t.Cleanup(nc.Close)
 	s, err := service.Start(t.Context(), nc, service.Config{
 		Logger: slog.New(slog.DiscardHandler),
-		Name:   "web1", DataDir: t.TempDir(), Retention: age, LogMaxAge: age, OnDemand: true, Slots: 16,
+		Name:   "web1", DataDir: t.TempDir(), Retention: age, LogMaxAge: age, OnDemand: true, Settings: service.Settings{Slots: 16},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -87,9 +87,9 @@ func TestRunGivesEveryLineAndTheEnd(t *testing.T) {
 
 func TestFanOutNamesEverybody(t *testing.T) {
 	c := newFleet(t,
-		service.Config{Name: "a", Labels: map[string]string{"env": "prod"}},
-		service.Config{Name: "b", Labels: map[string]string{"env": "prod"}},
-		service.Config{Name: "c", Labels: map[string]string{"env": "test"}})
+		service.Config{Name: "a", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}},
+		service.Config{Name: "b", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}},
+		service.Config{Name: "c", Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
 	got, err := c.GlanceAll(t.Context(), client.Target{Where: `labels.env == "prod"`}, &pb.Glance{}, client.FanOptions{})
 	if err != nil {
 		t.Fatal(err)

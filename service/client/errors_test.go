@@ -51,7 +51,7 @@ func TestSentinelsBehindARemoteError(t *testing.T) {
 // The words that real runners answer with are those that the sentinels know.
 func TestSentinelsOfARealRunner(t *testing.T) {
 	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "small", Slots: 1, Backlog: -1, Policy: &policy.Policy{Languages: []string{"bash"}}})
+	startRunner(t, server, service.Config{Name: "small", Settings: service.Settings{Slots: 1, Backlog: -1, Policy: &policy.Policy{Languages: []string{"bash"}}}})
 	c := newClient(t, server)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -66,8 +66,8 @@ func space(t *testing.T) subjects.Space {
 // Every runner is yielded once, with how it took part.
 func TestFanOutYieldsEveryState(t *testing.T) {
 	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "good", Labels: map[string]string{"env": "prod"}})
-	startRunner(t, server, service.Config{Name: "other", Labels: map[string]string{"env": "test"}})
+	startRunner(t, server, service.Config{Name: "good", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}})
+	startRunner(t, server, service.Config{Name: "other", Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
 	nc := connect(t, server)
 	putCard(t, nc, "away")
 	answerAs(t, nc, "stranger")

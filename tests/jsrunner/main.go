@@ -40,8 +40,8 @@ func run() (err error) {
 	defer func() { err = errors.Join(err, server.Close()) }()
 
 	for _, cfg := range []service.Config{
-		{Name: "web1", Pools: []string{"web"}, Labels: map[string]string{"env": "prod"}},
-		{Name: "db1", Pools: []string{"db"}, Labels: map[string]string{"env": "test"}},
+		{Name: "web1", Pools: []string{"web"}, Settings: service.Settings{Labels: map[string]string{"env": "prod"}}},
+		{Name: "db1", Pools: []string{"db"}, Settings: service.Settings{Labels: map[string]string{"env": "test"}}},
 	} {
 		stop, err := start(server, cfg, dir)
 		if err != nil {

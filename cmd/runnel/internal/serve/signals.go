@@ -93,9 +93,8 @@ func (s *command) reload() {
 		s.Log.Error("cannot reload", "error", err)
 		return
 	}
-	cfg.Secrets = s.cfg.Secrets
 	for _, r := range s.runners {
-		if err := r.Service.Reload(cfg); err != nil {
+		if err := r.Service.Reload(cfg.Settings); err != nil {
 			s.Log.Error("cannot reload", "runner", r.Name, "error", err)
 		}
 	}
