@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/maint"
 	"github.com/runnel-io/runnel/service/policy"
@@ -48,12 +49,15 @@ type settings struct {
 }
 
 func (s *Service) newSettings(cfg Settings) *settings {
-	files := cfg.Policy.Open(append([]string{s.data.Path}, s.cfg.Secrets...)...)
+	opener := files.New(files.Config{
+		Roots: cfg.Policy.Files.Roots, Deny: cfg.Policy.Files.Deny, HideCommandLines: cfg.Policy.HideCommandLines,
+		Own: append([]string{s.data.Path}, s.cfg.Secrets...),
+	})
 	return &settings{
 		labels: cfg.Labels,
 		policy: cfg.Policy,
 		glancer: glance.New(glance.Config{
-			OpenDir: files.OpenDir, OpenFile: files.OpenFile, HideCommandLines: cfg.Policy.HideCommandLines,
+			OpenDir: opener.OpenDir, OpenFile: opener.OpenFile, HideCommandLines: cfg.Policy.HideCommandLines,
 			Runner: s.cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
 		}),
 		keeper: maint.New(maint.Config{

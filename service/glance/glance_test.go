@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/policy"
 )
@@ -32,8 +33,8 @@ func newGlancer(t testing.TB, p policy.Policy, set ...func(*glance.Config)) *gla
 	if err := p.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	files := p.Open()
-	cfg := glance.Config{OpenDir: files.OpenDir, OpenFile: files.OpenFile, HideCommandLines: p.HideCommandLines, Runner: "r1"}
+	opener := files.New(files.Config{Roots: p.Files.Roots, Deny: p.Files.Deny, HideCommandLines: p.HideCommandLines})
+	cfg := glance.Config{OpenDir: opener.OpenDir, OpenFile: opener.OpenFile, HideCommandLines: p.HideCommandLines, Runner: "r1"}
 	for _, f := range set {
 		f(&cfg)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/policy"
 )
@@ -138,7 +139,7 @@ func inChild(t *testing.T, name string, attr *syscall.SysProcAttr, env ...string
 }
 
 func childGlancer() (*glance.Glancer, func(q *pb.Glance) *pb.GlanceReply) {
-	files := (&policy.Policy{}).Open()
+	files := files.New(files.Config{})
 	g := glance.New(glance.Config{OpenDir: files.OpenDir, OpenFile: files.OpenFile})
 	return g, func(q *pb.Glance) *pb.GlanceReply {
 		reply, _ := g.Glance(context.Background(), q)

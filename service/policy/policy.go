@@ -12,8 +12,7 @@
 // more or less, such as memory or a timeout, is lowered to what the policy
 // has, and the caller is told what was lowered.
 //
-// Files decides about paths, and it decides on what was opened, not on how it
-// was spelled: see there.
+// Package files decides about paths: FileRules are its configuration.
 package policy
 
 import (
@@ -26,6 +25,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -67,7 +67,7 @@ type Policy struct {
 type FileRules struct {
 	// Roots that dir and file may look under, absolute. Empty: everywhere.
 	Roots []string `yaml:"roots,omitempty"`
-	// Deny is what they may not look at beside what never may be (see Files):
+	// Deny is what they may not look at beside what never may be (see package files):
 	// an absolute path denies everything below it too; "*" stands for part of
 	// one name ("/home/*/.aws"); a pattern without a slash is the last name
 	// anywhere ("*.kdbx").
@@ -126,20 +126,9 @@ type ClockRules struct {
 	MaxStep time.Duration `yaml:"maxStep,omitempty"`
 }
 
-// Refusal is the answer to what the policy doesn't allow: a 403.
-type Refusal struct {
-	// Rule is the key of the rule in the configuration, such as "users.allowed".
-	Rule string
-	// Reason says what of the request it refuses.
-	Reason string
-}
-
-func (r *Refusal) Error() string {
-	return fmt.Sprintf("refused by the policy rule %s: %s", r.Rule, r.Reason)
-}
-
-// Code of a refusal on the wire.
-func (r *Refusal) Code() int { return 403 }
+// Refusal is the answer to what the policy doesn't allow: a 403. Files refuses
+// with the same.
+type Refusal = files.Refusal
 
 // Validate says what is wrong with the configuration, by key.
 func (p *Policy) Validate() error {
@@ -154,7 +143,7 @@ func (p *Policy) Validate() error {
 		}
 	}
 	for _, d := range p.Files.Deny {
-		if err := validatePattern(d); err != nil {
+		if err := files.CheckPattern(d); err != nil {
 			return fmt.Errorf("policy.files.deny: %w", err)
 		}
 	}
@@ -222,13 +211,13 @@ func (p *Policy) CheckVerb(verb string) error {
 	if len(p.Verbs) == 0 || slices.Contains(p.Verbs, verb) {
 		return nil
 	}
-	return &Refusal{"verbs", fmt.Sprintf("this runner does not serve %s", verb)}
+	return &Refusal{Rule: "verbs", Reason: fmt.Sprintf("this runner does not serve %s", verb)}
 }
 
 // CheckClockSet returns a *Refusal where the clock must not be set.
 func (p *Policy) CheckClockSet() error {
 	if p.Clock.ForbidSet {
-		return &Refusal{"clock.forbidSet", "this runner does not set its host's clock"}
+		return &Refusal{Rule: "clock.forbidSet", Reason: "this runner does not set its host's clock"}
 	}
 	return nil
 }

@@ -20,10 +20,10 @@ func (p *Policy) CheckTask(t *pb.Task) error {
 		level = p.Isolation.of(t.GetLanguage() != nil)
 	}
 	if !p.Isolation.allows(level) {
-		return &Refusal{"isolation.allowed", fmt.Sprintf("isolation %s; allowed: %s", level, strings.Join(p.Isolation.Allowed, ", "))}
+		return &Refusal{Rule: "isolation.allowed", Reason: fmt.Sprintf("isolation %s; allowed: %s", level, strings.Join(p.Isolation.Allowed, ", "))}
 	}
 	if p.Isolation.ForbidNetwork && t.GetNetwork() {
-		return &Refusal{"isolation.forbidNetwork", "a task may not have the host's network"}
+		return &Refusal{Rule: "isolation.forbidNetwork", Reason: "a task may not have the host's network"}
 	}
 	if l := t.GetLanguage(); l != nil {
 		return p.CheckLanguage(l.GetName())
@@ -38,7 +38,7 @@ func (p *Policy) CheckLanguage(name string) error {
 	if len(p.Languages) == 0 || slices.ContainsFunc(p.Languages, allowed) {
 		return nil
 	}
-	return &Refusal{"languages", fmt.Sprintf("language %q; allowed: %s", name, strings.Join(p.Languages, ", "))}
+	return &Refusal{Rule: "languages", Reason: fmt.Sprintf("language %q; allowed: %s", name, strings.Join(p.Languages, ", "))}
 }
 
 func (p *Policy) checkUser(name string) error {
@@ -54,7 +54,7 @@ func (p *Policy) checkUser(name string) error {
 	if sameAccountIn(name, p.Users.Allowed) {
 		return nil
 	}
-	return &Refusal{"users.allowed", fmt.Sprintf("a task may not run as %q", name)}
+	return &Refusal{Rule: "users.allowed", Reason: fmt.Sprintf("a task may not run as %q", name)}
 }
 
 // ApplyTaskDefaults fills in what the task leaves to the policy, and lowers

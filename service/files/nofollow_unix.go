@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package policy
+package files
 
 import "syscall"
 

@@ -1,4 +1,4 @@
-package policy_test
+package files_test
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/service/files"
 )
 
-const childEnv = "RUNNEL_POLICY_TEST_CHILD"
+const childEnv = "RUNNEL_FILES_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // reads opens a file, and gives what is in it.
-func reads(f *policy.Files, path string) (string, error) {
+func reads(f *files.Files, path string) (string, error) {
 	file, err := f.OpenFile(path)
 	if err != nil {
 		return "", err
@@ -51,9 +51,9 @@ func mustLink(t *testing.T, target, path string) {
 	}
 }
 
-func bothResolvers(t *testing.T, p *policy.Policy, own []string, check func(t *testing.T, f *policy.Files)) {
-	t.Run("openat2", func(t *testing.T) { check(t, p.Open(own...)) })
-	t.Run("portable", func(t *testing.T) { check(t, policy.Portable(p.Open(own...))) })
+func bothResolvers(t *testing.T, cfg files.Config, check func(t *testing.T, f *files.Files)) {
+	t.Run("openat2", func(t *testing.T) { check(t, files.New(cfg)) })
+	t.Run("portable", func(t *testing.T) { check(t, files.Portable(files.New(cfg))) })
 }
 
 func TestSecretsAreDenied(t *testing.T) {
@@ -85,9 +85,9 @@ func TestSecretsAreDenied(t *testing.T) {
 	}
 	mustWrite(t, dir+"/keys.go", "var begin = \"-----BEGIN PRIVATE KEY-----\"\n")
 	mustWrite(t, dir+"/var/backups/shadow.bak", "secret")
-	p := &policy.Policy{Files: policy.FileRules{Deny: []string{"*.KDBX", dir + "/sub/d*", "/proc/*/maps"}}}
+	p := files.Config{Deny: []string{"*.KDBX", dir + "/sub/d*", "/proc/*/maps"}, Own: []string{dir + "/data", dir + "/hardlinked"}}
 	pid := os.Getpid()
-	bothResolvers(t, p, []string{dir + "/data", dir + "/hardlinked"}, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, p, func(t *testing.T, f *files.Files) {
 		for _, path := range []string{
 			"/etc/shadow", "/etc/../etc/shadow", "//etc/./shadow", dir + "/etc-link/shadow", "/etc/gshadow",
 			"/proc/self/environ", "/proc/thread-self/environ", fmt.Sprintf("/proc/%d/environ", pid), fmt.Sprintf("/proc/%d/task/%d/environ", pid, pid),
@@ -105,7 +105,7 @@ func TestSecretsAreDenied(t *testing.T) {
 				continue // not on this host
 			}
 			got, err := reads(f, path)
-			var r *policy.Refusal
+			var r *files.Refusal
 			switch {
 			case err == nil:
 				t.Errorf("%s: could be read: %.20q", path, got)
@@ -130,9 +130,9 @@ func TestSecretsAreDenied(t *testing.T) {
 
 // A root in /proc does not lead out by the kernel's own links.
 func TestMagicLinksUnderARoot(t *testing.T) {
-	f := (&policy.Policy{Files: policy.FileRules{Roots: []string{"/proc"}}}).Open()
+	f := files.New(files.Config{Roots: []string{"/proc"}})
 	for _, path := range []string{"/proc/self/root/etc/passwd", "/proc/self/cwd/files.go", "/proc/thread-self/root/etc/hostname"} {
-		var r *policy.Refusal
+		var r *files.Refusal
 		if got, err := reads(f, path); !errors.As(err, &r) {
 			t.Errorf("%s: got %.20q, %v, want a refusal", path, got, err)
 		}
@@ -149,7 +149,7 @@ func TestTheRestCanBeRead(t *testing.T) {
 	}
 	mustLink(t, "data2", dir+"/alias")
 	mustLink(t, dir+"/data2", dir+"/absolute")
-	bothResolvers(t, &policy.Policy{}, []string{dir + "/data"}, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, files.Config{Own: []string{dir + "/data"}}, func(t *testing.T, f *files.Files) {
 		for _, name := range []string{"a.txt", "ssl/cert.pem", ".ssh/id_rsa.pub", ".ssh/known_hosts", "private/notes", "etc/shadowsocks.json", "monkey.txt", "data2/x", "shadow", "alias/x", "absolute/x", "data2/../a.txt"} {
 			if got, err := reads(f, dir+"/"+name); err != nil || got != "fine" {
 				t.Errorf("%s: got %q, %v", name, got, err)
@@ -172,7 +172,7 @@ func TestTheRestCanBeRead(t *testing.T) {
 }
 
 func TestCommandLinesCanBeHidden(t *testing.T) {
-	f := (&policy.Policy{HideCommandLines: true}).Open()
+	f := files.New(files.Config{HideCommandLines: true})
 	for _, path := range []string{"/proc/self/cmdline", "/proc/1/cmdline", "/proc/self/task/" + fmt.Sprint(os.Getpid()) + "/cmdline"} {
 		_, err := reads(f, path)
 		wantRule(t, err, "files.deny")
@@ -193,8 +193,8 @@ func TestRoots(t *testing.T) {
 	mustLink(t, "/proc/self/root", dir+"/root/magic")
 	mustLink(t, "sub", dir+"/root/stays")
 	mustLink(t, "sub/deep", dir+"/root/file-link")
-	p := &policy.Policy{Files: policy.FileRules{Roots: []string{dir + "/root", dir + "/root/sub/"}}}
-	bothResolvers(t, p, nil, func(t *testing.T, f *policy.Files) {
+	p := files.Config{Roots: []string{dir + "/root", dir + "/root/sub/"}}
+	bothResolvers(t, p, func(t *testing.T, f *files.Files) {
 		for path, want := range map[string]string{"in": "in", "sub/deep": "deep", "stays/deep": "deep", "./in": "in", "sub/../in": "in", "/in": "in"} {
 			if got, err := reads(f, dir+"/root/"+path); err != nil || got != want {
 				t.Errorf("%s: got %q, %v, want %q", path, got, err, want)
@@ -246,7 +246,7 @@ func TestRootsHoldWhileLinksChange(t *testing.T) {
 			_ = os.Rename(dir+"/tmp", dir+"/root/l")
 		}
 	}()
-	bothResolvers(t, &policy.Policy{Files: policy.FileRules{Roots: []string{dir + "/root"}}}, nil, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, files.Config{Roots: []string{dir + "/root"}}, func(t *testing.T, f *files.Files) {
 		for range 2000 {
 			if got, err := reads(f, dir+"/root/l/f"); err == nil && got != "in" {
 				t.Fatalf("got %q", got)
@@ -262,12 +262,12 @@ func TestFifoIsNotOpened(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bothResolvers(t, &policy.Policy{}, nil, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, files.Config{}, func(t *testing.T, f *files.Files) {
 		start := time.Now()
-		if _, err := f.OpenFile(fifo); !errors.Is(err, policy.ErrNotRegular) {
+		if _, err := f.OpenFile(fifo); !errors.Is(err, files.ErrNotRegular) {
 			t.Errorf("got %v, want ErrNotRegular", err)
 		}
-		if _, err := f.OpenFile("/dev/zero"); !errors.Is(err, policy.ErrNotRegular) {
+		if _, err := f.OpenFile("/dev/zero"); !errors.Is(err, files.ErrNotRegular) {
 			t.Errorf("/dev/zero: got %v, want ErrNotRegular", err)
 		}
 		if took := time.Since(start); took > time.Second {
@@ -277,7 +277,7 @@ func TestFifoIsNotOpened(t *testing.T) {
 }
 
 func TestOddPaths(t *testing.T) {
-	bothResolvers(t, &policy.Policy{}, nil, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, files.Config{}, func(t *testing.T, f *files.Files) {
 		for _, path := range []string{"", "etc/passwd", "../x", "/a\x00b", "/" + strings.Repeat("x", 300), "/" + strings.Repeat("x/", 5000), "/etc/passwd/x", "/nope", ".", "~"} {
 			if _, err := f.OpenFile(path); err == nil {
 				t.Errorf("file %.20q: no error", path)
@@ -328,10 +328,10 @@ func child() int {
 	mount("proc", dir+"/proc", "proc", 0)
 	mount(dir+"/fine", dir+"/other", "", syscall.MS_BIND)
 	mount("/etc/shadow", dir+"/shadowed", "", syscall.MS_BIND)
-	f := (&policy.Policy{}).Open(dir + "/data")
+	f := files.New(files.Config{Own: []string{dir + "/data"}})
 	code := 0
 	for _, path := range []string{"whole/sub/seed", "part/seed", "proc/self/environ", "shadowed", "data/sub/seed"} {
-		if _, err := reads(f, dir+"/"+path); !errors.As(err, new(*policy.Refusal)) {
+		if _, err := reads(f, dir+"/"+path); !errors.As(err, new(*files.Refusal)) {
 			fmt.Printf("%s: got %v, want a refusal\n", path, err)
 			code = 1
 		}
@@ -355,7 +355,7 @@ func TestNothingStaysOpen(t *testing.T) {
 		return len(entries)
 	}
 	before := count()
-	bothResolvers(t, &policy.Policy{}, []string{dir + "/data"}, func(t *testing.T, f *policy.Files) {
+	bothResolvers(t, files.Config{Own: []string{dir + "/data"}}, func(t *testing.T, f *files.Files) {
 		for range 100 {
 			for _, path := range []string{dir + "/f", dir + "/data/x", "/etc/shadow", "/nope", "/dev/zero", dir, "/proc/self/root/etc/shadow"} {
 				_, _ = reads(f, path)
@@ -367,5 +367,13 @@ func TestNothingStaysOpen(t *testing.T) {
 	})
 	if after := count(); after > before {
 		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func wantRule(t *testing.T, err error, rule string) {
+	t.Helper()
+	r, ok := errors.AsType[*files.Refusal](err)
+	if !ok || r.Rule != rule || r.Code() != 403 || !strings.Contains(r.Error(), rule) {
+		t.Errorf("got %v, want a refusal by %s", err, rule)
 	}
 }

@@ -1,4 +1,16 @@
-package policy
+// Package files opens what of this host may be looked at, and refuses the rest.
+//
+// A path is first resolved, beneath a root where there are roots, without
+// following a link in its last name and without /proc's magic links. Then the
+// decision is made on the file that is open: where the kernel says that it is,
+// which file it is (device and inode), and where it is in its own file system,
+// which a bind mount doesn't change. So a denied file stays denied through
+// links, "..", /proc/*/root, hard links and bind mounts.
+//
+// Never to be seen, whatever the configuration: password files (shadow), private
+// keys by the names and folders they have, what /proc tells of a process's
+// environment and memory, and the runner's own files.
+package files
 
 import (
 	"bytes"
@@ -14,18 +26,7 @@ import (
 	"syscall"
 )
 
-// Files opens what may be looked at, for reading, and refuses the rest.
-//
-// A path is first resolved, beneath a root where there are roots, without
-// following a link in its last name and without /proc's magic links. Then the
-// decision is made on the file that is open: where the kernel says that it is,
-// which file it is (device and inode), and where it is in its own file system,
-// which a bind mount doesn't change. So a denied file stays denied through
-// links, "..", /proc/*/root, hard links and bind mounts.
-//
-// Never to be seen, whatever the configuration: password files (shadow), private
-// keys by the names and folders they have, what /proc tells of a process's
-// environment and memory, and the runner's own files.
+// Files opens files for reading. Any number of goroutines may use it at once.
 type Files struct {
 	roots        []string
 	deny         []pattern
@@ -38,20 +39,46 @@ type Files struct {
 // regular file nor a link nor a directory.
 var ErrNotRegular = errors.New("not a regular file")
 
-// Open makes the Files of the policy. Own are the runner's own folders and
-// credentials, absolute, which are denied.
-func (p *Policy) Open(own ...string) *Files {
-	f := &Files{own: slices.Clone(own), hideCommands: p.HideCommandLines, resolve: newResolver()}
-	for _, root := range p.Files.Roots {
+// Config of Files. The zero value allows everything but secrets.
+type Config struct {
+	// Roots that everything opened must be beneath, absolute. Empty: everywhere.
+	Roots []string
+	// Deny has patterns that CheckPattern accepts.
+	Deny []string
+	// Own are the runner's own folders and credentials, absolute.
+	Own []string
+	// HideCommandLines makes /proc/*/cmdline unreadable.
+	HideCommandLines bool
+}
+
+// New returns Files with this configuration.
+func New(cfg Config) *Files {
+	f := &Files{own: slices.Clone(cfg.Own), hideCommands: cfg.HideCommandLines, resolve: newResolver()}
+	for _, root := range cfg.Roots {
 		f.roots = append(f.roots, filepath.Clean(root))
 	}
 	// The innermost root first: what it allows needs no other.
 	slices.SortFunc(f.roots, func(a, b string) int { return len(b) - len(a) })
-	for _, d := range p.Files.Deny {
+	for _, d := range cfg.Deny {
 		f.deny = append(f.deny, newPattern(d))
 	}
 	return f
 }
+
+// Refusal is the answer to what the configuration doesn't allow: a 403.
+type Refusal struct {
+	// Rule is the key of the rule in the configuration, such as "files.deny".
+	Rule string
+	// Reason says what of the request it refuses.
+	Reason string
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("refused by the policy rule %s: %s", r.Rule, r.Reason)
+}
+
+// Code of a refusal on the wire.
+func (r *Refusal) Code() int { return 403 }
 
 // OpenDir opens a directory. What is none, by lstat, is syscall.ENOTDIR.
 func (f *Files) OpenDir(path string) (*os.File, error) { return f.open(path, true) }

@@ -1,4 +1,4 @@
-package policy
+package files
 
 import (
 	"fmt"
@@ -88,7 +88,7 @@ func hasOneOf(s string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
-// pattern is one entry of files.deny.
+// pattern is one entry of Config.Deny.
 type pattern struct {
 	text  string
 	parts []string // of an absolute one
@@ -103,7 +103,8 @@ func newPattern(text string) pattern {
 	return p
 }
 
-func validatePattern(text string) error {
+// CheckPattern says what is wrong with an entry of Config.Deny.
+func CheckPattern(text string) error {
 	switch _, err := path.Match(text, ""); {
 	case err != nil:
 		return fmt.Errorf("%q: %w", text, err)

@@ -1,4 +1,4 @@
-package policy
+package files
 
 // Portable makes f resolve paths as on systems without openat2.
 func Portable(f *Files) *Files {
