@@ -80,14 +80,15 @@ type Writer struct {
 	moved    *sync.Cond // something of the following has changed
 	cutter   *lines.Cutter
 	spool    spool
-	number   uint64   // Runner-Seq of the last message made
-	inflight outgoing // number 0: none
-	spare    []byte   // memory for the next message
-	scratch  []byte   // memory that goes through the spool
-	sending  bool     // there is a sender
-	slow     bool     // no ack has come for a second
-	err      error    // why nothing is taken any more
-	closed   bool     // Abandon is through
+	number   uint64      // Runner-Seq of the last message made
+	inflight outgoing    // number 0: none
+	spare    []byte      // memory for the next message
+	scratch  []byte      // memory that goes through the spool
+	sending  bool        // there is a sender
+	slow     bool        // no ack has come for a second
+	err      error       // why nothing is taken any more
+	closed   bool        // Abandon is through
+	hurry    *time.Timer // set by Unblock
 	stashed  time.Time
 }
 
@@ -140,6 +141,31 @@ func (w *Writer) Write(s lines.Stream, p []byte) error {
 			w.moved.Wait()
 		}
 	}
+}
+
+// Unblock makes Write wait no longer than a second from now on: output that then finds no room is dropped and counted, and a
+// GAP record says so where the log goes on. It is for a run that is being ended, whose last output must not hold up its end:
+// call it when the run's process is told to end, from any goroutine, as often as you like. Write, and with it whoever
+// reads the process's pipes, then comes back even where the server is gone and the spool is full. Close still waits for
+// the server; it is its context, or Abandon, that ends that.
+func (w *Writer) Unblock() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hurry != nil || w.err != nil {
+		return
+	}
+	w.cfg.Overflow = OverflowDrop
+	stuck := w.inflight.number
+	w.hurry = time.AfterFunc(slowAfter, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.err == nil && w.sending && w.inflight.number == stuck {
+			w.slow = true
+			w.stash()
+		}
+		w.moved.Broadcast()
+	})
+	w.moved.Broadcast()
 }
 
 // openFor is how long a line may stay unfinished before it is sent as it is.
@@ -218,6 +244,9 @@ func (w *Writer) Abandon(cause error) {
 	defer w.mu.Unlock()
 	if w.err == nil {
 		w.err = cause
+	}
+	if w.hurry != nil {
+		w.hurry.Stop()
 	}
 	w.moved.Broadcast()
 	for w.sending {
