@@ -214,7 +214,9 @@ type DirQuery struct {
 	// Entries a page at most. Default, 0: 1,000.
 	Limit int64 `protobuf:"varint,16,opt,name=limit,proto3" json:"limit,omitempty"`
 	// From the reply before, for the next page.
-	Next          string `protobuf:"bytes,17,opt,name=next,proto3" json:"next,omitempty"`
+	Next string `protobuf:"bytes,17,opt,name=next,proto3" json:"next,omitempty"`
+	// The path's bytes, instead of path: for what isn't UTF-8.
+	PathBytes     []byte `protobuf:"bytes,18,opt,name=path_bytes,json=pathBytes,proto3" json:"path_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +272,13 @@ func (x *DirQuery) GetNext() string {
 	return ""
 }
 
+func (x *DirQuery) GetPathBytes() []byte {
+	if x != nil {
+		return x.PathBytes
+	}
+	return nil
+}
+
 // FileQuery reads a regular file.
 type FileQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -281,7 +290,9 @@ type FileQuery struct {
 	// Where to start, in bytes; negative: from the end.
 	Offset *int64 `protobuf:"varint,16,opt,name=offset,proto3,oneof" json:"offset,omitempty"`
 	// Bytes to read at most. Default: to the end, within maxSize.
-	Length        *int64 `protobuf:"varint,17,opt,name=length,proto3,oneof" json:"length,omitempty"`
+	Length *int64 `protobuf:"varint,17,opt,name=length,proto3,oneof" json:"length,omitempty"`
+	// The path's bytes, instead of path: for what isn't UTF-8.
+	PathBytes     []byte `protobuf:"bytes,18,opt,name=path_bytes,json=pathBytes,proto3" json:"path_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +353,13 @@ func (x *FileQuery) GetLength() int64 {
 		return *x.Length
 	}
 	return 0
+}
+
+func (x *FileQuery) GetPathBytes() []byte {
+	if x != nil {
+		return x.PathBytes
+	}
+	return nil
 }
 
 // SysQuery describes the system.
@@ -597,7 +615,14 @@ type Entry struct {
 	// Name of the group, else the number. (pipego)
 	Group string `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
 	// As Go prints it: "-rw-r-----", "Lrwxrwxrwx". (pipego)
-	Mode          string `protobuf:"bytes,7,opt,name=mode,proto3" json:"mode,omitempty"`
+	Mode string `protobuf:"bytes,7,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Time of last change, RFC 3339 with the host's offset from UTC; "" where it
+	// is not known.
+	Modified string `protobuf:"bytes,16,opt,name=modified,proto3" json:"modified,omitempty"`
+	// The name's bytes, where it isn't UTF-8: name has U+FFFD for what is not.
+	NameBytes []byte `protobuf:"bytes,17,opt,name=name_bytes,json=nameBytes,proto3" json:"name_bytes,omitempty"`
+	// The path of such an entry, to ask for as dir.pathBytes or file.pathBytes.
+	PathBytes     []byte `protobuf:"bytes,18,opt,name=path_bytes,json=pathBytes,proto3" json:"path_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -679,6 +704,27 @@ func (x *Entry) GetMode() string {
 		return x.Mode
 	}
 	return ""
+}
+
+func (x *Entry) GetModified() string {
+	if x != nil {
+		return x.Modified
+	}
+	return ""
+}
+
+func (x *Entry) GetNameBytes() []byte {
+	if x != nil {
+		return x.NameBytes
+	}
+	return nil
+}
+
+func (x *Entry) GetPathBytes() []byte {
+	if x != nil {
+		return x.PathBytes
+	}
+	return nil
 }
 
 // FileReply is a file or a piece of it.
@@ -963,11 +1009,11 @@ type Stats struct {
 	// The address of the interface that the default route uses, "" without
 	// one. (pipego)
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// Whole GiB, "31 GB", "11 GB". (pipego)
+	// Whole GiB, "31 GB", "11 GB"; below one, whole MiB, "512 MB". (pipego)
 	Memory *Usage `protobuf:"bytes,3,opt,name=memory,proto3" json:"memory,omitempty"`
 	// "Ubuntu 20.04". (pipego)
 	Os string `protobuf:"bytes,4,opt,name=os,proto3" json:"os,omitempty"`
-	// Whole GiB of the root file system. (pipego)
+	// The same of the root file system. (pipego)
 	Storage *Usage `protobuf:"bytes,5,opt,name=storage,proto3" json:"storage,omitempty"`
 	// The processes. (pipego)
 	Processes []*Process `protobuf:"bytes,6,rep,name=processes,proto3" json:"processes,omitempty"`
@@ -1283,16 +1329,20 @@ const file_glance_proto_rawDesc = "" +
 	"\x06Glance\x12%\n" +
 	"\x03dir\x18\x01 \x01(\v2\x13.runnel.v1.DirQueryR\x03dir\x12(\n" +
 	"\x04file\x18\x02 \x01(\v2\x14.runnel.v1.FileQueryR\x04file\x12%\n" +
-	"\x03sys\x18\x03 \x01(\v2\x13.runnel.v1.SysQueryR\x03sys\"H\n" +
+	"\x03sys\x18\x03 \x01(\v2\x13.runnel.v1.SysQueryR\x03sys\"g\n" +
 	"\bDirQuery\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05limit\x18\x10 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04next\x18\x11 \x01(\tR\x04next\"\x8a\x01\n" +
+	"\x04next\x18\x11 \x01(\tR\x04next\x12\x1d\n" +
+	"\n" +
+	"path_bytes\x18\x12 \x01(\fR\tpathBytes\"\xa9\x01\n" +
 	"\tFileQuery\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x19\n" +
 	"\bmax_size\x18\x02 \x01(\x03R\amaxSize\x12\x1b\n" +
 	"\x06offset\x18\x10 \x01(\x03H\x00R\x06offset\x88\x01\x01\x12\x1b\n" +
-	"\x06length\x18\x11 \x01(\x03H\x01R\x06length\x88\x01\x01B\t\n" +
+	"\x06length\x18\x11 \x01(\x03H\x01R\x06length\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"path_bytes\x18\x12 \x01(\fR\tpathBytesB\t\n" +
 	"\a_offsetB\t\n" +
 	"\a_length\"\x8d\x01\n" +
 	"\bSysQuery\x12\x16\n" +
@@ -1314,7 +1364,7 @@ const file_glance_proto_rawDesc = "" +
 	"\bDirReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.runnel.v1.EntryR\aentries\x12\x12\n" +
 	"\x04next\x18\x10 \x01(\tR\x04next\x12\x14\n" +
-	"\x05error\x18\x11 \x01(\tR\x05error\"\x98\x01\n" +
+	"\x05error\x18\x11 \x01(\tR\x05error\"\xf2\x01\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n" +
 	"\x06is_dir\x18\x02 \x01(\bR\x05isDir\x12\x12\n" +
@@ -1322,7 +1372,12 @@ const file_glance_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\tR\x04time\x12\x12\n" +
 	"\x04user\x18\x05 \x01(\tR\x04user\x12\x14\n" +
 	"\x05group\x18\x06 \x01(\tR\x05group\x12\x12\n" +
-	"\x04mode\x18\a \x01(\tR\x04mode\"\x83\x01\n" +
+	"\x04mode\x18\a \x01(\tR\x04mode\x12\x1a\n" +
+	"\bmodified\x18\x10 \x01(\tR\bmodified\x12\x1d\n" +
+	"\n" +
+	"name_bytes\x18\x11 \x01(\fR\tnameBytes\x12\x1d\n" +
+	"\n" +
+	"path_bytes\x18\x12 \x01(\fR\tpathBytes\"\x83\x01\n" +
 	"\tFileReply\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\tR\acontent\x12\x1a\n" +
 	"\breadable\x18\x02 \x01(\bR\breadable\x12\x12\n" +

@@ -366,7 +366,9 @@ type ClockReply struct {
 	// "systemd-timesyncd".
 	Daemon string `protobuf:"bytes,21,opt,name=daemon,proto3" json:"daemon,omitempty"`
 	// The host's own time when the difference was taken, Unix nanoseconds.
-	LocalNanos    int64 `protobuf:"varint,22,opt,name=local_nanos,json=localNanos,proto3" json:"local_nanos,omitempty"`
+	LocalNanos int64 `protobuf:"varint,22,opt,name=local_nanos,json=localNanos,proto3" json:"local_nanos,omitempty"`
+	// The servers that contradict the majority, and were not believed.
+	Falsetickers  []string `protobuf:"bytes,23,rep,name=falsetickers,proto3" json:"falsetickers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +464,13 @@ func (x *ClockReply) GetLocalNanos() int64 {
 		return x.LocalNanos
 	}
 	return 0
+}
+
+func (x *ClockReply) GetFalsetickers() []string {
+	if x != nil {
+		return x.Falsetickers
+	}
+	return nil
 }
 
 // ClockDiff is base time − host's clock.
@@ -695,7 +704,7 @@ const file_maint_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
 	"\x06runner\x18\x10 \x01(\tR\x06runner\x12\x17\n" +
 	"\x04code\x18\x11 \x01(\x05H\x00R\x04code\x88\x01\x01B\a\n" +
-	"\x05_code\"\xb5\x02\n" +
+	"\x05_code\"\xd9\x02\n" +
 	"\n" +
 	"ClockReply\x12(\n" +
 	"\x04diff\x18\x01 \x01(\v2\x14.runnel.v1.ClockDiffR\x04diff\x12(\n" +
@@ -707,7 +716,8 @@ const file_maint_proto_rawDesc = "" +
 	"\x06kernel\x18\x14 \x01(\v2\x16.runnel.v1.KernelClockR\x06kernel\x12\x16\n" +
 	"\x06daemon\x18\x15 \x01(\tR\x06daemon\x12\x1f\n" +
 	"\vlocal_nanos\x18\x16 \x01(\x03R\n" +
-	"localNanos\"=\n" +
+	"localNanos\x12\"\n" +
+	"\ffalsetickers\x18\x17 \x03(\tR\ffalsetickers\"=\n" +
 	"\tClockDiff\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x03R\x04time\x12\x1c\n" +
 	"\tdangerous\x18\x02 \x01(\bR\tdangerous\"s\n" +
