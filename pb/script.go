@@ -21,94 +21,134 @@ const (
 // block). One that just ends was cut, and what it says is not all.
 var flushMark = []byte{0, 0, 0xff, 0xff}
 
-// Bytes is the content, unpacked. A gzip stream that was flushed and never
-// closed is taken as it is: clients of pipego send that.
-func (f *File) Bytes() ([]byte, error) {
-	if !f.GetGzip() {
-		return f.GetContent(), nil
-	}
-	var data bytes.Buffer
-	if err := f.unpack(&data); err != nil {
-		return nil, err
-	}
-	return data.Bytes(), nil
-}
+// quickBytes is what a stream may give before it must wait for its turn: what
+// grows to more is unpacked one at a time, so that many of them leave processors
+// to others.
+const quickBytes = 256 << 10
 
-// unpack writes what a gzip stream has into w.
-func (f *File) unpack(w io.Writer) error {
+var turn = make(chan struct{}, 1)
+
+// ErrGivenUp is what Unpack returns when done was closed before its end.
+var ErrGivenUp = errors.New("given up")
+
+// Unpack writes the content, unpacked, to w, and keeps nothing of it in memory. A
+// gzip stream that was flushed and never closed is taken as it is: clients of
+// pipego send that. It is given up when done is closed; nil never is.
+func (f *File) Unpack(done <-chan struct{}, w io.Writer) error {
+	if !f.GetGzip() {
+		_, err := w.Write(f.GetContent())
+		return err
+	}
 	z, err := gzip.NewReader(bytes.NewReader(f.GetContent()))
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalid("spec.task.file.content: gzip: invalid header")
 	} else if err != nil {
 		return invalid("spec.task.file.content: %s", err)
 	}
-	n, err := io.Copy(w, io.LimitReader(z, maxScriptBytes+1))
+	out := &unpacked{to: w, done: done}
+	defer out.leave()
+	_, err = io.Copy(out, z)
 	switch {
 	case err == nil:
+	case out.failed != nil:
+		return out.failed
 	case errors.Is(err, io.ErrUnexpectedEOF) && bytes.HasSuffix(f.GetContent(), flushMark):
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return invalid("spec.task.file.content: gzip: unexpected EOF: the stream was cut")
 	default: // gzip: invalid checksum, flate: corrupt input
 		return invalid("spec.task.file.content: %s", err)
 	}
-	if n > maxScriptBytes {
-		return invalid("spec.task.file.content: more than %d MiB unpacked", maxScriptBytes>>20)
-	}
 	return nil
 }
 
-// beginning keeps the first bytes of what is written to it.
-type beginning struct {
-	text [64]byte
-	n    int
+// unpacked is where an unpacked stream goes.
+type unpacked struct {
+	to      io.Writer
+	done    <-chan struct{}
+	n       int
+	hasTurn bool
+	failed  error // of its own, not the stream's
 }
 
-func (b *beginning) Write(p []byte) (int, error) {
-	b.n += copy(b.text[b.n:], p)
+func (u *unpacked) Write(p []byte) (n int, err error) {
+	u.n += len(p)
+	switch {
+	case u.n > maxScriptBytes:
+		u.failed = invalid("spec.task.file.content: more than %d MiB unpacked", maxScriptBytes>>20)
+	case u.n > quickBytes:
+		u.failed = u.wait()
+	}
+	if u.failed == nil {
+		n, u.failed = u.to.Write(p)
+	}
+	return n, u.failed
+}
+
+// wait waits for the turn, if it does not have it yet.
+func (u *unpacked) wait() error {
+	if !u.hasTurn {
+		select {
+		case turn <- struct{}{}:
+			u.hasTurn = true
+		case <-u.done:
+		}
+	}
+	select {
+	case <-u.done:
+		return ErrGivenUp
+	default:
+		return nil
+	}
+}
+
+func (u *unpacked) leave() {
+	if u.hasTurn {
+		<-turn
+	}
+}
+
+// FirstLine keeps the first line of what is written to it.
+type FirstLine struct {
+	text  []byte
+	whole bool
+}
+
+// maxFirstLine bounds it.
+const maxFirstLine = 64 << 10
+
+func (l *FirstLine) Write(p []byte) (int, error) {
+	if l.whole {
+		return len(p), nil
+	}
+	line, _, ends := bytes.Cut(p[:min(len(p), maxFirstLine-len(l.text))], []byte("\n"))
+	l.text = append(l.text, line...)
+	l.whole = ends || len(l.text) == maxFirstLine
 	return len(p), nil
+}
+
+// Interpreter is the command that runs a script that begins so, without the
+// script's own path. The kernel would hand all flags over as one argument, so
+// they are taken apart here.
+func (l *FirstLine) Interpreter() []string {
+	return strings.Fields(strings.TrimPrefix(string(l.text), "#!"))
 }
 
 // validate checks what content there is, without keeping it unpacked: that may be
 // a thousand times as much.
 func (f *File) validate(isScript bool) error {
-	b := &beginning{}
-	if f.GetGzip() {
-		if err := f.unpack(b); err != nil {
-			return err
-		}
-	} else {
-		_, _ = b.Write(f.GetContent())
+	first := &FirstLine{}
+	if err := f.Unpack(nil, first); err != nil || !isScript {
+		return err
 	}
-	if !isScript {
-		return nil
-	}
-	return checkScript(b.text[:b.n])
+	return checkScript(first)
 }
 
-func checkScript(text []byte) error {
-	if len(text) == 0 {
+func checkScript(first *FirstLine) error {
+	switch {
+	case len(first.text) == 0 && !first.whole:
 		return invalid("invalid file: an empty script has an invalid type")
-	}
-	if !bytes.HasPrefix(text, []byte(shebangBash)) && !bytes.HasPrefix(text, []byte(shebangEnv)) {
+	case !bytes.HasPrefix(first.text, []byte(shebangBash)) && !bytes.HasPrefix(first.text, []byte(shebangEnv)):
 		return invalid("invalid type: the first line of a script must begin with %q or %q", shebangBash, shebangEnv)
 	}
 	return nil
-}
-
-// Script is the content of a file that is a bash script.
-func (f *File) Script() ([]byte, error) {
-	data, err := f.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return data, checkScript(data)
-}
-
-// Interpreter is the command that runs a script, without the script's own
-// path. The kernel would hand all flags over as one argument, so they are
-// taken apart here.
-func Interpreter(script []byte) []string {
-	line, _, _ := bytes.Cut(script, []byte("\n"))
-	words := strings.Fields(strings.TrimPrefix(string(line), "#!"))
-	return words
 }

@@ -3,7 +3,9 @@ package pb
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -173,9 +175,10 @@ func TestScript(t *testing.T) {
 		{"second line", &File{Content: []byte("\n#!/bin/bash\n")}, "invalid type"},
 		{"empty", &File{}, "invalid file"},
 	} {
-		data, err := c.file.Script()
-		if same := c.file.validate(true); fmt.Sprint(same) != fmt.Sprint(err) {
-			t.Errorf("%s: unpacked it is %v, looked at %v", c.name, err, same)
+		err := c.file.validate(true)
+		var data bytes.Buffer
+		if same := c.file.Unpack(nil, &data); same != nil && fmt.Sprint(same) != fmt.Sprint(err) {
+			t.Errorf("%s: unpacked it is %v, looked at %v", c.name, same, err)
 		}
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
@@ -183,19 +186,46 @@ func TestScript(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || !bytes.HasPrefix(data, []byte("#!/")) {
-			t.Errorf("%s: got %q, %v", c.name, data, err)
+		if err != nil || !bytes.HasPrefix(data.Bytes(), []byte("#!/")) {
+			t.Errorf("%s: got %q, %v", c.name, data.String(), err)
 		}
 	}
-	if got, want := Interpreter([]byte("#!/usr/bin/env bash -e -x\r\ntrue")), []string{"/usr/bin/env", "bash", "-e", "-x"}; !cmp.Equal(got, want) {
+	first := &FirstLine{}
+	for _, part := range []string{"#!/usr/bin/env", " bash -e -x\r", "\ntrue", "\nmore"} {
+		if _, err := first.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := first.Interpreter(), []string{"/usr/bin/env", "bash", "-e", "-x"}; !cmp.Equal(got, want) {
 		t.Errorf("interpreter: got %q, want %q", got, want)
 	}
 }
 
 func TestBombIsRefused(t *testing.T) {
 	bomb := zip(t, strings.Repeat("x", maxScriptBytes+1), true)
-	if _, err := (&File{Content: bomb, Gzip: true}).Script(); err == nil || !strings.Contains(err.Error(), "MiB") {
+	if err := (&File{Content: bomb, Gzip: true}).validate(true); err == nil || !strings.Contains(err.Error(), "MiB") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is big waits for its turn, and for no longer than it is wanted.
+func TestUnpackIsGivenUp(t *testing.T) {
+	file := &File{Content: zip(t, "#!/bin/bash\n"+strings.Repeat("# x\n", quickBytes), true), Gzip: true}
+	turn <- struct{}{} // another one has it
+	done := make(chan struct{})
+	given := make(chan error, 1)
+	go func() { given <- file.Unpack(done, io.Discard) }()
+	small := &File{Content: zip(t, "#!/bin/bash\ntrue", true), Gzip: true}
+	if err := small.Unpack(nil, io.Discard); err != nil {
+		t.Errorf("a small one does not wait: %v", err)
+	}
+	close(done)
+	if err := <-given; !errors.Is(err, ErrGivenUp) {
+		t.Errorf("got %v", err)
+	}
+	<-turn
+	if err := file.Unpack(nil, io.Discard); err != nil || len(turn) > 0 {
+		t.Errorf("got %v, and the turn was not given back: %d", err, len(turn))
 	}
 }
 

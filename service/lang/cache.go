@@ -9,14 +9,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/workdir"
 )
 
 const defaultCacheBytes = 256 << 20
@@ -75,7 +74,12 @@ func (p *Program) Key(level sandbox.Isolation) string {
 		add(entry)
 	}
 	for i, name := range p.names {
-		add(name, string(p.texts[i]))
+		add(name)
+		sum := sha256.New()
+		if err := p.texts[i](nil, sum); err != nil {
+			return "" // it can't be written either
+		}
+		add(string(sum.Sum(nil)))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -99,7 +103,7 @@ func (c *Cache) Restore(key, into string) bool {
 	err := c.unpack(key, entry, into)
 	if err != nil {
 		c.forget(key)
-		_ = removeInside(into) // what can't be removed will be in the compiler's way, and it says so
+		_ = workdir.Empty(into) // what can't be removed will be in the compiler's way, and it says so
 	}
 	return err == nil
 }
@@ -151,17 +155,15 @@ func unpackInto(root *os.Root, in *tar.Reader) error {
 	}
 }
 
-// writeProgram writes a file that can be executed as soon as it is there: no
-// fork of this process may have a copy of the descriptor that it is written to.
 func writeProgram(root *os.Root, name string, from io.Reader) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
 	file, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(file, from)
-	return errors.Join(err, file.Chmod(0o755), file.Close()) // whatever the umask
+	err = errors.Join(err, file.Chmod(0o755), file.Close()) // whatever the umask
+	workdir.Settle(filepath.Join(root.Name(), name))
+	return err
 }
 
 // Keep puts what a compile step has made under a key. What is too big is not kept.
@@ -205,27 +207,14 @@ var errTooBig = errors.New("too big for the cache")
 func pack(from string, to io.Writer, sum hash.Hash, maxBytes int64) (size int64, err error) {
 	out := &boundedWriter{to: io.MultiWriter(to, sum), left: maxBytes}
 	archive := tar.NewWriter(out)
-	err = filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		name, _ := filepath.Rel(from, path)
-		if err != nil || name == "." {
+	err = workdir.Walk(from, func(e workdir.Entry) error {
+		if e.Mode.IsDir() {
+			return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: e.Name, Mode: 0o755})
+		}
+		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: e.Name, Mode: 0o755, Size: e.Size}); err != nil {
 			return err
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() {
-			return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755})
-		}
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: info.Size()}); err != nil {
-			return err
-		}
-		file, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(archive, file)
-		return errors.Join(err, file.Close())
+		return e.CopyTo(archive)
 	})
 	return out.written, errors.Join(err, archive.Close())
 }

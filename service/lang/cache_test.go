@@ -1,7 +1,9 @@
 package lang_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,11 +18,27 @@ import (
 
 func program(t *testing.T, tool *lang.Toolchain, text string) *lang.Program {
 	t.Helper()
-	p, err := tool.Program(lang.Source{Main: []byte(text), HasMain: true})
+	p, err := tool.Program(lang.Source{Main: mainOf(text), HasMain: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+func mainOf(text string) func(<-chan struct{}, io.Writer) error {
+	return func(_ <-chan struct{}, w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+}
+
+// writeTo puts a program's files into a directory.
+func writeTo(dir string, p *lang.Program) error {
+	return p.Write(nil, func(name string, text lang.Text) error {
+		var b bytes.Buffer
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		return errors.Join(text(&b), os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b.Bytes(), 0o644))
+	})
 }
 
 // made is a directory with what a compiler could have made.
@@ -120,37 +138,6 @@ func TestCacheIsBounded(t *testing.T) {
 	var none *lang.Cache
 	if none.Restore("a", t.TempDir()) || none.Keep("a", made(t, 1)) != nil {
 		t.Error("no cache is none")
-	}
-}
-
-// Only files and folders, and not too many, are what a compiler makes.
-func TestCheckOut(t *testing.T) {
-	if err := lang.CheckOut(made(t, 1)); err != nil {
-		t.Error(err)
-	}
-	if err := lang.CheckOut(t.TempDir()); err == nil {
-		t.Error("nothing was taken")
-	}
-	dir := made(t, 1)
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "classes", "link")); err != nil {
-		t.Skip(err)
-	}
-	if err := lang.CheckOut(dir); err == nil || !strings.Contains(err.Error(), "classes/link is neither a file nor a folder") {
-		t.Errorf("a link: %v", err)
-	}
-}
-
-// A run may leave folders that it has shut.
-func TestRemoveTree(t *testing.T) {
-	dir := filepath.Join(made(t, 1), "classes")
-	if err := os.Chmod(dir, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := lang.RemoveTree(filepath.Dir(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
 	}
 }
 

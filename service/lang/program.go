@@ -4,7 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"os"
+	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -13,9 +13,9 @@ import (
 
 // Source is a program as somebody wants to have it run.
 type Source struct {
-	// Main is the text of the first file, if it has no name; HasMain tells an
-	// empty text from none.
-	Main    []byte
+	// Main writes the text of the first file, if that has no name; HasMain tells
+	// whether there is one. It is given up when done is closed.
+	Main    func(done <-chan struct{}, w io.Writer) error
 	HasMain bool
 	// Files are the others, or all.
 	Files []File
@@ -37,11 +37,31 @@ const (
 	maxNameBytes = 200
 )
 
+// A Text writes a file's text.
+type Text func(io.Writer) error
+
+// text is one that can be given up.
+type text func(done <-chan struct{}, w io.Writer) error
+
+func textOf(b []byte) text {
+	return func(_ <-chan struct{}, w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	}
+}
+
+func (s Source) main() text {
+	if s.Main == nil {
+		return textOf(nil)
+	}
+	return s.Main
+}
+
 // Program is a Source that has been read, for a Toolchain.
 type Program struct {
 	tool  *Toolchain
 	names []string // as written, the first file first
-	texts [][]byte
+	texts []text
 	args  []string
 }
 
@@ -62,13 +82,13 @@ func (t *Toolchain) Program(src Source) (*Program, error) {
 		if err != nil {
 			return nil, fmt.Errorf("files[%d]: %w", i, err)
 		}
-		p.names, p.texts = append(p.names, path.Clean(file.Name)), append(p.texts, text)
+		p.names, p.texts = append(p.names, path.Clean(file.Name)), append(p.texts, textOf(text))
 	}
 	switch at := slices.Index(p.names, t.Source); {
 	case src.HasMain && p.clashes(t.Source):
 		return nil, fmt.Errorf("files: %q is the name that file.content gets", t.Source)
 	case src.HasMain:
-		p.names, p.texts = slices.Insert(p.names, 0, t.Source), slices.Insert(p.texts, 0, src.Main)
+		p.names, p.texts = slices.Insert(p.names, 0, t.Source), slices.Insert(p.texts, 0, src.main())
 	case len(p.names) == 0:
 		return nil, fmt.Errorf("there is no source, neither in file nor in files")
 	case at > 0: // the usual name comes before the usual place
@@ -115,25 +135,13 @@ func (p *Program) clashes(name string) bool {
 // Language is what the program is written in.
 func (p *Program) Language() *Toolchain { return p.tool }
 
-// Write puts the files into a directory, readable by everybody who can get there.
-func (p *Program) Write(dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("cannot write the program: %w", err)
-	}
-	defer root.Close()
+// Write gives every file to put, until done is closed.
+func (p *Program) Write(done <-chan struct{}, put func(name string, text Text) error) error {
 	for i, name := range p.names {
-		if parent := path.Dir(name); parent != "." {
-			if err := root.MkdirAll(parent, 0o755); err != nil {
-				return fmt.Errorf("cannot write the program: %w", err)
-			}
+		err := put(name, func(w io.Writer) error { return p.texts[i](done, w) })
+		if err != nil {
+			return err
 		}
-		if err := root.WriteFile(name, p.texts[i], 0o644); err != nil {
-			return fmt.Errorf("cannot write the program: %w", err)
-		}
-	}
-	if err := shareInside(dir, 0o644); err != nil {
-		return fmt.Errorf("cannot write the program: %w", err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func TestSteps(t *testing.T) {
 		source              lang.Source
 		compile, run, files []string
 	}{
-		{"file.content", lang.Source{Main: []byte("x"), HasMain: true, Args: []string{"{out}", "a b"}},
+		{"file.content", lang.Source{Main: mainOf("x"), HasMain: true, Args: []string{"{out}", "a b"}},
 			[]string{"-o", "/out/x", "main.moo", "--cache=/cache"}, []string{"/opt/moo/run", "/out/x", "main", "{out}", "a b"}, []string{"main.moo"}},
 		{"others beside it", lang.Source{HasMain: true, Files: []lang.File{{Name: "b.moo"}, {Name: "c.h"}, {Name: "d/e.moo"}}},
 			[]string{"-o", "/out/x", "main.moo", "b.moo", "--cache=/cache"}, []string{"/opt/moo/run", "/out/x", "main"}, []string{"b.moo", "c.h", "d/e.moo", "main.moo"}},
@@ -53,7 +53,7 @@ func TestSteps(t *testing.T) {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		dirs := lang.Dirs{Source: t.TempDir(), Out: "/out", Cache: "/cache"}
-		if err := p.Write(dirs.Source); err != nil {
+		if err := writeTo(dirs.Source, p); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		compile, run := p.CompileStep(dirs), p.RunStep(dirs)
@@ -113,7 +113,7 @@ func TestFilesStayInside(t *testing.T) {
 		if err := os.MkdirAll(inside, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Write(inside); err != nil {
+		if err := writeTo(inside, p); err != nil {
 			t.Fatalf("%+v: %v", src, err)
 		}
 		var found int

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/runnel-io/runnel/service/workdir"
 )
 
 // warmDirs has a directory for each toolchain whose row has something to warm.
@@ -80,7 +82,7 @@ func (w *warmDirs) state(one *warmth) (dir string, failed bool) {
 }
 
 func (w *warmDirs) fill(t *Toolchain, fill func(*Program, string) error) (dir string, err error) {
-	p, err := t.Program(Source{Main: []byte(t.Row.Warm), HasMain: true})
+	p, err := t.Program(Source{Main: textOf([]byte(t.Row.Warm)), HasMain: true})
 	if err != nil {
 		return "", err
 	}
@@ -92,13 +94,13 @@ func (w *warmDirs) fill(t *Toolchain, fill func(*Program, string) error) (dir st
 		err = fill(p, dir)
 	}
 	if err == nil {
-		err = shareInside(dir, 0o644)
+		err = workdir.Share(dir, 0o644)
 	}
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
 	if err != nil {
-		_ = RemoveTree(dir) // else the next start does
+		_ = workdir.Remove(filepath.Dir(dir), filepath.Base(dir)) // else the next start does
 		return "", err
 	}
 	return dir, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/workdir"
 )
 
 // isGood: the process ended by itself and says that all went well.
@@ -19,7 +20,7 @@ func (e ending) isGood() bool {
 
 // compile fills dirs.Out, from the cache or by the compile step, whose failure
 // is COMPLETE with reason compile. Its ending is good if the program can be run.
-func (a *active) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
+func (a *active) compile(dirs lang.Dirs, log *logs.Writer) ending {
 	program, level, cache := a.terms.program, a.terms.isolation, a.r.cfg.Languages.Cache()
 	if !a.mayShare() {
 		cache = nil
@@ -38,11 +39,11 @@ func (a *active) compile(p *place, dirs lang.Dirs, log *logs.Writer) ending {
 	if !e.isGood() {
 		return e
 	}
-	err := lang.CheckOut(dirs.Out)
-	if err == nil && p.isolated {
-		err = lang.ShareOut(dirs.Out)
+	err := workdir.CheckOut(dirs.Out)
+	if err == nil && a.isIsolated() {
+		err = workdir.ShareOut(dirs.Out)
 	}
-	if errors.Is(err, lang.ErrNothingMade) {
+	if errors.Is(err, workdir.ErrNothingMade) {
 		return ending{state: pb.State_COMPLETE, reason: pb.ReasonCompile, err: err.Error(), status: sandbox.Status{ExitCode: 1}, compile: e.compile}
 	}
 	if err != nil {
@@ -106,21 +107,16 @@ const warmTime = 5 * time.Minute
 
 // warm fills a warm directory, for this run and those after it.
 func (a *active) warm(program *lang.Program, dir string) error {
-	place, err := a.newPlace()
+	work, err := a.newDir()
 	if err != nil {
 		return err
 	}
-	defer place.remove()
-	dirs := lang.Dirs{Cache: dir}
-	if dirs.Source, err = place.folder("program", true); err != nil {
+	defer a.remove(work)
+	dirs, err := a.layOut(work, program)
+	if err != nil {
 		return err
 	}
-	if dirs.Out, err = place.folder("out", true); err != nil {
-		return err
-	}
-	if err := program.Write(dirs.Source); err != nil {
-		return err
-	}
+	dirs.Cache = dir
 	a.r.log.Info("compiling a standard library, once", "language", program.Language().String(), "run", a.id)
 	spec, b := a.specOf(program.CompileStep(dirs))
 	spec.ID += ".warm"

@@ -136,16 +136,12 @@ func (a *active) prepare() start {
 	spec, cleanUp := a.spec(), func() {}
 	switch {
 	case a.task.GetFile() != nil:
-		script, err := a.task.GetFile().Script()
+		dir, err := a.newDir()
 		if err != nil {
 			return start{nil, err, cleanUp}
 		}
-		place, err := a.newPlace()
-		if err != nil {
-			return start{nil, err, cleanUp}
-		}
-		cleanUp = place.remove
-		if err := place.script(&spec, script); err != nil {
+		cleanUp = func() { a.remove(dir) }
+		if err := a.writeScript(dir, &spec); err != nil {
 			return start{nil, err, cleanUp}
 		}
 	case len(a.task.GetCommands()) > 0:

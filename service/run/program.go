@@ -2,12 +2,14 @@ package run
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/workdir"
 )
 
 // programOf reads a task with a language.
@@ -20,9 +22,7 @@ func (r *Runner) programOf(t *pb.Task) (*lang.Program, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnable, err)
 	}
 	source := lang.Source{Args: t.GetArgv(), HasMain: t.GetFile() != nil}
-	if source.Main, err = t.GetFile().Bytes(); err != nil {
-		return nil, err
-	}
+	source.Main = t.GetFile().Unpack
 	for _, f := range t.GetFiles() {
 		source.Files = append(source.Files, lang.File{Name: f.GetName(), Content: f.GetContent(), Encoding: f.GetEncoding()})
 	}
@@ -36,18 +36,18 @@ func (r *Runner) programOf(t *pb.Task) (*lang.Program, error) {
 // executeProgram runs a program: two steps of one run, each with bounds of its
 // own, under one log and one record.
 func (a *active) executeProgram(log *logs.Writer) ending {
-	place, err := a.newPlace()
+	dir, err := a.newDir()
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
-	defer place.remove()
-	dirs, err := a.layOut(place)
+	defer a.remove(dir)
+	dirs, err := a.layOut(dir, a.terms.program)
 	if err != nil {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
 	var compiled *pb.Step
 	if a.terms.program.IsCompiled() {
-		e := a.compile(place, dirs, log)
+		e := a.compile(dirs, log)
 		if !e.isGood() {
 			return e
 		}
@@ -69,17 +69,24 @@ func (a *active) executeProgram(log *logs.Writer) ending {
 }
 
 // layOut makes the directories of a program and writes its files.
-func (a *active) layOut(p *place) (dirs lang.Dirs, err error) {
-	if dirs.Source, err = p.folder("program", true); err != nil {
+func (a *active) layOut(d *workdir.Dir, program *lang.Program) (dirs lang.Dirs, err error) {
+	const folder = "program"
+	if dirs.Source, err = d.Folder(folder, a.folderMode(true)); err != nil {
 		return dirs, err
 	}
-	if a.terms.program.IsCompiled() {
-		if dirs.Out, err = p.folder("out", true); err != nil {
+	if program.IsCompiled() {
+		if dirs.Out, err = d.Folder("out", a.folderMode(true)); err != nil {
 			return dirs, err
 		}
 	}
 	dirs.Cache = filepath.Join(dirs.Source, ".cache") // unless there is a warm one
-	return dirs, a.terms.program.Write(dirs.Source)
+	err = program.Write(a.ended, func(name string, text lang.Text) error {
+		return d.Source(path.Join(folder, name), workdir.Text(text))
+	})
+	if err != nil {
+		return dirs, fmt.Errorf("cannot write the program: %w", err)
+	}
+	return dirs, d.Give()
 }
 
 // specOf is a step as a process of this run, with the bounds that it has by

@@ -23,7 +23,7 @@ func (r *Runner) Recover(ctx context.Context) error {
 	if err := r.cfg.Host.Sweep(); err != nil {
 		return fmt.Errorf("cannot end what an earlier runner left: %w", err)
 	}
-	r.removePlaces()
+	r.removeDirs()
 	if err := os.MkdirAll(filepath.Dir(r.spoolPath("x")), 0o700); err != nil {
 		return fmt.Errorf("cannot make the directory for spools: %w", err)
 	}
