@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // Cause strips the operation and the path from an error that is reported with
@@ -24,6 +25,8 @@ const ExitOwn = 125
 type ExitError struct {
 	Code    int
 	Message string
+	// Hurried ends the process even if nobody takes the message.
+	Hurried bool
 }
 
 func (e *ExitError) Error() string {
@@ -33,13 +36,28 @@ func (e *ExitError) Error() string {
 	return e.Message
 }
 
+// reportPatience is how long a hurried end waits for the reader of its message.
+const reportPatience = time.Second
+
 // Report tells of the error and returns the code to exit with.
 func Report(err error, w io.Writer) int {
 	if err == nil {
 		return 0
 	}
 	if exit := (*ExitError)(nil); errors.As(err, &exit) {
-		if exit.Message != "" {
+		switch {
+		case exit.Message == "":
+		case exit.Hurried:
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				fmt.Fprintln(w, "runnel:", exit.Message)
+			}()
+			select {
+			case <-written:
+			case <-time.After(reportPatience):
+			}
+		default:
 			fmt.Fprintln(w, "runnel:", exit.Message)
 		}
 		return exit.Code

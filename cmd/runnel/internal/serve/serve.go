@@ -52,6 +52,7 @@ const (
 	defaultDrainTimeout = 30 * time.Second
 )
 
+// NewCommand is `runnel serve`.
 func NewCommand(a *app.App) *cobra.Command {
 	s := &command{App: a}
 	cmd := &cobra.Command{
@@ -62,20 +63,38 @@ func NewCommand(a *app.App) *cobra.Command {
   runnel serve --server nats://nats.example:4222 --creds web.creds
   runnel serve --name web1 --pool web --label env=prod --slots 16`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := s.prepare(cmd); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.Configured != nil { // a reload, in a process that serves already
+				err := s.prepare(cmd)
+				if err == nil {
+					a.Configured(s.cfg)
+				}
 				return err
 			}
-			if a.Configured != nil {
-				a.Configured(s.cfg)
-				return nil
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			return s.run(cmd.Context())
+			return s.serve(cmd)
 		},
 	}
 	s.addFlags(cmd)
 	return cmd
+}
+
+// serve serves from the flags to the end. Its log is a courtesy: a reader that has
+// stalled or gone costs lines, never the service.
+func (s *command) serve(cmd *cobra.Command) (err error) {
+	cli.IgnorePipeSignal() // for good: the last word has a reader, too
+	log := newLogWriter(s.Err)
+	s.Err = log
+	defer func() {
+		log.Close()
+		if err != nil {
+			err = &cli.ExitError{Code: cli.ExitOwn, Message: err.Error(), Hurried: true}
+		}
+	}()
+	if err := s.prepare(cmd); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.run(cmd.Context())
 }
 
 func (s *command) addFlags(cmd *cobra.Command) {
