@@ -54,9 +54,10 @@ func (s *Service) newEndpoints() (err error) {
 		Allow: func(verb subjects.Verb) error {
 			return s.settings.Load().policy.CheckVerb(string(verb))
 		},
-		Matches: s.matcher(),
-		Code:    codeOf,
-		Metrics: s.metrics.registry, Logger: s.log,
+		ReplyPrefixes: func() []string { return s.settings.Load().replies },
+		Matches:       s.matcher(),
+		Code:          codeOf,
+		Metrics:       s.metrics.registry, Logger: s.log,
 	})
 	return err
 }

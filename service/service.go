@@ -88,7 +88,11 @@ func (s *Service) openData(context.Context) error {
 	}
 	s.data = data
 	s.life.onClose(data.Close)
-	s.settings.Store(s.newSettings(s.cfg.Settings))
+	settings, err := s.newSettings(s.cfg.Settings)
+	if err != nil {
+		return err
+	}
+	s.settings.Store(settings)
 	s.life.onClose(func() { s.settings.Load().glancer.Close() })
 	return nil
 }

@@ -25,6 +25,10 @@ type Settings struct {
 	Policy *policy.Policy
 	// NTPServers for maint, as host or host:port.
 	NTPServers []string
+	// ReplyPrefixes are the inbox prefixes of callers that have other ones than
+	// _INBOX, _INBOX_<token> and this connection's own: a request is run only if
+	// its reply goes to one of these.
+	ReplyPrefixes []string
 }
 
 // withDefaults returns a copy that is complete, or says what contradicts itself.
@@ -46,9 +50,15 @@ type settings struct {
 	policy  *policy.Policy
 	glancer *glance.Glancer
 	keeper  *maint.Keeper
+	// replies are the prefixes of inboxes beside the usual ones.
+	replies []string
 }
 
-func (s *Service) newSettings(cfg Settings) *settings {
+func (s *Service) newSettings(cfg Settings) (*settings, error) {
+	replies, err := s.replyPrefixes(cfg.ReplyPrefixes)
+	if err != nil {
+		return nil, err
+	}
 	opener := files.New(files.Config{
 		Roots: cfg.Policy.Files.Roots, Deny: cfg.Policy.Files.Deny, HideCommandLines: cfg.Policy.HideCommandLines,
 		Own: append([]string{s.data.Path}, s.cfg.Secrets...),
@@ -63,7 +73,25 @@ func (s *Service) newSettings(cfg Settings) *settings {
 		keeper: maint.New(maint.Config{
 			Servers: cfg.NTPServers, AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
 		}),
+		replies: replies,
+	}, nil
+}
+
+// replyPrefixes reads the setting, and adds the prefix of this connection: the
+// runners of a fleet ask one another.
+func (s *Service) replyPrefixes(setting []string) ([]string, error) {
+	var all []string
+	for _, text := range setting {
+		prefix, err := s.space.ReplyPrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, prefix)
 	}
+	if own, err := s.space.ReplyPrefix(s.nc.Opts.InboxPrefix); err == nil {
+		all = append(all, own)
+	}
+	return all, nil
 }
 
 // Reload replaces all settings: what is not set gets its default, as in a new
@@ -79,7 +107,11 @@ func (s *Service) Reload(cfg Settings) error {
 	if err := s.knowsLanguages(cfg.Policy); err != nil {
 		return err
 	}
-	old := s.settings.Swap(s.newSettings(cfg))
+	next, err := s.newSettings(cfg)
+	if err != nil {
+		return err
+	}
+	old := s.settings.Swap(next)
 	old.glancer.Close()
 	s.runner.Resize(cfg.Slots, cfg.Backlog)
 	s.presence.Changed()

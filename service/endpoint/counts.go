@@ -7,11 +7,12 @@ import (
 
 // counts are an endpoint's own: micro can't see what is answered late.
 type counts struct {
-	mu        sync.Mutex
-	requests  int64
-	errors    int64
-	lastError string
-	lastAt    time.Time
+	mu         sync.Mutex
+	requests   int64
+	errors     int64
+	badReplies int64 // not run, for their reply subject
+	lastError  string
+	lastAt     time.Time
 	// others are those of subjects that are not endpoints of micro.
 	others map[string]*counts
 }
@@ -39,11 +40,20 @@ func (c *counts) failed(err error) {
 	c.lastError, c.lastAt = Text(err), time.Now()
 }
 
+func (c *counts) refusedReply() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.badReplies++
+}
+
 // stats is what "nats service stats" shows beside micro's own numbers.
 func (c *counts) stats() map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := map[string]any{"requests": c.requests, "errors": c.errors}
+	if c.badReplies > 0 {
+		m["refused_reply_subjects"] = c.badReplies
+	}
 	if c.lastError != "" {
 		m["last_error"], m["last_error_at"] = c.lastError, c.lastAt.UTC().Format(time.RFC3339)
 	}

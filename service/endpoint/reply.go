@@ -107,6 +107,16 @@ func (r *Request) publish(reply *nats.Msg) {
 	}
 }
 
+// refuseReply leaves a request alone whose reply subject is no inbox. The runner may
+// publish where the caller perhaps may not, and an answer there would be an
+// acknowledgement, a run's record or a message of its log. Nobody is told.
+func (r *Request) refuseReply() {
+	r.counts.refusedReply()
+	r.server.badReplies.WithLabelValues(string(r.row.Verb)).Inc()
+	r.server.log.Warn("request not run: its reply subject is no inbox; if callers have inboxes there, name their prefix in replyPrefixes",
+		"runner", r.server.cfg.Runner, "subject", r.subject, "reply", r.reply, "setting", "replyPrefixes")
+}
+
 // account counts a request and leaves the line that an audit asks for: who
 // answered what, in which words, and where the answer went.
 func (r *Request) account(err error) {

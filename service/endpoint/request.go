@@ -91,18 +91,12 @@ func (r *Request) decode(into pb.Request) error {
 // the reply, the record and a variable of the task.
 func (r *Request) Trace() string { return subjects.Trace(r.Header(subjects.HeaderTrace)) }
 
-// serve is what every request goes through. A panic becomes an error: a request
-// can't stop the process.
+// serve is what every request goes through before its handler.
 func (r *Request) serve(handle Handler) {
 	defer r.giveBack()
-	defer func() {
-		if p := recover(); p != nil {
-			r.server.log.Error("a request made its handler panic", "subject", r.subject, "panic", p, "stack", string(debug.Stack()))
-			r.Answer(nil, errors.New("internal error: the runner's log says more"))
-		}
-	}()
-	if err := r.checkReply(); err != nil {
-		r.account(err) // and nobody is told
+	defer r.guard()
+	if r.server.ctx.Err() != nil {
+		r.Answer(nil, Coded(CodeFull, ErrStopping))
 		return
 	}
 	matches, err := r.matches()
@@ -123,23 +117,18 @@ func (r *Request) serve(handle Handler) {
 	}
 }
 
+// guard turns a panic into an error.
+func (r *Request) guard() {
+	if p := recover(); p != nil {
+		r.server.log.Error("a request made its handler panic", "subject", r.subject, "panic", p, "stack", string(debug.Stack()))
+		r.Answer(nil, errors.New("internal error: the runner's log says more"))
+	}
+}
+
 func (r *Request) giveBack() {
 	if r.release != nil {
 		r.release()
 	}
-}
-
-// checkReply refuses reply subjects that are no inbox. The runner may publish
-// where the caller perhaps may not, and an answer there would be an
-// acknowledgement, a run's record or a message of its log.
-func (r *Request) checkReply() error {
-	switch {
-	case strings.HasPrefix(r.reply, "$JS.ACK."):
-		return Coded(CodeBadRequest, fmt.Errorf("a JetStream consumer delivers to %s", r.subject))
-	case strings.HasPrefix(r.reply, "$"), strings.HasPrefix(r.reply, r.server.cfg.Space.Prefix()+"."):
-		return Coded(CodeBadRequest, fmt.Errorf("the reply subject %s is no inbox", r.reply))
-	}
-	return nil
 }
 
 // matches applies Runner-Where.

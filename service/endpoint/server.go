@@ -36,6 +36,8 @@ type Config struct {
 	Matches func(where string) (bool, error)
 	// Allow refuses a verb that the runner's policy has switched off.
 	Allow func(subjects.Verb) error
+	// ReplyPrefixes are those of callers' inboxes beside the usual ones.
+	ReplyPrefixes func() []string
 	// Code gives the code of an error that has none of its own; 0: it is unknown.
 	Code func(error) int
 	// Metrics is where the server's metrics are registered.
@@ -45,13 +47,14 @@ type Config struct {
 
 // Server answers a table of verbs. Make one with New.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	ctx      context.Context
-	micro    micro.Service
-	gate     *gate
-	counts   sync.Map // endpoint name → *counts
-	requests *prometheus.CounterVec
+	cfg        Config
+	log        *slog.Logger
+	ctx        context.Context
+	micro      micro.Service
+	gate       *gate
+	counts     sync.Map // endpoint name → *counts
+	requests   *prometheus.CounterVec
+	badReplies *prometheus.CounterVec
 
 	mu       sync.Mutex
 	stopping bool
@@ -69,7 +72,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		Name: "runnel_requests_total", Help: "Requests answered, by verb and code (200: no error).",
 		ConstLabels: prometheus.Labels{"runner": cfg.Runner},
 	}, []string{"verb", "code"})
-	return s, cfg.Metrics.Register(s.requests)
+	s.badReplies = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "runnel_refused_reply_subjects_total", Help: "Requests not run because their reply subject is no inbox, by verb.",
+		ConstLabels: prometheus.Labels{"runner": cfg.Runner},
+	}, []string{"verb"})
+	return s, errors.Join(cfg.Metrics.Register(s.requests), cfg.Metrics.Register(s.badReplies))
 }
 
 // Open registers the table. When it returns, the runner can be asked.
@@ -209,6 +216,10 @@ func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Reques
 	return func(r *Request) {
 		r.Scope, r.server, r.row, r.counts, r.came = scope, s, row, c, time.Now()
 		c.heard()
+		if !subjects.IsInbox(r.reply, s.cfg.ReplyPrefixes()) && r.reply != "" {
+			r.refuseReply()
+			return
+		}
 		if !s.begin() {
 			r.Answer(nil, Coded(CodeFull, ErrStopping))
 			return

@@ -110,11 +110,12 @@ func FlagOfKey(flags *pflag.FlagSet, key string) *pflag.Flag {
 	if f := flags.Lookup(flagName(key)); f != nil {
 		return f
 	}
-	f := flags.Lookup(flagName(strings.TrimSuffix(key, "s")))
-	if f == nil || !repeatable(f) {
-		return nil
+	for _, plural := range []string{"s", "es"} {
+		if f := flags.Lookup(flagName(strings.TrimSuffix(key, plural))); f != nil && repeatable(f) {
+			return f
+		}
 	}
-	return f
+	return nil
 }
 
 // flagName spells drainTimeout drain-timeout.

@@ -126,3 +126,15 @@ func TestEmptyConfigIsFine(t *testing.T) {
 		}
 	}
 }
+
+// The plural of a word that ends in x is -es.
+func TestPlurals(t *testing.T) {
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	prefixes := flags.StringArray("reply-prefix", nil, "")
+	if err := ApplyConfig(writeConfig(t, "replyPrefixes: [acme.inbox, team7]"), flags, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"acme.inbox", "team7"}, *prefixes); diff != "" {
+		t.Error(diff)
+	}
+}
