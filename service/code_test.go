@@ -13,6 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/lang"
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // A sample is what the same small program looks like in a language: it prints
@@ -283,7 +284,7 @@ func TestLanguageOfTheOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := lang.Row{Name: "toy", Programs: []string{dir + "/toy"}, Source: "main.toy", Run: []string{"{program}", "./{source}"}}
-	row.Limits.Run.OpenFiles = "33"
+	row.Limits.Run = limitsOf(t, limits.Text{limits.OpenFiles: "33"})
 	f := codeRunner(t, service.Config{Languages: []lang.Row{row}})
 	for _, level := range []string{"standard", "strict"} {
 		for more, want := range map[string]string{"": "33\n", `,"limits":{"openFiles":50}`: "50\n", `,"limits":{"openFiles":20}`: "20\n"} {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/policy"
 )
 
@@ -19,7 +19,7 @@ func TestBadLimits(t *testing.T) {
 		{"memoryMax", `"64 apples"`}, {"memoryMax", `-1`}, {"memoryMax", `1.5`}, {"memoryMax", `0`}, {"memoryMax", `true`}, {"memoryMax", `[1]`}, {"memoryMax", `"99999999999999999999"`}, {"memoryMax", `1e300`},
 		{"ioMax", `"sda rbps=1"`}, {"ioMax", `"8:16"`}, {"ioMax", `"8:16 fast=1"`}, {"ioMax", `"8:16 rbps=0"`},
 		{"pidsMax", `-1`}, {"pidsMax", `100000000`}, {"cpuWeight", `-1`}, {"cpuWeight", `10001`},
-		{"cpuTime", `"90"`}, {"cpuTime", `"500ms"`}, {"cpuTime", `"-1s"`}, {"fileSize", `"1Q"`}, {"openFiles", `-1`}, {"openFiles", `2`},
+		{"cpuTime", `"90"`}, {"cpuTime", `"-1s"`}, {"fileSize", `"1Q"`}, {"openFiles", `-1`}, {"openFiles", `2`},
 		{"stack", `"x"`}, {"core", `-5`}, {"nproc", `-1`}, {"outputBytes", `"0"`}, {"outputBytes", `"many"`}, {"wallTime", `"5"`}, {"wallTime", `"-5s"`}, {"wallTime", `"0s"`},
 		{"pidsMax", `0`}, {"cpuWeight", `0`}, {"openFiles", `0`}, {"nproc", `0`},
 	} {
@@ -34,9 +34,8 @@ func TestBadLimits(t *testing.T) {
 // A policy that this host can't hold runs to lets those run that ask for nothing.
 func TestPolicyThatTheHostCannotHold(t *testing.T) {
 	f := newFleet(t)
-	size := policy.Size(64 << 20)
 	f.start(service.Config{NoCgroup: true, Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{
-		Default: policy.Limits{CPUMax: "50000 100000", IOMax: "8:16 rbps=1000"}, Max: policy.Limits{MemoryMax: &size, PidsMax: 10},
+		Default: limitsOf(t, limits.Text{limits.CPUMax: "50000 100000", limits.IOMax: "8:16 rbps=1000"}), Max: limitsOf(t, limits.Text{limits.MemoryMax: "64M", limits.PidsMax: "10"}),
 	}}}})
 	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
 		t.Errorf("got %+v", got)
@@ -134,9 +133,11 @@ func TestOutputBytes(t *testing.T) {
 // named when they refuse.
 func TestPolicyOfLimits(t *testing.T) {
 	f := newFleet(t)
-	size := func(n int64) *policy.Size { s := policy.Size(n); return &s }
 	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{
-		Limits:    policy.LimitRules{Default: policy.Limits{OutputBytes: size(100)}, Max: policy.Limits{OutputBytes: size(1000), WallTime: 500 * time.Millisecond, OpenFiles: 50}},
+		Limits: policy.LimitRules{
+			Default: limitsOf(t, limits.Text{limits.OutputBytes: "100"}),
+			Max:     limitsOf(t, limits.Text{limits.OutputBytes: "1000", limits.WallTime: "500ms", limits.OpenFiles: "50"}),
+		},
 		Isolation: policy.IsolationRules{Allowed: []string{"none"}},
 		Languages: []string{"python3"},
 	}}})
@@ -173,4 +174,13 @@ func TestMemoryLimit(t *testing.T) {
 	if got := f.run(`{"commands":["kill -9 $$"],"limits":{"memoryMax":67108864}}`); got.end.Reason != "signal" {
 		t.Errorf("a plain kill: got %+v", got.end.End)
 	}
+}
+
+func limitsOf(t *testing.T, text limits.Text) limits.Set {
+	t.Helper()
+	set, err := text.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/policy"
 )
 
@@ -112,8 +114,8 @@ func TestVMDiskOnTheWire(t *testing.T) {
 
 // The policy's limits are those of a task that names none, or more.
 func TestVMPolicyOnTheWire(t *testing.T) {
-	size := policy.Size(hogMemory)
-	f := vmFleet(t, service.Config{Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{Default: policy.Limits{MemoryMax: &size}, Max: policy.Limits{MemoryMax: &size, PidsMax: 20}}}}})
+	most := limitsOf(t, limits.Text{limits.MemoryMax: strconv.Itoa(hogMemory), limits.PidsMax: "20"})
+	f := vmFleet(t, service.Config{Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{Max: most}}}})
 	for _, more := range []string{``, `,"limits":{"memoryMax":"400M"}`, `,"limits":{"memoryMax":"10M"}`} {
 		got := f.run(shell(hog, more))
 		if peak := f.record(got.id)["peakMemory"].(float64); got.end.Reason != "oom" || peak > hogMemory {

@@ -70,7 +70,7 @@ func (p *Program) Key(level sandbox.Isolation) string {
 	}
 	add(string(level), p.tool.Name, p.tool.Version, p.tool.Path, strconv.Itoa(len(p.tool.Compile)))
 	add(p.tool.Compile...)
-	for _, entry := range p.step(p.tool.Compile, Dirs{}, Limits{}).Spec.Params {
+	for _, entry := range p.step(p.tool.Compile, Dirs{}, nil, nil).Spec.Params {
 		add(entry)
 	}
 	for i, name := range p.names {

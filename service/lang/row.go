@@ -6,9 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // Row is one language, as an operator writes it.
@@ -45,63 +44,17 @@ type Row struct {
 	Warm string `yaml:"warm,omitempty"`
 	// Limits where neither task nor policy has one, and the host can hold them.
 	Limits struct {
-		Compile Limits `yaml:"compile,omitempty"`
-		Run     Limits `yaml:"run,omitempty"`
+		Compile limits.Set `yaml:"compile,omitempty"`
+		Run     limits.Set `yaml:"run,omitempty"`
 	} `yaml:"limits,omitempty"`
-}
-
-// Limits of one step, in the words of a task's limits.
-type Limits struct {
-	CPUMax      string        `yaml:"cpuMax,omitempty"`
-	MemoryMax   string        `yaml:"memoryMax,omitempty"`
-	PidsMax     string        `yaml:"pidsMax,omitempty"`
-	CPUTime     string        `yaml:"cpuTime,omitempty"`
-	FileSize    string        `yaml:"fileSize,omitempty"`
-	OpenFiles   string        `yaml:"openFiles,omitempty"`
-	Stack       string        `yaml:"stack,omitempty"`
-	OutputBytes string        `yaml:"outputBytes,omitempty"`
-	WallTime    time.Duration `yaml:"wallTime,omitempty"`
 }
 
 // What a step is held to if its row says nothing else. A compiler has an end to
 // come to; how long a program may run is the task's matter and the policy's.
 var (
-	compileLimits = Limits{MemoryMax: "2G", PidsMax: "512", FileSize: "256M", OutputBytes: "1M", WallTime: time.Minute}
-	runLimits     = Limits{MemoryMax: "2G", PidsMax: "256"}
+	compileLimits = limits.Text{limits.MemoryMax: "2G", limits.PidsMax: "512", limits.FileSize: "256M", limits.OutputBytes: "1M", limits.WallTime: "1m"}
+	runLimits     = limits.Text{limits.MemoryMax: "2G", limits.PidsMax: "256"}
 )
-
-// or fills in what is not there.
-func (l Limits) or(other Limits) Limits {
-	for _, field := range []struct {
-		to   *string
-		from string
-	}{
-		{&l.CPUMax, other.CPUMax}, {&l.MemoryMax, other.MemoryMax}, {&l.PidsMax, other.PidsMax}, {&l.CPUTime, other.CPUTime},
-		{&l.FileSize, other.FileSize}, {&l.OpenFiles, other.OpenFiles}, {&l.Stack, other.Stack}, {&l.OutputBytes, other.OutputBytes},
-	} {
-		if *field.to == "" {
-			*field.to = field.from
-		}
-	}
-	if l.WallTime == 0 {
-		l.WallTime = other.WallTime
-	}
-	return l
-}
-
-func (l Limits) parse() (limits sandbox.Limits, outputBytes int64, err error) {
-	limits, err = sandbox.ParseLimits(sandbox.LimitsText{
-		CPUMax: l.CPUMax, MemoryMax: l.MemoryMax, PidsMax: l.PidsMax, CPUTime: l.CPUTime,
-		FileSize: l.FileSize, OpenFiles: l.OpenFiles, Stack: l.Stack,
-	})
-	if err == nil && l.OutputBytes != "" {
-		outputBytes, err = sandbox.ParseBytes(l.OutputBytes)
-	}
-	if err == nil && l.WallTime < 0 {
-		err = fmt.Errorf("limits.wallTime: %s is negative", l.WallTime)
-	}
-	return limits, outputBytes, err
-}
 
 var (
 	rowName     = regexp.MustCompile(`^[a-z0-9][a-z0-9+_-]*$`)
@@ -139,11 +92,6 @@ func (r *Row) check() error {
 		}
 		if strings.Contains(word, "{sources}") && word != "{sources}" {
 			return fmt.Errorf("{sources} in %q must be a word of its own", word)
-		}
-	}
-	for _, l := range []Limits{r.Limits.Compile, r.Limits.Run} {
-		if _, _, err := l.parse(); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -38,7 +39,7 @@ func (p *Program) IsCompiled() bool { return len(p.tool.Compile) > 0 }
 
 // CompileStep compiles the program in dirs.Source into dirs.Out.
 func (p *Program) CompileStep(dirs Dirs) Step {
-	step := p.step(p.tool.Compile, dirs, p.tool.Limits.Compile.or(compileLimits))
+	step := p.step(p.tool.Compile, dirs, p.tool.Limits.Compile, compileLimits)
 	step.Spec.Writable = []string{dirs.Out}
 	if dirs.CacheIsWarm {
 		step.Spec.ReadOnly = append(step.Spec.ReadOnly, dirs.Cache)
@@ -48,7 +49,7 @@ func (p *Program) CompileStep(dirs Dirs) Step {
 
 // RunStep runs the program.
 func (p *Program) RunStep(dirs Dirs) Step {
-	step := p.step(p.tool.Run, dirs, p.tool.Limits.Run.or(runLimits))
+	step := p.step(p.tool.Run, dirs, p.tool.Limits.Run, runLimits)
 	step.Spec.Argv = append(step.Spec.Argv, p.args...)
 	if p.IsCompiled() {
 		step.Spec.ReadOnly = append(step.Spec.ReadOnly, dirs.Out)
@@ -56,9 +57,10 @@ func (p *Program) RunStep(dirs Dirs) Step {
 	return step
 }
 
-func (p *Program) step(argv []string, dirs Dirs, limits Limits) Step {
-	held, outputBytes, _ := limits.parse() // the row has been checked
-	step := Step{OutputBytes: outputBytes, WallTime: limits.WallTime}
+func (p *Program) step(argv []string, dirs Dirs, own limits.Set, byDefault limits.Text) Step {
+	usual, _ := byDefault.Parse() // they are constants
+	held := own.Over(usual)
+	step := Step{OutputBytes: held.Bytes(limits.OutputBytes), WallTime: held.Duration(limits.WallTime)}
 	words := p.words(dirs)
 	step.Spec = sandbox.Spec{
 		Argv: p.expand(argv, words), Dir: dirs.Source, Limits: held,

@@ -104,9 +104,6 @@ func TestBadRows(t *testing.T) {
 		"source":              func(r *lang.Row) { r.Source = "../x" },
 		"{nope}":              func(r *lang.Row) { r.Run = []string{"{nope}"} },
 		"a word of its own":   func(r *lang.Row) { r.Compile = []string{"x{sources}"} },
-		"limits.memoryMax":    func(r *lang.Row) { r.Limits.Run.MemoryMax = "lots" },
-		"limits.pidsMax":      func(r *lang.Row) { r.Limits.Compile.PidsMax = "-1" },
-		"limits.wallTime":     func(r *lang.Row) { r.Limits.Compile.WallTime = -1 },
 		"warm goes with":      func(r *lang.Row) { r.Warm = "x" },
 		"a name of c already": func(r *lang.Row) { r.Aliases = []string{"c"}; r.Name = "c" },
 	} {

@@ -1,83 +1,77 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/limits"
 )
 
-// Limits has the fields and the forms of a task's limits.
-type Limits struct {
-	CPUMax      string        `yaml:"cpuMax,omitempty"`
-	MemoryMax   *Size         `yaml:"memoryMax,omitempty"`
-	IOMax       string        `yaml:"ioMax,omitempty"`
-	PidsMax     int64         `yaml:"pidsMax,omitempty"`
-	CPUWeight   int64         `yaml:"cpuWeight,omitempty"`
-	CPUTime     time.Duration `yaml:"cpuTime,omitempty"`
-	FileSize    *Size         `yaml:"fileSize,omitempty"`
-	OpenFiles   int64         `yaml:"openFiles,omitempty"`
-	Stack       *Size         `yaml:"stack,omitempty"`
-	Core        *Size         `yaml:"core,omitempty"`
-	Nproc       int64         `yaml:"nproc,omitempty"`
-	OutputBytes *Size         `yaml:"outputBytes,omitempty"`
-	WallTime    time.Duration `yaml:"wallTime,omitempty"`
+// LimitRules of runs.
+type LimitRules struct {
+	// Default of what a task doesn't name.
+	Default limits.Set
+	// Max is what a run gets at most, also when its task names nothing.
+	Max limits.Set
 }
 
-func (r *LimitRules) isZero() bool { return *r == LimitRules{} }
+// UnmarshalYAML reads the rules from a configuration; an error names the key.
+func (r *LimitRules) UnmarshalYAML(decode func(any) error) error {
+	var written struct {
+		Default map[string]any `yaml:"default"`
+		Max     map[string]any `yaml:"max"`
+	}
+	if err := decode(&written); err != nil {
+		return err
+	}
+	var err1, err2 error
+	r.Default, err1 = limits.FromConfig(written.Default)
+	r.Max, err2 = limits.FromConfig(written.Max)
+	for key, err := range map[string]error{"default": err1, "max": err2} {
+		if bad := (*limits.Error)(nil); errors.As(err, &bad) {
+			return fmt.Errorf("policy.limits.%s.%s: %w", key, bad.Name, bad.Err)
+		}
+	}
+	return nil
+}
 
-// Named lists the limits that the rules name, by their names in a task, as far as a
-// host may not be able to hold a run to them.
+// MarshalYAML writes what UnmarshalYAML reads.
+func (r LimitRules) MarshalYAML() (any, error) {
+	return map[string]limits.Text{"default": r.Default.Text(), "max": r.Max.Text()}, nil
+}
+
+// IsZero says that there are no rules.
+func (r LimitRules) IsZero() bool { return len(r.Default) == 0 && len(r.Max) == 0 }
+
+// Named lists the limits that the rules name, by their names in a task.
 func (r *LimitRules) Named() (names []string) {
-	for _, l := range []struct {
-		name  string
-		named bool
-	}{
-		{"cpuMax", r.Default.CPUMax != "" || r.Max.CPUMax != ""}, {"cpuWeight", r.Default.CPUWeight != 0 || r.Max.CPUWeight != 0},
-		{"memoryMax", r.Default.MemoryMax != nil || r.Max.MemoryMax != nil}, {"ioMax", r.Default.IOMax != "" || r.Max.IOMax != ""},
-		{"pidsMax", r.Default.PidsMax != 0 || r.Max.PidsMax != 0},
-	} {
-		if l.named {
-			names = append(names, l.name)
+	for _, name := range limits.Names() {
+		if r.Default.Has(name) || r.Max.Has(name) {
+			names = append(names, name)
 		}
 	}
 	return names
 }
 
-func (l *Limits) validate() error {
-	if _, err := cpuShare(l.CPUMax); err != nil {
-		return fmt.Errorf("cpuMax: %w", err)
+// Size is a number of bytes; in a configuration a number, or a string such as
+// "64M" (powers of 1024).
+type Size int64
+
+// UnmarshalYAML reads a size from a configuration.
+func (s *Size) UnmarshalYAML(decode func(any) error) error {
+	var v any
+	if err := decode(&v); err != nil {
+		return err
 	}
-	if _, err := parseIOMax(l.IOMax); err != nil {
-		return fmt.Errorf("ioMax: %w", err)
-	}
-	if l.CPUWeight != 0 && (l.CPUWeight < 1 || l.CPUWeight > 10000) {
-		return fmt.Errorf("cpuWeight: %d is not in 1 to 10000", l.CPUWeight)
-	}
-	if l.PidsMax < 0 || l.OpenFiles < 0 || l.Nproc < 0 || l.CPUTime < 0 || l.WallTime < 0 {
-		return fmt.Errorf("pidsMax, openFiles, nproc, cpuTime and wallTime must not be negative")
-	}
-	if l.CPUTime%time.Second != 0 {
-		return fmt.Errorf("cpuTime: %s is not a number of whole seconds", l.CPUTime)
-	}
-	for _, size := range []struct {
-		name string
-		size *Size
-	}{{"memoryMax", l.MemoryMax}, {"stack", l.Stack}, {"outputBytes", l.OutputBytes}} {
-		if size.size != nil && *size.size == 0 {
-			return fmt.Errorf("%s: it must be more than 0", size.name)
-		}
-	}
-	if l.OpenFiles > 0 && l.OpenFiles < 3 {
-		return fmt.Errorf("openFiles: %d is less than the 3 that every process has", l.OpenFiles)
-	}
-	return nil
+	n, err := limits.ParseSize(fmt.Sprint(v))
+	*s = Size(n)
+	return err
 }
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (s Size) MarshalYAML() (any, error) { return int64(s), nil }
 
 func bytesOf(s *Size) int64 {
 	if s == nil {
@@ -86,57 +80,46 @@ func bytesOf(s *Size) int64 {
 	return int64(*s)
 }
 
-// capper fills in and lowers one value after another, and keeps the first error.
+// applyLimits fills in and lowers a task's limits. What the task has not named is
+// filled in only where the host can hold a run to it.
+func (r *LimitRules) applyLimits(l *pb.Limits, holds func(limit string) bool) (lowered []string, err error) {
+	named, err := l.Named()
+	if err != nil {
+		return nil, err
+	}
+	asked, err := limits.Text(named).Parse()
+	if err != nil {
+		return nil, fmt.Errorf("spec.task.%w", err)
+	}
+	may := func(limit string) bool {
+		_, named := asked[limit]
+		return named || holds == nil || holds(limit)
+	}
+	given, changes := asked.Over(r.Default.Only(may)).Lower(r.Max.Only(may))
+	for name, v := range given {
+		if before, named := asked[name]; named && before == v {
+			continue // as it was spelled
+		}
+		if !l.Name(name, v.String()) {
+			return nil, fmt.Errorf("spec.task.limits.%s: a task can't name %q", name, v)
+		}
+	}
+	for _, c := range changes {
+		if _, named := asked[c.Name]; named { // not a default that is above the maximum
+			lowered = append(lowered, c.String())
+		}
+	}
+	return lowered, nil
+}
+
+// capper lowers one value after another, and keeps the first error.
 type capper struct {
-	// holds says whether this host can hold a run to a limit: what the task has not
-	// named is filled in only then. nil: to all.
-	holds   func(limit string) bool
 	lowered []string
 	err     error
 }
 
-func (c *capper) limits(l *pb.Limits, r *LimitRules) {
-	def, most := &r.Default, &r.Max
-	c.cpuMax(&l.CpuMax, def.CPUMax, most.CPUMax)
-	c.size("memoryMax", &l.MemoryMax, def.MemoryMax, most.MemoryMax)
-	c.ioMax(&l.IoMax, def.IOMax, most.IOMax)
-	c.count("pidsMax", &l.PidsMax, def.PidsMax, most.PidsMax)
-	c.count("cpuWeight", &l.CpuWeight, def.CPUWeight, most.CPUWeight)
-	c.duration("limits.cpuTime", &l.CpuTime, def.CPUTime, most.CPUTime)
-	c.size("fileSize", &l.FileSize, def.FileSize, most.FileSize)
-	c.count("openFiles", &l.OpenFiles, def.OpenFiles, most.OpenFiles)
-	c.size("stack", &l.Stack, def.Stack, most.Stack)
-	c.size("core", &l.Core, def.Core, most.Core)
-	c.count("nproc", &l.Nproc, def.Nproc, most.Nproc)
-	c.size("outputBytes", &l.OutputBytes, def.OutputBytes, most.OutputBytes)
-	c.duration("limits.wallTime", &l.WallTime, def.WallTime, most.WallTime)
-}
-
-func (c *capper) failed(field string, err error) {
-	if err != nil && c.err == nil {
-		c.err = fmt.Errorf("spec.task.%s: %w", field, err)
-	}
-}
-
 func (c *capper) note(field string, from, to any) {
 	c.lowered = append(c.lowered, fmt.Sprintf("%s lowered from %v to %v", field, from, to))
-}
-
-func (c *capper) mayFillIn(limit string) bool { return c.holds == nil || c.holds(limit) }
-
-// count: 0 stands for "none" in the policy; in a task it is a value.
-func (c *capper) count(name string, v **int64, def, most int64) {
-	if *v != nil {
-		if **v > 0 {
-			c.integer("limits."+name, *v, 0, most)
-		}
-		return
-	}
-	var n int64
-	c.integer("limits."+name, &n, def, most)
-	if n != 0 && c.mayFillIn(name) {
-		*v = &n
-	}
 }
 
 // integer: 0 stands for "not named", on either side. A negative number is left
@@ -159,7 +142,9 @@ func (c *capper) duration(field string, v *string, def, most time.Duration) {
 	if *v != "" {
 		var err error
 		if asked, err = time.ParseDuration(*v); err != nil {
-			c.failed(field, fmt.Errorf("%q is not a duration with a unit, such as \"90s\"", *v))
+			if c.err == nil {
+				c.err = fmt.Errorf("spec.task.%s: %q is not a duration with a unit, such as \"90s\"", field, *v)
+			}
 			return
 		}
 	}
@@ -177,96 +162,4 @@ func (c *capper) duration(field string, v *string, def, most time.Duration) {
 		c.note(field, asked, d)
 	}
 	*v = d.String()
-}
-
-// size: null and "" stand for "not named"; 0 is a value, such as no core at all.
-func (c *capper) size(name string, v **structpb.Value, def, most *Size) {
-	field := "limits." + name
-	asked, named, err := sizeValue(*v)
-	if err != nil {
-		c.failed(field, err)
-		return
-	}
-	switch {
-	case named && (most == nil || asked <= int64(*most)), !named && !c.mayFillIn(name):
-		return
-	case named:
-		c.note(field, asked, int64(*most))
-		*v = structpb.NewNumberValue(float64(*most))
-	case def != nil && (most == nil || *def <= *most):
-		*v = structpb.NewNumberValue(float64(*def))
-	case most != nil:
-		*v = structpb.NewNumberValue(float64(*most))
-	}
-}
-
-func sizeValue(v *structpb.Value) (n int64, named bool, err error) {
-	switch k := v.GetKind().(type) {
-	case nil, *structpb.Value_NullValue:
-		return 0, false, nil
-	case *structpb.Value_NumberValue:
-		f := k.NumberValue
-		if f < 0 || f >= math.MaxInt64 || f != math.Trunc(f) {
-			return 0, false, fmt.Errorf("%v is not a number of bytes", f)
-		}
-		return int64(f), true, nil
-	case *structpb.Value_StringValue:
-		if k.StringValue == "" {
-			return 0, false, nil
-		}
-		n, err := ParseSize(k.StringValue)
-		return n, true, err
-	}
-	return 0, false, fmt.Errorf("must be a number of bytes or a string such as \"64M\"")
-}
-
-func (c *capper) cpuMax(v *string, def, most string) {
-	asked := *v
-	if *v == "" {
-		if !c.mayFillIn("cpuMax") {
-			return
-		}
-		*v = def
-	}
-	share, err := cpuShare(*v)
-	if err != nil {
-		c.failed("limits.cpuMax", err)
-		return
-	}
-	if top, _ := cpuShare(most); share > top {
-		*v = most
-		if asked != "" {
-			c.note("limits.cpuMax", strconv.Quote(asked), strconv.Quote(most))
-		}
-	}
-}
-
-// cpuShare reads cgroup v2's cpu.max, "QUOTA [PERIOD]", as a number of CPUs;
-// "max" and "" are without end.
-func cpuShare(s string) (float64, error) {
-	fields := strings.Fields(s)
-	if len(fields) == 0 && s == "" {
-		return math.Inf(1), nil
-	}
-	period := 100000.0
-	bad := fmt.Errorf("%q is not \"QUOTA PERIOD\" in microseconds, such as \"50000 100000\"", s)
-	switch len(fields) {
-	case 1:
-	case 2:
-		n, err := strconv.ParseUint(fields[1], 10, 32)
-		if err != nil || n == 0 {
-			return 0, bad
-		}
-		period = float64(n)
-	default:
-		return 0, bad
-	}
-	if fields[0] == "max" {
-		return math.Inf(1), nil
-	}
-	quota, err := strconv.ParseUint(fields[0], 10, 63)
-	if err != nil || quota == 0 {
-		return 0, bad
-	}
-	return float64(quota) / period, nil
 }

@@ -94,14 +94,6 @@ type IsolationRules struct {
 	ForbidNetwork bool `yaml:"forbidNetwork,omitempty"`
 }
 
-// LimitRules of runs.
-type LimitRules struct {
-	// Default of what a task doesn't name.
-	Default Limits `yaml:"default,omitempty"`
-	// Max is what a run gets at most, also when its task names nothing.
-	Max Limits `yaml:"max,omitempty"`
-}
-
 // TimeoutRules of runs.
 type TimeoutRules struct {
 	// Default of tasks that name none. 0: none.
@@ -152,11 +144,6 @@ func (p *Policy) Validate() error {
 	}
 	if u := p.Users; u.Default != "" && len(u.Allowed) > 0 && !sameAccountIn(u.Default, u.Allowed) {
 		return fmt.Errorf("policy.users.default: %q is not one of users.allowed", u.Default)
-	}
-	for key, l := range map[string]*Limits{"default": &p.Limits.Default, "max": &p.Limits.Max} {
-		if err := l.validate(); err != nil {
-			return fmt.Errorf("policy.limits.%s.%w", key, err)
-		}
 	}
 	if p.Timeout.Default < 0 || p.Timeout.Max < 0 || p.Clock.MaxStep < 0 {
 		return fmt.Errorf("policy: timeout.default, timeout.max and clock.maxStep must not be negative")

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"errors"
+	"math"
 	"os/user"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/policy"
 )
 
@@ -56,7 +58,7 @@ timeout: {default: 1m, max: 1h}
 log: {defaultMaxBytes: 1M, maxBytes: 1G}
 clock: {forbidSet: true, maxStep: 10s}
 `)
-	if got, want := *p.Limits.Max.MemoryMax, policy.Size(1<<30); got != want {
+	if got, want := p.Limits.Max.Bytes(limits.MemoryMax), int64(1<<30); got != want {
 		t.Errorf("memoryMax: got %d, want %d", got, want)
 	}
 	if p.Timeout.Max != time.Hour || p.Clock.MaxStep != 10*time.Second {
@@ -86,8 +88,11 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 		"limits: {max: {memoryMax: plenty}}":             "number of bytes",
 		"timeout: {max: 10}":                             "",
 		"hidecommandlines: true":                         "hidecommandlines",
-		"limits: {max: {pidsMax: -3}}":                   "negative",
-		"limits: {max: {memoryMax: 99999999999999999P}}": "number of bytes",
+		"limits: {max: {pidsMax: -3}}":                   "policy.limits.max.pidsMax",
+		"limits: {max: {memoryMax: 99999999999999999P}}": "too big",
+		"limits: {max: {diskMax: 1}}":                    "no such limit",
+		"limits: {maximum: {pidsMax: 1}}":                "maximum",
+		"limits: {max: {cpuMax: '1000 10'}}":             "period",
 	} {
 		var p policy.Policy
 		err := yaml.NewDecoder(strings.NewReader(text), yaml.Strict()).Decode(&p)
@@ -172,8 +177,8 @@ log: {maxBytes: 1M}
 		{"nothing named", &pb.Task{}, &pb.Task{
 			User: "nobody", Isolation: "none", Timeout: "1m0s", Log: &pb.Log{MaxBytes: 1 << 20},
 			Limits: &pb.Limits{
-				MemoryMax: structpb.NewNumberValue(64 << 20), CpuMax: "50000 100000", IoMax: "8:16 rbps=1000 wiops=5",
-				PidsMax: proto.Int64(100), Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: proto.Int64(64), CpuWeight: proto.Int64(50),
+				MemoryMax: structpb.NewStringValue("67108864"), CpuMax: "50000 100000", IoMax: "8:16 rbps=1000 wiops=5",
+				PidsMax: proto.Int64(100), Core: structpb.NewStringValue("0"), CpuTime: "1m0s", OpenFiles: proto.Int64(64), CpuWeight: proto.Int64(50),
 			},
 		}, 0},
 		{"all too high", &pb.Task{
@@ -185,8 +190,8 @@ log: {maxBytes: 1M}
 		}, &pb.Task{
 			User: "root", Isolation: "strict", Timeout: "1h0m0s", Log: &pb.Log{MaxBytes: 1 << 20},
 			Limits: &pb.Limits{
-				MemoryMax: structpb.NewNumberValue(128 << 20), CpuMax: "50000 100000", IoMax: "8:16 rbps=1000 wiops=5\n8:0 riops=7",
-				PidsMax: proto.Int64(100), Core: structpb.NewNumberValue(0), CpuTime: "1m0s", OpenFiles: proto.Int64(1024), CpuWeight: proto.Int64(100),
+				MemoryMax: structpb.NewStringValue("134217728"), CpuMax: "50000 100000", IoMax: "8:0 riops=7\n8:16 rbps=1000 wiops=5",
+				PidsMax: proto.Int64(100), Core: structpb.NewStringValue("0"), CpuTime: "1m0s", OpenFiles: proto.Int64(1024), CpuWeight: proto.Int64(100),
 			},
 		}, 9},
 		{"all low enough", &pb.Task{
@@ -199,7 +204,7 @@ log: {maxBytes: 1M}
 			User: "root", Isolation: "none", Timeout: "5s", Log: &pb.Log{MaxBytes: 5},
 			Limits: &pb.Limits{
 				MemoryMax: structpb.NewStringValue("1M"), CpuMax: "200 1000", IoMax: "8:16 rbps=10 wiops=1",
-				PidsMax: proto.Int64(1), Core: structpb.NewNumberValue(0), CpuTime: "1s", OpenFiles: proto.Int64(3), CpuWeight: proto.Int64(1),
+				PidsMax: proto.Int64(1), Core: structpb.NewStringValue("0"), CpuTime: "1s", OpenFiles: proto.Int64(3), CpuWeight: proto.Int64(1),
 			},
 		}, 0},
 	} {
@@ -223,7 +228,7 @@ func TestLimitsThatTheHostCannotHold(t *testing.T) {
 	if _, err := p.ApplyTaskDefaults(task, func(limit string) bool { return limit == "core" }); err != nil {
 		t.Fatal(err)
 	}
-	want := &pb.Limits{PidsMax: proto.Int64(50), Core: structpb.NewNumberValue(0)}
+	want := &pb.Limits{PidsMax: proto.Int64(50), Core: structpb.NewStringValue("0")}
 	if d := cmp.Diff(want, task.Limits, protocmp.Transform()); d != "" {
 		t.Errorf("want -, got +\n%s", d)
 	}
@@ -256,13 +261,13 @@ timeout: {max: 10s}`)
 	rapid.Check(t, func(t *rapid.T) {
 		task := &pb.Task{Limits: &pb.Limits{
 			PidsMax:   rapid.Ptr(rapid.Int64Range(1, 1000), true).Draw(t, "pids"),
-			MemoryMax: structpb.NewNumberValue(float64(rapid.Int64Range(0, 1<<30).Draw(t, "memory"))),
+			MemoryMax: structpb.NewNumberValue(float64(rapid.Int64Range(1, 1<<30).Draw(t, "memory"))),
 		}, Timeout: rapid.SampledFrom([]string{"", "1s", "10s", "11s", "240h", "0s"}).Draw(t, "timeout")}
 		if _, err := p.ApplyTaskDefaults(task, nil); err != nil {
 			t.Fatal(err)
 		}
 		d, err := time.ParseDuration(task.Timeout)
-		if l := task.Limits; l.GetPidsMax() > 50 || l.GetPidsMax() < 1 || l.MemoryMax.GetNumberValue() > 1<<20 || d > 10*time.Second || d <= 0 || err != nil {
+		if l := task.Limits; l.GetPidsMax() > 50 || l.GetPidsMax() < 1 || bytesOf(l.MemoryMax) > 1<<20 || d > 10*time.Second || d <= 0 || err != nil {
 			t.Fatalf("too much: %v", task)
 		}
 		if again, err := p.ApplyTaskDefaults(task, nil); err != nil || len(again) > 0 {
@@ -271,15 +276,13 @@ timeout: {max: 10s}`)
 	})
 }
 
-func TestParseSize(t *testing.T) {
-	for s, want := range map[string]int64{"0": 0, "5": 5, "1K": 1024, "64M": 64 << 20, "64MiB": 64 << 20, "2GB": 2 << 30, "1T": 1 << 40, "7P": 7 << 50} {
-		if got, err := policy.ParseSize(s); err != nil || got != want {
-			t.Errorf("%q: got %d, %v, want %d", s, got, err, want)
-		}
+func bytesOf(v *structpb.Value) int64 {
+	if n := v.GetNumberValue(); n > 0 {
+		return int64(n)
 	}
-	for _, s := range []string{"", "M", "-1", "1.5M", "1KK", "1X", "8192P", "9223372036854775808", " 1", "1iM", "0x10"} {
-		if got, err := policy.ParseSize(s); err == nil {
-			t.Errorf("%q: got %d, want an error", s, got)
-		}
+	n, err := limits.ParseSize(v.GetStringValue())
+	if err != nil {
+		return math.MaxInt64
 	}
+	return n
 }

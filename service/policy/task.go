@@ -71,7 +71,7 @@ func (p *Policy) ApplyTaskDefaults(t *pb.Task, holds func(limit string) bool) (l
 	if t.GetIsolation() == "" {
 		t.Isolation = p.Isolation.of(t.GetLanguage() != nil)
 	}
-	c := capper{holds: holds}
+	c := capper{}
 	c.duration("timeout", &t.Timeout, p.Timeout.Default, p.Timeout.Max)
 	if p.Log.DefaultMaxBytes != nil || p.Log.MaxBytes != nil {
 		if t.Log == nil {
@@ -79,11 +79,12 @@ func (p *Policy) ApplyTaskDefaults(t *pb.Task, holds func(limit string) bool) (l
 		}
 		c.integer("log.maxBytes", &t.Log.MaxBytes, bytesOf(p.Log.DefaultMaxBytes), bytesOf(p.Log.MaxBytes))
 	}
-	if t.Limits != nil || !p.Limits.isZero() {
-		if t.Limits == nil {
-			t.Limits = &pb.Limits{}
-		}
-		c.limits(t.Limits, &p.Limits)
+	if c.err != nil || t.Limits == nil && p.Limits.IsZero() {
+		return c.lowered, c.err
 	}
-	return c.lowered, c.err
+	if t.Limits == nil {
+		t.Limits = &pb.Limits{}
+	}
+	lowered, err = p.Limits.applyLimits(t.Limits, holds)
+	return append(c.lowered, lowered...), err
 }

@@ -3,7 +3,6 @@ package presence
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -65,14 +64,8 @@ func abilitiesOf(facts sandbox.Facts, c *pb.Card) {
 	if facts.NoCgroup != "" {
 		c.Missing = append(c.Missing, "no cgroup: "+facts.NoCgroup)
 	}
-	var without []string
-	for _, limits := range []struct{ of, controller string }{{"cpuMax, cpuWeight", "cpu"}, {"memoryMax", "memory"}, {"ioMax", "io"}, {"pidsMax", "pids"}} {
-		if !slices.Contains(facts.Controllers, limits.controller) {
-			without = append(without, limits.of)
-		}
-	}
-	if len(without) > 0 {
-		c.Missing = append(c.Missing, "no limits "+strings.Join(without, ", ")+": "+cmp.Or(facts.NoControllers, facts.NoCgroup))
+	if len(facts.NoLimits) > 0 {
+		c.Missing = append(c.Missing, "no limits "+strings.Join(facts.NoLimits, ", ")+": "+cmp.Or(facts.NoControllers, facts.NoCgroup))
 	}
 	for _, level := range []sandbox.Isolation{sandbox.Standard, sandbox.Strict} {
 		if why := facts.NoIsolation[level]; why != "" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -15,17 +16,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Where there is no memory controller, a language is not let loose.
+// What a language has by default, and the host can't hold a run to, is left out.
 func TestPossibleLimits(t *testing.T) {
 	host, err := sandbox.Open(sandbox.Config{NoCgroup: true, Prefix: "test-"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	core := sandbox.Rlimit{Resource: "core"}
-	got := bounds{limits: sandbox.Limits{MemoryMaxBytes: 5 << 20, PidsMax: 5, Rlimits: []sandbox.Rlimit{core}}, outputBytes: 7}.possible(host)
-	want := sandbox.Limits{Rlimits: []sandbox.Rlimit{core, {Resource: "data", Max: 5 << 20}}}
-	if d := cmp.Diff(want, got.limits); d != "" || got.outputBytes != 7 {
+	set, err := limits.Text{limits.PidsMax: "5", limits.Core: "0", limits.OutputBytes: "7"}.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := boundsIn(set).possible(host)
+	want := limits.Text{limits.Core: "0", limits.OutputBytes: "7"}
+	if d := cmp.Diff(want, got.limits.Text()); d != "" || got.outputBytes != 7 {
 		t.Errorf("want -, got +\n%s", d)
 	}
 }

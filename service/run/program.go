@@ -99,7 +99,7 @@ func (a *active) specOf(step lang.Step) (sandbox.Spec, bounds) {
 	if a.terms.isolation != sandbox.None {
 		s.Params = append([]string{"HOME=/tmp"}, s.Params...)
 	}
-	b := bounds{own.Limits, step.OutputBytes, step.WallTime}.possible(a.r.cfg.Host)
+	b := boundsIn(own.Limits).possible(a.r.cfg.Host)
 	s.Limits = b.limits
 	return s, b
 }

@@ -14,11 +14,11 @@ const (
 )
 
 var rlimitNumbers = map[string]int{"cpu": unix.RLIMIT_CPU, "fsize": unix.RLIMIT_FSIZE, "nofile": unix.RLIMIT_NOFILE, "stack": unix.RLIMIT_STACK,
-	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC, "data": unix.RLIMIT_DATA}
+	"core": unix.RLIMIT_CORE, "nproc": unix.RLIMIT_NPROC}
 
 // limitNames are what tasks call resource limits.
 var limitNames = map[int64]string{unix.RLIMIT_CPU: "cpuTime", unix.RLIMIT_FSIZE: "fileSize", unix.RLIMIT_NOFILE: "openFiles", unix.RLIMIT_STACK: "stack",
-	unix.RLIMIT_CORE: "core", unix.RLIMIT_NPROC: "nproc", unix.RLIMIT_DATA: "memoryMax"}
+	unix.RLIMIT_CORE: "core", unix.RLIMIT_NPROC: "nproc"}
 
 // capabilities is how many a bounding set may have; the kernel says EINVAL for those that it does not know.
 const capabilities = 64

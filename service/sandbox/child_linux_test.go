@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -134,8 +135,11 @@ func delegated(foreign bool) error {
 		return err
 	}
 	facts := h.Facts()
-	limits := sandbox.Limits{MemoryMaxBytes: 32 << 20, PidsMax: 50}
-	p, err := h.Start(sandbox.Spec{ID: "limited", Argv: []string{"cat", "/proc/self/cgroup"}, Env: []string{"PATH=/bin"}, Limits: limits})
+	set, err := limits.Text{limits.MemoryMax: "32M", limits.PidsMax: "50"}.Parse()
+	if err != nil {
+		return err
+	}
+	p, err := h.Start(sandbox.Spec{ID: "limited", Argv: []string{"cat", "/proc/self/cgroup"}, Env: []string{"PATH=/bin"}, Limits: set})
 	if foreign {
 		if err == nil || !strings.Contains(err.Error(), "not this runner's alone") {
 			return fmt.Errorf("a limit in a shared cgroup: %v (%+v)", err, facts)
@@ -152,7 +156,7 @@ func delegated(foreign bool) error {
 	if want := "0::/given/given-limited\n"; !foreign && text != want {
 		return fmt.Errorf("born in %q, want %q", text, want)
 	}
-	p, err = h.Start(sandbox.Spec{ID: "hog", Argv: []string{"/proc/self/exe"}, Params: []string{"TEST_CHILD=memory"}, Limits: limits})
+	p, err = h.Start(sandbox.Spec{ID: "hog", Argv: []string{"/proc/self/exe"}, Params: []string{"TEST_CHILD=memory"}, Limits: set})
 	if foreign {
 		return h.Close()
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -25,7 +26,7 @@ func TestIsolatedAtOnce(t *testing.T) {
 		all.Go(func() {
 			defer func() { <-slots }()
 			p, err := h.Start(sandbox.Spec{ID: fmt.Sprint(i), Argv: sh(fmt.Sprintf("echo %d; exit %d", i, i%100)), Isolation: append(levels, sandbox.None)[i%3],
-				Limits: sandbox.Limits{Rlimits: []sandbox.Rlimit{{Resource: "core"}}}, Env: []string{"PATH=/bin"}})
+				Limits: limitsOf(t, limits.Text{limits.Core: "0"}), Env: []string{"PATH=/bin"}})
 			if err != nil {
 				t.Error(err)
 				return

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // runnerCgroup is what this process moves itself into: cgroup v2 gives controllers to the cgroups inside one only while no process is in it itself.
@@ -90,32 +92,19 @@ func (h *Host) controls(controller string) bool {
 	return h.cgroups != nil && !h.cgroupsBroke.Load() && slices.Contains(h.cgroups.controllers, controller)
 }
 
-// needed lists the controllers that limits need, with the limit that needs it.
-func (l Limits) needed() map[string]string {
-	need := map[string]string{}
-	if l.CPU != (CPUMax{}) {
-		need["cpu"] = "cpuMax"
+// Holds says whether this host can hold a run to a limit, by its name in a task.
+func (h *Host) Holds(limit string) bool {
+	for _, row := range limits.Rows() {
+		if row.Name == limit {
+			return row.Controller == "" || h.controls(row.Controller)
+		}
 	}
-	if l.CPUWeight != 0 {
-		need["cpu"] = "cpuWeight"
-	}
-	if l.MemoryMaxBytes != 0 {
-		need["memory"] = "memoryMax"
-	}
-	if len(l.IO) != 0 {
-		need["io"] = "ioMax"
-	}
-	if l.PidsMax != 0 {
-		need["pids"] = "pidsMax"
-	}
-	return need
+	return false
 }
 
-func (l Limits) needCgroup() bool { return len(l.needed()) > 0 }
-
 // mayLimit refuses a limit that can't be set here.
-func (h *Host) mayLimit(l Limits) error {
-	needed := l.needed()
+func (h *Host) mayLimit(set limits.Set) error {
+	needed := set.Needs()
 	for _, controller := range slices.Sorted(maps.Keys(needed)) {
 		if !h.controls(controller) {
 			return fmt.Errorf("limit %s: this host has no %s controller to give: %s", needed[controller], controller, h.whyNoController())
@@ -135,34 +124,14 @@ func (h *Host) whyNoController() string {
 }
 
 // setLimits writes a leaf's limits.
-func setLimits(leaf string, l Limits) error {
-	type setting struct{ file, value string }
-	var settings []setting
-	set := func(file, value string) { settings = append(settings, setting{file, value}) }
-	if l.CPU != (CPUMax{}) {
-		set("cpu.max", l.CPU.String())
-	}
-	if l.CPUWeight != 0 {
-		set("cpu.weight", strconv.FormatInt(l.CPUWeight, 10))
-	}
-	if l.MemoryMaxBytes != 0 {
-		set("memory.max", strconv.FormatInt(l.MemoryMaxBytes, 10))
-		set("memory.oom.group", "1")
-		set("memory.swap.max", "0")
-	}
-	for _, device := range l.IO {
-		set("io.max", device.String())
-	}
-	if l.PidsMax != 0 {
-		set("pids.max", strconv.FormatInt(l.PidsMax, 10))
-	}
-	for _, one := range settings {
-		err := writeFile(filepath.Join(leaf, one.file), one.value)
-		if one.file == "memory.swap.max" && errors.Is(err, fs.ErrNotExist) { // a kernel without swap
+func setLimits(leaf string, set limits.Set) error {
+	for _, one := range set.Cgroup() {
+		err := writeFile(filepath.Join(leaf, one.File), one.Value)
+		if one.File == "memory.swap.max" && errors.Is(err, fs.ErrNotExist) { // a kernel without swap
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("set %s to %q: %w", one.file, one.value, rootCause(err))
+			return fmt.Errorf("set %s to %q: %w", one.File, one.Value, rootCause(err))
 		}
 	}
 	return nil

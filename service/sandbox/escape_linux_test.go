@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -82,7 +83,7 @@ func escape(t *testing.T, way string) {
 				argv[i] = strings.ReplaceAll(arg, "sleep N", "sleep "+n)
 			}
 			p := start(t, h, sandbox.Spec{Argv: argv, Isolation: sandbox.Strict, Dir: site.work, ScratchBytes: 16 << 20, ReadOnly: site.readOnly,
-				Params: site.env, Limits: sandbox.Limits{Rlimits: []sandbox.Rlimit{{Resource: "cpu", Max: 20}}}})
+				Params: site.env, Limits: limitsOf(t, limits.Text{limits.CPUTime: "20s"})})
 			if a.endless {
 				timer := time.AfterFunc(500*time.Millisecond, func() { p.Terminate(200 * time.Millisecond) })
 				defer timer.Stop()

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // hostOS is what a Host has on Linux alone.
@@ -55,6 +57,11 @@ func (h *Host) Facts() Facts {
 	}
 	if len(facts.Controllers) < len(wantedControllers) {
 		facts.NoControllers = h.whyNoController()
+	}
+	for _, name := range limits.Names() {
+		if !h.Holds(name) {
+			facts.NoLimits = append(facts.NoLimits, name)
+		}
 	}
 	h.probed.Lock()
 	defer h.probed.Unlock()

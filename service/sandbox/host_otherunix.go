@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 type hostOS struct{}
@@ -15,7 +17,15 @@ type hostOS struct{}
 type tree struct{}
 
 // Facts tells what this host can do.
-func (h *Host) Facts() Facts { return Facts{NoCgroup: "only Linux has cgroups", Kill: "group"} }
+func (h *Host) Facts() Facts {
+	facts := Facts{NoCgroup: "only Linux has cgroups", Kill: "group"}
+	for _, name := range limits.Names() {
+		if !h.Holds(name) {
+			facts.NoLimits = append(facts.NoLimits, name)
+		}
+	}
+	return facts
+}
 
 func (h *Host) openOS(cfg Config) error {
 	if cfg.CgroupRoot != "" {
@@ -82,7 +92,7 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 type order struct{}
 
 func (h *Host) orderFor(spec Spec, _ *command) (*order, error) {
-	if l := spec.Limits; l.CPU != (CPUMax{}) || l.CPUWeight != 0 || l.MemoryMaxBytes != 0 || l.PidsMax != 0 || len(l.IO) > 0 || len(l.Rlimits) > 0 {
+	if len(spec.Limits.Needs()) > 0 || len(spec.Limits.Rlimits()) > 0 {
 		return nil, startErrorf("set limits", "only Linux can")
 	}
 	return nil, nil

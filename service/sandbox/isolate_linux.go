@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // Numbers of accounts that nothing else uses (see systemd's list of ranges): as root, an isolated run that names no user gets one of these for itself alone, so that no two runs can signal
@@ -55,10 +57,10 @@ func (u *uids) giveBack(uid int) {
 
 // What a strict run is held to where its limits say nothing else.
 const (
-	strictCore      = 0
-	strictOpenFiles = 1024
-	strictFileSize  = 1 << 30
-	strictPids      = 256
+	strictCore      = "0"
+	strictOpenFiles = "1024"
+	strictFileSize  = "1G"
+	strictPids      = "256"
 	strictTmpBytes  = 64 << 20 // of memory, each of the scratch places
 )
 
@@ -93,28 +95,22 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 
 // orderFor is what the shim is told, or nil if none is needed.
 func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
-	if spec.Isolation == None && len(spec.Limits.Rlimits) == 0 {
+	if spec.Isolation == None && len(spec.Limits.Rlimits()) == 0 {
 		return nil, nil
 	}
 	o := &order{level: spec.Isolation, network: spec.Network || spec.Isolation == Standard, uid: -1, gid: -1,
 		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
-	limits := spec.Limits.Rlimits
 	if spec.Isolation == Strict {
-		limits = strictRlimits(spec.Limits, h.controls("pids"))
-		if cmd.limits.PidsMax == 0 && h.controls("pids") {
-			cmd.limits.PidsMax = strictPids
-		}
+		cmd.limits = spec.Limits.Over(h.strictLimits(spec.Limits))
 		o.tmpBytes = strictTmpBytes
-		if most := spec.Limits.MemoryMaxBytes; most > 0 {
+		if most := cmd.limits.Bytes(limits.MemoryMax); most > 0 {
 			o.tmpBytes = min(o.tmpBytes, most)
 		}
 		o.homes = homes()
 		o.scratchBytes = spec.ScratchBytes
 	}
 	var err error
-	if o.rlimits, err = rlimitList(limits); err != nil {
-		return nil, startErrorf("set limits", "%w", err)
-	}
+	o.rlimits = rlimitList(cmd.limits)
 	if cmd.who.cred != nil {
 		o.uid, o.gid = int64(cmd.who.uid), int64(cmd.who.gid)
 		for _, group := range cmd.who.groups {
@@ -157,18 +153,18 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	return o, nil
 }
 
-// strictRlimits are a run's resource limits, and the fixed ones where it has none. Where a controller counts its processes, their number is not limited by account as well.
-func strictRlimits(limits Limits, pidsController bool) []Rlimit {
-	all := slices.Clone(limits.Rlimits)
-	for _, fixed := range []Rlimit{{"core", strictCore}, {"nofile", strictOpenFiles}, {"fsize", strictFileSize}, {"nproc", strictPids}} {
-		if fixed.Resource == "nproc" && (pidsController || limits.PidsMax != 0) {
-			continue
-		}
-		if !slices.ContainsFunc(all, func(one Rlimit) bool { return one.Resource == fixed.Resource }) {
-			all = append(all, fixed)
-		}
+// strictLimits are the fixed ones of a strict run where it names nothing. Where a controller counts its processes, their number is not limited by account as well.
+func (h *Host) strictLimits(named limits.Set) limits.Set {
+	fixed := limits.Text{
+		limits.Core: strictCore, limits.OpenFiles: strictOpenFiles, limits.FileSize: strictFileSize,
 	}
-	return all
+	if h.controls("pids") {
+		fixed[limits.PidsMax] = strictPids
+	} else if _, counted := named[limits.PidsMax]; !counted {
+		fixed[limits.Nproc] = strictPids
+	}
+	set, _ := fixed.Parse() // they are constants
+	return set
 }
 
 // homes is where people keep their things.
@@ -330,13 +326,9 @@ func isScript(path string) bool {
 }
 
 // rlimitList is an order's form of limits.
-func rlimitList(limits []Rlimit) (list []int64, err error) {
-	for _, one := range limits {
-		number, known := rlimitNumbers[one.Resource]
-		if !known {
-			return nil, fmt.Errorf("unknown resource %q", one.Resource)
-		}
-		list = append(list, int64(number), int64(min(one.Max, 1<<62)))
+func rlimitList(set limits.Set) (list []int64) {
+	for _, one := range set.Rlimits() {
+		list = append(list, int64(rlimitNumbers[one.Resource]), int64(min(one.Max, 1<<62)))
 	}
-	return list, nil
+	return list
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -243,29 +244,26 @@ func link(t *testing.T, path string) string {
 
 func TestRlimits(t *testing.T) {
 	eachWay(t, []string{byCgroup, byScan}, func(t *testing.T, h *sandbox.Host) {
-		limits, err := sandbox.ParseLimits(sandbox.LimitsText{CPUTime: "1s", FileSize: "1M", OpenFiles: "20", Stack: "4M", Core: "0", Nproc: "500"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, out := run(t, h, sandbox.Spec{Argv: sh("readlink /proc/self/ns/user"), Limits: limits})
+		set := limitsOf(t, limits.Text{limits.CPUTime: "1s", limits.FileSize: "1M", limits.OpenFiles: "20", limits.Stack: "4M", limits.Core: "0", limits.Nproc: "500"})
+		_, out := run(t, h, sandbox.Spec{Argv: sh("readlink /proc/self/ns/user"), Limits: set})
 		if got := strings.TrimSpace(out[0].String()); got != link(t, "/proc/self/ns/user") {
 			t.Errorf("a run that is limited and not isolated is in user namespace %s", got)
 		}
 		for _, level := range append(levels, sandbox.None) {
-			_, out := run(t, h, sandbox.Spec{Argv: []string{"bash", "-c", "ulimit -t -f -n -s -c -u | grep -o '[0-9]*$' | tr '\\n' ' '"}, Limits: limits, Isolation: level})
+			_, out := run(t, h, sandbox.Spec{Argv: []string{"bash", "-c", "ulimit -t -f -n -s -c -u | grep -o '[0-9]*$' | tr '\\n' ' '"}, Limits: set, Isolation: level})
 			if got := out[0].String(); got != "1 1024 20 4096 0 500 " {
 				t.Errorf("%s: limits are %q %q", level, got, &out[1])
 			}
-			status, _ := run(t, h, sandbox.Spec{Argv: sh("while :; do :; done"), Limits: limits, Isolation: level})
+			status, _ := run(t, h, sandbox.Spec{Argv: sh("while :; do :; done"), Limits: set, Isolation: level})
 			if status.SignalName() != "SIGKILL" && status.SignalName() != "SIGXCPU" {
 				t.Errorf("%s: a busy loop ended by %+v", level, status)
 			}
-			status, _ = run(t, h, sandbox.Spec{Argv: sh("cd /tmp; f=$(mktemp); head -c 2000000 /dev/zero >$f; e=$?; wc -c <$f; rm $f; exit $e"), Limits: limits, Isolation: level})
+			status, _ = run(t, h, sandbox.Spec{Argv: sh("cd /tmp; f=$(mktemp); head -c 2000000 /dev/zero >$f; e=$?; wc -c <$f; rm $f; exit $e"), Limits: set, Isolation: level})
 			if status.ExitCode == 0 {
 				t.Errorf("%s: wrote more than the limit", level)
 			}
 		}
-		_, err = h.Start(sandbox.Spec{ID: "x", Argv: []string{"no-such-thing"}, Limits: limits})
+		_, err := h.Start(sandbox.Spec{ID: "x", Argv: []string{"no-such-thing"}, Limits: set})
 		if err == nil || !strings.Contains(err.Error(), "no such program") {
 			t.Errorf("got %v", err)
 		}
@@ -277,12 +275,13 @@ func TestLimitsThatCannotBe(t *testing.T) {
 	for _, way := range []string{byCgroup, byScan} {
 		h := newHost(t, way)
 		has := strings.Join(h.Facts().Controllers, " ")
-		for controller, limits := range map[string]sandbox.Limits{"memory": {MemoryMaxBytes: 1 << 20}, "pids": {PidsMax: 10}, "cpu": {CPUWeight: 10},
-			"io": {IO: []sandbox.IOMax{{Major: 1}}}} {
+		for controller, text := range map[string]limits.Text{"memory": {limits.MemoryMax: "1M"}, "pids": {limits.PidsMax: "10"}, "cpu": {limits.CPUWeight: "10"},
+			"io": {limits.IOMax: "1:0 rbps=1"}} {
+			set := limitsOf(t, text)
 			if strings.Contains(has, controller) {
 				continue
 			}
-			_, err := h.Start(sandbox.Spec{ID: "r", Argv: []string{"true"}, Limits: limits})
+			_, err := h.Start(sandbox.Spec{ID: "r", Argv: []string{"true"}, Limits: set})
 			if err == nil || !strings.Contains(err.Error(), "no "+controller+" controller") {
 				t.Errorf("%s: got %v", controller, err)
 			}

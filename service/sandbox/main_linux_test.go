@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -150,3 +151,12 @@ func used(t testing.TB) resources {
 }
 
 func ids(n int) string { return strings.Repeat("x", n) }
+
+func limitsOf(t testing.TB, text limits.Text) limits.Set {
+	t.Helper()
+	set, err := text.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}

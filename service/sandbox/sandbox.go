@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"syscall"
 	"time"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // DefaultPrefix begins the names of leaf cgroups and the marker's value, if Config has none.
@@ -50,8 +52,9 @@ type Spec struct {
 	// User is the account to run as, by name or number; empty means this process's own, and for isolated runs of root one that is nobody else's.
 	User string
 
-	// Limits bound the run.
-	Limits Limits
+	// Limits bound the run. One that this host can't hold it to makes the start fail; none is skipped.
+	// Output and wall time are the caller's matter.
+	Limits limits.Set
 	// Isolation keeps it away from the host. An isolated run's environment is Params and a PATH, not Env; its Dir is /tmp unless another is given.
 	Isolation Isolation
 	// Network gives a strict run the host's network.
@@ -74,6 +77,8 @@ type Facts struct {
 	// Controllers are the cgroup controllers that limits can use; if there are none, NoControllers says why.
 	Controllers   []string
 	NoControllers string
+	// NoLimits lists the limits that no run can be held to here.
+	NoLimits []string
 	// Isolation lists the levels that work, and NoIsolation says why others don't. They are known after Probe.
 	Isolation   []Isolation
 	NoIsolation map[Isolation]string

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // seat is what a process is started into.
@@ -113,7 +115,7 @@ func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
 	p.tree.startTicks = ticksSinceBoot()
 	p.started = time.Now()
 	pid, err := forkExec(cmd, attr)
-	if err != nil && sys.UseCgroupFD && !h.cgroupsWork.Load() && !cmd.limits.needCgroup() {
+	if err != nil && sys.UseCgroupFD && !h.cgroupsWork.Load() && len(cmd.limits.Needs()) == 0 {
 		sys.UseCgroupFD = false
 		var again error
 		if pid, again = forkExec(cmd, attr); again != nil {
@@ -138,9 +140,9 @@ func (p *Process) fork(cmd *command, writers [2]int, leafFD int) error {
 }
 
 // openLeaf makes and opens the run's leaf, if there are cgroups, and sets its limits.
-func (p *Process) openLeaf(limits Limits) (fd int, err error) {
+func (p *Process) openLeaf(set limits.Set) (fd int, err error) {
 	h := p.host
-	if err := h.mayLimit(limits); err != nil {
+	if err := h.mayLimit(set); err != nil {
 		return -1, err
 	}
 	if h.cgroups == nil || h.cgroupsBroke.Load() {
@@ -151,7 +153,7 @@ func (p *Process) openLeaf(limits Limits) (fd int, err error) {
 		return -1, err
 	}
 	p.tree.leaf = leaf
-	if err := setLimits(leaf, limits); err != nil {
+	if err := setLimits(leaf, set); err != nil {
 		return -1, err
 	}
 	fd, err = unix.Open(leaf, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

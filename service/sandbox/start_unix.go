@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/runnel-io/runnel/service/limits"
 )
 
 // Process is one run's main process and what it starts. Pump must be called once; the other methods may be called at any time, from any goroutine.
@@ -43,7 +45,7 @@ type command struct {
 	dir    string
 	who    account
 	stdin  *os.File
-	limits Limits
+	limits limits.Set
 	order  *order // for a shim, or nil
 }
 

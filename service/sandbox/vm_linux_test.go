@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -40,15 +41,6 @@ func vmHost(t *testing.T, root string) *sandbox.Host {
 	return h
 }
 
-func limitsOf(t *testing.T, text sandbox.LimitsText) sandbox.Limits {
-	t.Helper()
-	limits, err := sandbox.ParseLimits(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return limits
-}
-
 func TestVMControllers(t *testing.T) {
 	facts := vmHost(t, "").Probe()
 	t.Logf("%+v", facts)
@@ -63,26 +55,26 @@ func TestVMControllers(t *testing.T) {
 // A run that takes more memory than it may is killed for it as a whole, and that is told from a plain SIGKILL.
 func TestVMMemory(t *testing.T) {
 	h := vmHost(t, "")
-	limits := limitsOf(t, sandbox.LimitsText{MemoryMax: "32M"})
+	set := limitsOf(t, limits.Text{limits.MemoryMax: "32M"})
 	for _, level := range append(levels, sandbox.None) {
 		n := sleeper()
-		status, out := run(t, h, sandbox.Spec{Argv: sh("sleep " + n + " & exec /bin/" + filepath.Base(os.Args[0])), Params: []string{"TEST_CHILD=memory"}, Limits: limits, Isolation: level})
+		status, out := run(t, h, sandbox.Spec{Argv: sh("sleep " + n + " & exec /bin/" + filepath.Base(os.Args[0])), Params: []string{"TEST_CHILD=memory"}, Limits: set, Isolation: level})
 		if !status.OOM || status.SignalName() != "SIGKILL" || status.PeakMemoryBytes < 30<<20 || status.PeakMemoryBytes > 33<<20 {
 			t.Errorf("%s: a memory hog: %+v %q", level, status, &out[1])
 		}
 		if left := sandbox.HasCmdline(t, n); len(left) > 0 {
 			t.Errorf("%s: only a part was killed: %v", level, left)
 		}
-		status, _ = run(t, h, sandbox.Spec{Argv: sh("kill -9 $$"), Limits: limits, Isolation: level})
+		status, _ = run(t, h, sandbox.Spec{Argv: sh("kill -9 $$"), Limits: set, Isolation: level})
 		if status.OOM || status.SignalName() != "SIGKILL" {
 			t.Errorf("%s: a plain SIGKILL: %+v", level, status)
 		}
-		status, out = run(t, h, sandbox.Spec{Argv: sh("dd if=/dev/zero of=/dev/shm/f bs=1M count=64 2>/dev/null; echo $?; rm -f /dev/shm/f"), Limits: limits, Isolation: level})
+		status, out = run(t, h, sandbox.Spec{Argv: sh("dd if=/dev/zero of=/dev/shm/f bs=1M count=64 2>/dev/null; echo $?; rm -f /dev/shm/f"), Limits: set, Isolation: level})
 		if out[0].String() == "0\n" {
 			t.Errorf("%s: files in memory are not counted: %+v", level, status)
 		}
 	}
-	status, _ := run(t, h, sandbox.Spec{Argv: sh("exec /bin/" + filepath.Base(os.Args[0])), Params: []string{"TEST_CHILD=allocate", "MIB=16"}, Limits: limits})
+	status, _ := run(t, h, sandbox.Spec{Argv: sh("exec /bin/" + filepath.Base(os.Args[0])), Params: []string{"TEST_CHILD=allocate", "MIB=16"}, Limits: set})
 	if status.OOM || status.ExitCode != 0 || status.PeakMemoryBytes < 16<<20 || status.PeakMemoryBytes > 32<<20 {
 		t.Errorf("a run within its limit: %+v", status)
 	}
@@ -90,9 +82,9 @@ func TestVMMemory(t *testing.T) {
 
 func TestVMPids(t *testing.T) {
 	h := vmHost(t, "")
-	limits := limitsOf(t, sandbox.LimitsText{PidsMax: "20"})
+	set := limitsOf(t, limits.Text{limits.PidsMax: "20"})
 	for _, level := range append(levels, sandbox.None) {
-		p := start(t, h, sandbox.Spec{ID: "bomb", Argv: sh("f() { f | f & }; f; while :; do :; done"), Limits: limits, Isolation: level})
+		p := start(t, h, sandbox.Spec{ID: "bomb", Argv: sh("f() { f | f & }; f; while :; do :; done"), Limits: set, Isolation: level})
 		most := 0
 		leaf, err := filepath.Glob(filepath.Join(cgroupMount, "*-bomb", "cgroup.procs"))
 		if err != nil || len(leaf) != 1 {
@@ -115,7 +107,7 @@ func TestVMPids(t *testing.T) {
 func TestVMCPU(t *testing.T) {
 	h := vmHost(t, "")
 	for _, level := range append(levels, sandbox.None) {
-		p := start(t, h, sandbox.Spec{Argv: sh("while :; do :; done & while :; do :; done"), Limits: limitsOf(t, sandbox.LimitsText{CPUMax: "20000 100000"}), Isolation: level})
+		p := start(t, h, sandbox.Spec{Argv: sh("while :; do :; done & while :; do :; done"), Limits: limitsOf(t, limits.Text{limits.CPUMax: "20000 100000"}), Isolation: level})
 		time.AfterFunc(2*time.Second, p.Kill)
 		status, err := p.Pump(nil, nil)
 		used := status.CPUUser + status.CPUSystem
@@ -123,7 +115,7 @@ func TestVMCPU(t *testing.T) {
 			t.Errorf("%s: a fifth of a processor for 2 s was %v, %v", level, used, err)
 		}
 	}
-	if _, err := h.Start(sandbox.Spec{ID: "w", Argv: []string{"true"}, Limits: limitsOf(t, sandbox.LimitsText{CPUMax: "200 1000", CPUWeight: "10000"})}); err != nil {
+	if _, err := h.Start(sandbox.Spec{ID: "w", Argv: []string{"true"}, Limits: limitsOf(t, limits.Text{limits.CPUMax: "200 1000", limits.CPUWeight: "10000"})}); err != nil {
 		t.Errorf("the contract's own example: %v", err)
 	}
 }
@@ -135,16 +127,16 @@ func TestVMIO(t *testing.T) {
 	if err != nil {
 		t.Skip("no disk")
 	}
-	took := func(limits sandbox.Limits) time.Duration {
+	took := func(set limits.Set) time.Duration {
 		began := time.Now()
-		status, out := run(t, h, sandbox.Spec{Argv: []string{os.Args[0]}, Params: []string{"TEST_CHILD=write", "FILE=/mnt/d/file"}, Limits: limits})
+		status, out := run(t, h, sandbox.Spec{Argv: []string{os.Args[0]}, Params: []string{"TEST_CHILD=write", "FILE=/mnt/d/file"}, Limits: set})
 		if status.ExitCode != 0 {
 			t.Fatalf("%+v %s", status, &out[1])
 		}
 		return time.Since(began)
 	}
-	free := took(sandbox.Limits{})
-	held := took(limitsOf(t, sandbox.LimitsText{IOMax: strings.TrimSpace(string(device)) + " wbps=1048576"}))
+	free := took(nil)
+	held := took(limitsOf(t, limits.Text{limits.IOMax: strings.TrimSpace(string(device)) + " wbps=1048576"}))
 	if held < 3*time.Second || held < 2*free {
 		t.Errorf("4 MiB took %v, and %v at 1 MiB a second", free, held)
 	}
@@ -157,7 +149,7 @@ func TestVMTrees(t *testing.T) {
 		tree := trees[i%len(trees)]
 		n := sleeper()
 		level := []sandbox.Isolation{sandbox.None, sandbox.Standard, sandbox.Strict}[i%3]
-		p := start(t, h, sandbox.Spec{Argv: sh(strings.ReplaceAll(tree.script, "N", n)), Isolation: level, Limits: limitsOf(t, sandbox.LimitsText{PidsMax: "100", MemoryMax: "64M"})})
+		p := start(t, h, sandbox.Spec{Argv: sh(strings.ReplaceAll(tree.script, "N", n)), Isolation: level, Limits: limitsOf(t, limits.Text{limits.PidsMax: "100", limits.MemoryMax: "64M"})})
 		_, err := p.Pump(func(int, []byte) error { p.Terminate(50 * time.Millisecond); return nil }, nil)
 		if err != nil {
 			t.Errorf("%s, %s: %v", tree.name, level, err)
