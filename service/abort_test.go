@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // trees are runs whose children try to outlive them; %s is what they sleep.
@@ -39,7 +40,7 @@ func TestAbortLeavesNoProcess(t *testing.T) {
 				c := f.two()
 				id, mark := runner+"-"+strings.ReplaceAll(name, " ", "-"), mark()
 				c[0].start("at."+runner, id, commands(fmt.Sprintf(shell, mark), `"grace":"1s"`))
-				eventually(t, "it sleeps", func() bool { return len(processesWith(t, "sleep\x00"+mark)) > 0 })
+				rig.Eventually(t, "it sleeps", func() bool { return len(processesWith(t, "sleep\x00"+mark)) > 0 })
 				began := time.Now()
 				got := together(c, func(c caller) heard { return c.abort("any", id, "20s") })
 				took := time.Since(began)
@@ -102,7 +103,7 @@ func TestAbortAnswers(t *testing.T) {
 
 	c[0].start("at.a", "stubborn", commands(`trap '' TERM; touch `+dir+`/ready; while :; do sleep 1; done`, `"grace":"1h"`))
 	c[0].start("at.a", "waits", commands("touch "+dir+"/started"))
-	eventually(t, "it ignores SIGTERM", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
+	rig.Eventually(t, "it ignores SIGTERM", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
 
 	each("not over yet", together(c, func(c caller) heard { return c.abort("any", "stubborn", "100ms") }), func(h heard) bool {
 		return h.run["state"] == "RUNNING" && h.run["aborting"] == true

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A card says what runs within about a second, not at the next heartbeat alone,
@@ -35,7 +36,7 @@ func TestCardFollowsTheLoad(t *testing.T) {
 		t.Errorf("got %v, want a clock in the first card", card())
 	}
 	reply := f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"long"},"spec":{"task":{"argv":["sleep","60"]}}}`).ok(t)
-	f.eventually("the card says that something runs", func() bool { return card()["running"] == 1.0 })
+	rig.Eventually(f.t, "the card says that something runs", func() bool { return card()["running"] == 1.0 })
 	f.ask("runner.abort.any", `{"kind":"runner","spec":{"abort":{"run":"`+reply.text("run", "id")+`"}}}`).ok(t)
-	f.eventually("the card says that nothing runs", func() bool { return card()["running"] == 0.0 })
+	rig.Eventually(f.t, "the card says that nothing runs", func() bool { return card()["running"] == 0.0 })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/limits"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A sample is what the same small program looks like in a language: it prints
@@ -258,7 +259,7 @@ func TestLanguagesInTheCard(t *testing.T) {
 	f := newFleet(t)
 	f.curious = true
 	f.start(service.Config{})
-	eventually(t, "the card lists bash", func() bool {
+	rig.Eventually(t, "the card lists bash", func() bool {
 		return strings.Contains(fmt.Sprint(f.card("web1")["languages"]), "bash 5")
 	})
 	text, err := json.Marshal(f.languages())

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A runner that drains takes nothing new, and finishes what it has; who asks
@@ -46,11 +47,11 @@ func TestDrain(t *testing.T) {
 			asked.Add(1)
 		}
 	})
-	eventually(t, "requests come", func() bool { return asked.Load() > 20 })
+	rig.Eventually(t, "requests come", func() bool { return asked.Load() > 20 })
 	drained := make(chan struct{})
 	go func() { a.Drain(context.Background()); close(drained) }()
 	late := 0
-	eventually(t, "it drains", func() bool {
+	rig.Eventually(t, "it drains", func() bool {
 		late++
 		return c[0].task("at.a", fmt.Sprint("late", late), commands("true")).code == 503
 	})
@@ -58,7 +59,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("got %v", h)
 	}
 	before := asked.Load()
-	eventually(t, "requests come", func() bool { return asked.Load() > before+50 })
+	rig.Eventually(t, "requests come", func() bool { return asked.Load() > before+50 })
 	end()
 	select {
 	case <-drained:
@@ -107,7 +108,7 @@ func TestCloseAborts(t *testing.T) {
 	c[0].start("at.a", "stubborn", commands("trap '' TERM; while :; do sleep "+mark+"; done", `"grace":"1h"`))
 	c[0].start("at.a", "aborting", commands("trap '' TERM; while :; do sleep "+mark+"; done", `"grace":"1h"`))
 	c[0].start("at.a", "waits", commands("sleep "+mark))
-	eventually(t, "they run", func() bool { return len(processesWith(t, "sleep\x00"+mark)) == 2 })
+	rig.Eventually(t, "they run", func() bool { return len(processesWith(t, "sleep\x00"+mark)) == 2 })
 	c[1].abort("any", "aborting", "10ms")
 	began := time.Now()
 	a.Close()
@@ -133,7 +134,7 @@ func TestDrainWithoutNATS(t *testing.T) {
 	file := t.TempDir() + "/pid"
 	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["echo $$ >`+file+`.new; mv `+file+`.new `+file+`; sleep 1000"]}}}`).ok(t)
 	var pid int
-	f.eventually("it runs", func() bool {
+	rig.Eventually(f.t, "it runs", func() bool {
 		text, err := os.ReadFile(file)
 		if err == nil {
 			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
@@ -166,7 +167,7 @@ func TestDrainOfEndedRunsWithoutNATS(t *testing.T) {
 	if err := os.WriteFile(file+".go", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually("it has ended", func() bool { _, err := os.Stat(file); return err == nil })
+	rig.Eventually(f.t, "it has ended", func() bool { _, err := os.Stat(file); return err == nil })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	s.Drain(ctx) // the test would time out
@@ -182,7 +183,7 @@ func TestKill(t *testing.T) {
 	cancel()
 	drained := make(chan struct{})
 	go func() { s.Drain(ctx); close(drained) }()
-	f.eventually("it is being aborted", func() bool { return s.Health().State == service.StateDraining })
+	rig.Eventually(f.t, "it is being aborted", func() bool { return s.Health().State == service.StateDraining })
 	s.Kill()
 	<-drained
 	if got := f.record("r1"); got["state"] != "ABORTED" || got["signal"] != "SIGKILL" {

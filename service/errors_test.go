@@ -10,6 +10,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func glanceAt(path string, maxSize int) string {
@@ -60,13 +61,13 @@ func TestFull(t *testing.T) {
 	if got := f.ask("runner.task.at.web1", first).ok(t).text("run", "state"); got != "RUNNING" {
 		t.Errorf("the same request again: got %q", got)
 	}
-	f.eventually("the runner has left the any group", func() bool {
+	rig.Eventually(f.t, "the runner has left the any group", func() bool {
 		_, err := f.nc.Request("runner.task.any", []byte(`{}`), 1e9)
 		return err != nil
 	})
 	f.ask("runner.abort.any", abort("first")).ok(t)
 	f.record("first")
-	f.eventually("the runner is back", func() bool {
+	rig.Eventually(f.t, "the runner is back", func() bool {
 		_, err := f.nc.Request("runner.task.any", []byte(`{}`), 1e9)
 		return err == nil
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func get(t *testing.T, url string) (int, string) {
@@ -72,7 +73,7 @@ func TestUnhealthyWithoutNATSAndBack(t *testing.T) {
 	if err := f.server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "unhealthy without NATS", func() bool {
+	rig.Eventually(t, "unhealthy without NATS", func() bool {
 		code, body := get(t, web.URL+"/healthz")
 		return code == 503 && strings.Contains(body, "not connected to NATS")
 	})
@@ -91,14 +92,14 @@ func TestUnhealthyWithoutLogStreamAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.ask("runner.task.any", `{"kind":"runner","metadata":{"id":"r1"},"spec":{"task":{"commands":["echo hello; sleep 0.2; echo again"]}}}`).ok(t)
-	f.eventually("it is unhealthy", func() bool {
+	rig.Eventually(f.t, "it is unhealthy", func() bool {
 		h := s.Health()
 		return h.State == service.StateUnhealthy && strings.HasPrefix(h.Error, "cannot store output of run r1: ")
 	})
 	if got := f.record("r1"); got["state"] != "COMPLETE" || got["lines"] != 2.0 || got["logComplete"] != true {
 		t.Errorf("got %v", got)
 	}
-	f.eventually("it is healthy", func() bool { return s.Health().State == service.StateReady })
+	rig.Eventually(f.t, "it is healthy", func() bool { return s.Health().State == service.StateReady })
 }
 
 func TestReload(t *testing.T) {

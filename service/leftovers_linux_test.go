@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 var manyRuns = flag.Int("runs", 1000, "runs of TestNothingIsLeft")
@@ -85,7 +86,7 @@ func TestNothingIsLeft(t *testing.T) {
 	f := newFleet(t)
 	f.curious = true
 	// A test's log stays in memory: that of ten thousand runs would be what grows.
-	f.start(service.Config{Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	f.start(service.Config{Logger: slog.New(slog.NewTextHandler(rig.Writer(t), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	tasks := []string{
 		`{"argv":["true"]}`,
 		fileTask([]byte("#!/bin/bash\nsleep 1000 & setsid sleep 1000 & echo x"), false),
@@ -120,7 +121,7 @@ func TestNothingIsLeft(t *testing.T) {
 		return after.Descriptors <= before.Descriptors && after.Goroutines <= before.Goroutines && after.Mounts == before.Mounts &&
 			after.Children <= before.Children && len(after.Places)+len(after.Leaves) == 0
 	}
-	f.eventually(fmt.Sprintf("as before: %+v", before), same)
+	rig.Eventually(f.t, fmt.Sprintf("as before: %+v", before), same)
 	t.Logf("before %+v\nafter %+v", before, after)
 	if grown := after.memory - half.memory; *manyRuns >= 10_000 && grown > 16<<10 {
 		t.Errorf("memory grew by %d KiB in the second half", grown)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A caller is a client with nothing of ours: a connection, and JSON.
@@ -284,25 +285,13 @@ type benchFleet struct {
 
 func newBenchFleet(b *testing.B) *benchFleet {
 	b.Helper()
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = server.Close() })
-	connect := func() *nats.Conn {
-		nc, err := server.Connect()
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(nc.Close)
-		return nc
-	}
-	s, err := service.Start(b.Context(), connect(), service.Config{Name: "a", DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	server := rig.Embedded(b, embedded.Config{InProcessOnly: true})
+	s, err := service.Start(b.Context(), rig.Connect(b, server), service.Config{Name: "a", DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(s.Close)
-	return &benchFleet{b, connect()}
+	return &benchFleet{b, rig.Connect(b, server)}
 }
 
 func (f *benchFleet) request(subject, body string) *nats.Msg {

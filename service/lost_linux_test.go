@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A runner that is alive keeps its runs when somebody removes its card.
@@ -54,7 +55,7 @@ func TestRunnerNeverReturns(t *testing.T) {
 	for i, id := range asked {
 		c[i%2].start("at.gone", id, commands("echo here; sleep 1000", `"tags":{"how":"`+id+`"}`))
 	}
-	eventually(t, "they have printed", func() bool {
+	rig.Eventually(t, "they have printed", func() bool {
 		l, _ := c[0].nc.JetStream()
 		info, err := l.StreamInfo("RUNNER_LOG")
 		return err == nil && info.State.Msgs == 4
@@ -77,7 +78,7 @@ func TestRunnerNeverReturns(t *testing.T) {
 			t.Errorf("got %v", h)
 		}
 	}
-	eventually(t, "a list of final runs has it", func() bool {
+	rig.Eventually(t, "a list of final runs has it", func() bool {
 		return len(c[1].query(`{"all":true,"tags":{"how":"by-final-list"},"states":["FAILED"]}`).runs) == 1
 	})
 	for _, h := range together(c, func(c caller) heard { return c.abort("any", "by-abort", "100ms") }) {
@@ -111,12 +112,12 @@ func away(t *testing.T, s *site, r *process, leave, back func()) {
 	c[0].start("at.away", "quiet", commands("setsid sleep "+mark+" & sleep "+mark))
 	c[1].start("at.away", "chatty", commands("i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done; sleep "+mark))
 	c[1].start("at.away", "ends", commands("echo here; until test -e "+dir+"/left; do sleep 0.01; done; echo there; touch "+dir+"/ended; exit 3"))
-	eventually(t, "it sleeps", func() bool { return len(processesWith(t, "sleep\x00"+mark)) == 2 })
+	rig.Eventually(t, "it sleeps", func() bool { return len(processesWith(t, "sleep\x00"+mark)) == 2 })
 	leave()
 	if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one ends meanwhile", func() bool { _, err := os.Stat(filepath.Join(dir, "ended")); return err == nil })
+	rig.Eventually(t, "one ends meanwhile", func() bool { _, err := os.Stat(filepath.Join(dir, "ended")); return err == nil })
 	all := []string{"quiet", "chatty", "ends"}
 	for _, id := range all {
 		for _, run := range together(c, func(c caller) map[string]any { return c.final(id) }) {
@@ -126,13 +127,13 @@ func away(t *testing.T, s *site, r *process, leave, back func()) {
 		}
 	}
 	back()
-	eventually(t, "it kills what is not its own any more", func() bool { return len(processesWith(t, mark)) == 0 })
-	eventually(t, "it says so", func() bool { return r.said("run was taken from this runner") })
-	eventually(t, "it takes runs again", func() bool { return c[0].task("at.away", "again", commands("true")).code == 0 })
+	rig.Eventually(t, "it kills what is not its own any more", func() bool { return len(processesWith(t, mark)) == 0 })
+	rig.Eventually(t, "it says so", func() bool { return r.said("run was taken from this runner") })
+	rig.Eventually(t, "it takes runs again", func() bool { return c[0].task("at.away", "again", commands("true")).code == 0 })
 	if run := c[1].final("again"); run["state"] != "COMPLETE" {
 		t.Errorf("got %v", run)
 	}
-	eventually(t, "nothing is left", func() bool { return len(r.left()) == 0 })
+	rig.Eventually(t, "nothing is left", func() bool { return len(r.left()) == 0 })
 	for _, id := range all {
 		run := c[0].final(id)
 		if _, err := c[1].agrees(run); err != nil || !isLost(run) {
@@ -172,7 +173,7 @@ func TestRunnerAwayForAMoment(t *testing.T) {
 			t.Errorf("got %v", h)
 		}
 		wire.setCut(false)
-		eventually(t, "it answers", func() bool { return c[0].abort("at.away", "nope", "1s").code == 404 })
+		rig.Eventually(t, "it answers", func() bool { return c[0].abort("at.away", "nope", "1s").code == 404 })
 	}
 	if err := os.WriteFile(filepath.Join(dir, "end"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -215,7 +216,7 @@ func TestSlowAndDeadClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead.Close()
-	eventually(t, "the run is known", func() bool { return c[1].query(`{"runs":["flood"]}`).code == 0 })
+	rig.Eventually(t, "the run is known", func() bool { return c[1].query(`{"runs":["flood"]}`).code == 0 })
 	run := c[1].final("flood")
 	if l, err := c[1].agrees(run); err != nil || len(l.lines) != lines || run["state"] != "COMPLETE" {
 		t.Errorf("got %v, %d lines, %v", run, len(l.lines), err)

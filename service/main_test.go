@@ -3,7 +3,6 @@ package service_test
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // TestMain is a runner's process, too.
@@ -39,28 +39,12 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	f := &fleet{t: t, server: server}
-	f.nc = f.connect()
-	return f
+	return newFleetWith(t, embedded.Config{})
 }
 
 func (f *fleet) connect() *nats.Conn {
 	f.t.Helper()
-	nc, err := f.server.Connect()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(nc.Close)
-	return nc
+	return rig.Connect(f.t, f.server)
 }
 
 // start starts a runner that the test's end closes.
@@ -75,7 +59,7 @@ func (f *fleet) start(cfg service.Config) *service.Service {
 	f.dataDir = cfg.DataDir
 	cfg.OnDemand = !f.curious
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(testWriter{f.t}, nil))
+		cfg.Logger = rig.Logger(f.t)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -85,13 +69,6 @@ func (f *fleet) start(cfg service.Config) *service.Service {
 	}
 	f.t.Cleanup(s.Close)
 	return s
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
-	return len(p), nil
 }
 
 // answer is a reply as a client in any language sees it.
@@ -125,16 +102,4 @@ func (a answer) at(path ...string) any {
 		v = m[p]
 	}
 	return v
-}
-
-// eventually waits for a condition that somebody else brings about.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // polls a condition; nothing depends on its length
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // holds is what this process has of the system.
@@ -66,13 +67,13 @@ func TestFiveHundredAtOnce(t *testing.T) {
 	batch("warm", 20)
 	end("warm", 20)
 	var before, during, after holds
-	f.eventually("nothing of the first runs is left", func() bool {
+	rig.Eventually(f.t, "nothing of the first runs is left", func() bool {
 		was := before
 		before = holdsNow(t)
 		return before.goroutines == was.goroutines && before.descriptors == was.descriptors
 	})
 	batch("r", runs)
-	f.eventually("all of them sleep", func() bool { return sleepers(t) == runs })
+	rig.Eventually(f.t, "all of them sleep", func() bool { return sleepers(t) == runs })
 	during = holdsNow(t)
 	if extra := during.goroutines - before.goroutines; extra > 2*runs+10 {
 		t.Errorf("%d more goroutines for %d runs", extra, runs)
@@ -82,7 +83,7 @@ func TestFiveHundredAtOnce(t *testing.T) {
 	}
 	t.Logf("before %+v, during %+v", before, during)
 	end("r", runs)
-	f.eventually(fmt.Sprintf("all is as it was, %+v", before), func() bool {
+	rig.Eventually(f.t, fmt.Sprintf("all is as it was, %+v", before), func() bool {
 		after = holdsNow(t)
 		// Go keeps a few threads that it had to make.
 		return after.goroutines <= before.goroutines && after.descriptors <= before.descriptors && after.threads <= before.threads+20

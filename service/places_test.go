@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // With slots and backlog full a runner says so; what waits goes first in first out.
@@ -37,7 +38,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("got %v", h)
 		}
 	}
-	eventually(t, "it has left the any groups", func() bool {
+	rig.Eventually(t, "it has left the any groups", func() bool {
 		return errors.Is(c[0].task("any", "nobody", commands("true")).err, nats.ErrNoResponders)
 	})
 	// The same request again is answered, full or not.
@@ -55,7 +56,7 @@ func TestPlaces(t *testing.T) {
 	if got, err := os.ReadFile(order); err != nil || string(got) != "w0\nw1\nw2\nw3\n" {
 		t.Errorf("got order %q, %v", got, err)
 	}
-	eventually(t, "it is in the any groups again", func() bool {
+	rig.Eventually(t, "it is in the any groups again", func() bool {
 		return c[1].task("any", "somebody", commands("true")).run["id"] == "somebody"
 	})
 }
@@ -98,7 +99,7 @@ func TestLeavingAndJoiningLosesNothing(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d accepted, %d times nobody was free", accepted.Load(), turnedAway.Load())
 	c := f.two()
-	eventually(t, "all are final", func() bool {
+	rig.Eventually(t, "all are final", func() bool {
 		h := c[0].query(`{"all":true,"states":["PENDING","RUNNING"],"limit":1}`)
 		return h.err == nil && h.code == 0 && len(h.runs) == 0
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func ids(runs []map[string]any) string {
@@ -163,7 +164,7 @@ func TestQueryTooManyWaits(t *testing.T) {
 	for range 64 {
 		wait(nobody, nobody.NewInbox()) // who does not even listen for the answer
 	}
-	eventually(t, "64 wait", func() bool {
+	rig.Eventually(t, "64 wait", func() bool {
 		full := c[1].query(`{"runs":["slow"],`+final+`,"wait":"1ms"}`).code == 429
 		if !full { // one of them may have been refused, because what asks here had its place
 			wait(nobody, nobody.NewInbox())
@@ -180,7 +181,7 @@ func TestQueryTooManyWaits(t *testing.T) {
 	if got := c[0].abort("any", "slow", "10s"); got.run["state"] != "ABORTED" {
 		t.Errorf("got %v", got)
 	}
-	eventually(t, "places to wait are free again", func() bool {
+	rig.Eventually(t, "places to wait are free again", func() bool {
 		return c[1].query(`{"runs":["slow"],"states":["RUNNING"],"wait":"1ms"}`).code != 429
 	})
 }
@@ -194,7 +195,7 @@ func TestQueryTooManyScans(t *testing.T) {
 		c[i%2].start("any", fmt.Sprint("r", i), `{"argv":["true"]}`)
 	}
 	busy := 0
-	eventually(t, "more lists than are served at once", func() bool {
+	rig.Eventually(t, "more lists than are served at once", func() bool {
 		answers := make(chan heard, 64)
 		for i := range cap(answers) {
 			go func() { answers <- c[i%2].query(`{"all":true,"limit":1000}`) }()

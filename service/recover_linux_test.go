@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // kill -9 at any moment: after the restart no process of an earlier life is
@@ -114,7 +116,7 @@ func TestSpoolIsSentAfterACrash(t *testing.T) {
 		return strings.Count(string(b), "\n")
 	}
 	c[0].start("any", "chatty", commands("i=0; while :; do i=$((i+1)); echo $i; echo $i >>"+printed+"; sleep 0.01; done"))
-	eventually(t, "it prints", func() bool { return count() > 10 })
+	rig.Eventually(t, "it prints", func() bool { return count() > 10 })
 	s.close()
 	spool := filepath.Join(r.cfg.DataDir, "spool", "chatty")
 	size := func() int64 {
@@ -124,9 +126,9 @@ func TestSpoolIsSentAfterACrash(t *testing.T) {
 		}
 		return info.Size()
 	}
-	eventually(t, "it spools", func() bool { return size() > 0 })
+	rig.Eventually(t, "it spools", func() bool { return size() > 0 })
 	was, sure := size(), count()
-	eventually(t, "what was printed is in the spool", func() bool { return size() > was && count() > sure+20 })
+	rig.Eventually(t, "what was printed is in the spool", func() bool { return size() > was && count() > sure+20 })
 	r.kill()
 	s.open()
 	r.start()
@@ -172,10 +174,10 @@ func TestServerGoneForAWhile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, name, func() bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
+		rig.Eventually(t, name, func() bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
 	}
 	began := time.Now()
-	eventually(t, "longer than a lost run takes", func() bool { return time.Since(began) > 3*time.Second })
+	rig.Eventually(t, "longer than a lost run takes", func() bool { return time.Since(began) > 3*time.Second })
 	s.open()
 	if run := c[1].final("ends-meanwhile"); run["state"] != "COMPLETE" || run["exitCode"] != 7.0 || run["lines"] != 1.0 {
 		t.Errorf("got %v", run)
@@ -208,7 +210,7 @@ func TestTermDrains(t *testing.T) {
 	c := s.two()
 	c[0].start("at.a", "short", commands("echo begin; sleep 0.5; echo end"))
 	r.signal(syscall.SIGTERM)
-	eventually(t, "it drains", func() bool { h := c[0].task("at.a", "late", commands("true")); return h.code == 503 || h.err != nil })
+	rig.Eventually(t, "it drains", func() bool { h := c[0].task("at.a", "late", commands("true")); return h.code == 503 || h.err != nil })
 	err := r.cmd.Wait()
 	r.cmd = nil
 	if err != nil {

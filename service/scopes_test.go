@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // three is a fleet of three runners.
@@ -221,7 +222,7 @@ func TestIDs(t *testing.T) {
 			f.askAll(3, "runner.glance.all", verbs["glance"]) // it has gone round
 		}
 		groups := map[string]int{}
-		f.eventually("6 requests have made 12 runs in 6 groups", func() bool {
+		rig.Eventually(f.t, "6 requests have made 12 runs in 6 groups", func() bool {
 			clear(groups)
 			for _, run := range f.ask("runner.query.any", `{"kind":"runner","spec":{"query":{"all":true,"limit":500}}}`).list("runs") {
 				if run := run.(map[string]any); run["name"] == "again"+inbox {
@@ -257,7 +258,7 @@ func TestConsumerCannotAsk(t *testing.T) {
 		if _, err := js.AddConsumer("WORK", config); err != nil {
 			t.Fatal(err)
 		}
-		f.eventually(subject+" has heard the consumer", func() bool {
+		rig.Eventually(f.t, subject+" has heard the consumer", func() bool {
 			info, err := js.ConsumerInfo("WORK", config.Durable)
 			return err == nil && info.NumAckPending == 1
 		})

@@ -15,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // The tests here need real controllers, and a machine that nobody would miss:
@@ -79,7 +80,7 @@ func TestVMLimitsOnTheWire(t *testing.T) {
 			}
 		})
 	}
-	all.eventually("no leaf is left", func() bool { return len(all.leftovers().Leaves) == 0 })
+	rig.Eventually(all.t, "no leaf is left", func() bool { return len(all.leftovers().Leaves) == 0 })
 }
 
 func TestVMDiskOnTheWire(t *testing.T) {
@@ -133,7 +134,7 @@ func TestVMDaemonOnTheWire(t *testing.T) {
 	for _, ending := range []string{`exit 0`, `sleep 1000`} {
 		got := f.run(shell(`(setsid env -i sleep 4321 >/dev/null 2>&1 &); `+ending, `,"timeout":"1s","grace":"100ms"`))
 		f.record(got.id)
-		f.eventually("the daemon is gone", func() bool {
+		rig.Eventually(f.t, "the daemon is gone", func() bool {
 			found, err := filepath.Glob("/proc/[0-9]*/cmdline")
 			if err != nil {
 				t.Fatal(err)

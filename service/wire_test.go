@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/tests/rig"
 	"github.com/runnel-io/runnel/tests/wire"
 )
 
@@ -27,13 +28,8 @@ var verbs = map[string]string{
 // newFleetWith is newFleet with a server of a configuration of one's own.
 func newFleetWith(t *testing.T, cfg embedded.Config) *fleet {
 	t.Helper()
-	cfg.InProcessOnly, cfg.DataDir = true, t.TempDir()
-	server, err := embedded.Start(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	f := &fleet{t: t, server: server}
+	cfg.InProcessOnly = true
+	f := &fleet{t: t, server: rig.Embedded(t, cfg)}
 	f.nc = f.connect()
 	return f
 }
@@ -111,7 +107,7 @@ func (f *fleet) over(reply answer) ran {
 func (f *fleet) record(id string) map[string]any {
 	f.t.Helper()
 	var record map[string]any
-	f.eventually("run "+id+" is final", func() bool {
+	rig.Eventually(f.t, "run "+id+" is final", func() bool {
 		record = f.kv(id)
 		return record["state"] != "PENDING" && record["state"] != "RUNNING"
 	})
@@ -164,16 +160,6 @@ func (f *fleet) firstLine(reply answer) string {
 	}
 	line, _, _ := strings.Cut(out.String(), "\n")
 	return line
-}
-
-// eventually waits for what other goroutines and processes do.
-func (f *fleet) eventually(what string, is func() bool) {
-	f.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			f.t.Fatalf("timeout waiting until %s", what)
-		}
-	}
 }
 
 // askAll asks a scope of many and returns the answers by runner.

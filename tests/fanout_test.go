@@ -19,6 +19,8 @@ import (
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // crowd is a fleet of which we know who is what: the oracle for a fan-out's lists.
@@ -48,16 +50,8 @@ func crowdSize() (runners, rounds int, timeout time.Duration) {
 }
 
 func newCrowd(t *testing.T, size int) *crowd {
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	c := &crowd{t: t, server: server}
-	c.client, err = client.New(c.connect(), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := &crowd{t: t, server: rig.Embedded(t, embedded.Config{InProcessOnly: true})}
+	c.client = fleet.Client(t, c.connect())
 	// The first makes streams and buckets, then the others come at once.
 	c.start("web0000", "prod")
 	c.healthy = append(c.healthy, "web0000")

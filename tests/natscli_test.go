@@ -2,8 +2,6 @@ package tests
 
 import (
 	"encoding/json"
-	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // Every request in docs/nats-cli.md is one that a runner understands, and the
@@ -95,31 +93,7 @@ func commandLines(doc string) []string {
 // oneRunner starts web1, in the pools db and default, and connects to its server.
 func oneRunner(t *testing.T) *nats.Conn {
 	t.Helper()
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	connect := func() *nats.Conn {
-		nc, err := server.Connect()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		return nc
-	}
-	s, err := service.Start(t.Context(), connect(), service.Config{
-		OnDemand: true,
-		Name:     "web1", Pools: []string{"db", "default"}, Settings: service.Settings{Labels: map[string]string{"env": "prod"}},
-		DataDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return connect()
+	return fleet.New(t, service.Config{
+		Name: "web1", Pools: []string{"db", "default"}, Settings: service.Settings{Labels: map[string]string{"env": "prod"}},
+	}).Conn()
 }

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -11,10 +10,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // Records and logs are gone after their age, without anybody asking for it, and
@@ -24,28 +23,11 @@ func TestWhatIsOldIsGone(t *testing.T) {
 	if long {
 		runs, age = 10000, 20*time.Second
 	}
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	s, err := service.Start(t.Context(), nc, service.Config{
-		Logger: slog.New(slog.DiscardHandler),
-		Name:   "web1", DataDir: t.TempDir(), Retention: age, LogMaxAge: age, OnDemand: true, Settings: service.Settings{Slots: 16},
+	server := fleet.New(t, service.Config{
+		Name: "web1", Retention: age, LogMaxAge: age, Settings: service.Settings{Slots: 16},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	c, err := client.New(nc, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := server.Conn()
+	c := fleet.Client(t, nc)
 
 	var left atomic.Int64
 	left.Store(int64(runs))

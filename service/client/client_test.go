@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -15,46 +14,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func connect(t *testing.T, server *embedded.Server) *nats.Conn {
-	t.Helper()
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
-}
-
 // newFleet starts a server and runners of these names, and returns a client.
 func newFleet(t *testing.T, configs ...service.Config) *client.Client {
 	t.Helper()
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	for _, cfg := range configs {
-		cfg.DataDir, cfg.Logger, cfg.OnDemand = t.TempDir(), slog.New(slog.DiscardHandler), true
-		s, err := service.Start(t.Context(), connect(t, server), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(s.Close)
-	}
-	c, err := client.New(connect(t, server), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return fleet.New(t, configs...).Client()
 }
 
 func shell(text string) *pb.TaskRequest {
@@ -111,9 +83,9 @@ func TestNobodyThere(t *testing.T) {
 
 // A runner that was there a moment ago and has lost its connection is asked again.
 func TestRunnerComesBack(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "web1"}) // makes the buckets
-	nc := connect(t, server)
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "web1"}) // makes the buckets
+	nc := server.Conn()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +97,7 @@ func TestRunnerComesBack(t *testing.T) {
 	if _, err := cards.PutString(t.Context(), "web2", `{"name":"web2"}`); err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(t, server)
+	c := server.Client()
 	_, err = c.Start(t.Context(), client.Target{On: "web2"}, shell("true"))
 	if err == nil || !strings.HasPrefix(err.Error(), "runner web2 is not online: it doesn't answer, though it was seen ") {
 		t.Errorf("for one that does not come back: %v", err)

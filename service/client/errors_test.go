@@ -11,6 +11,7 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // What a runner answered is the same condition as what the library finds out by
@@ -50,9 +51,9 @@ func TestSentinelsBehindARemoteError(t *testing.T) {
 
 // The words that real runners answer with are those that the sentinels know.
 func TestSentinelsOfARealRunner(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "small", Settings: service.Settings{Slots: 1, Backlog: -1, Policy: &policy.Policy{Languages: []string{"bash"}}}})
-	c := newClient(t, server)
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "small", Settings: service.Settings{Slots: 1, Backlog: -1, Policy: &policy.Policy{Languages: []string{"bash"}}}})
+	c := server.Client()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	on := client.Target{On: "small"}
@@ -94,10 +95,10 @@ func TestSentinelsOfARealRunner(t *testing.T) {
 
 // A target that means all runners never runs everywhere and follows one.
 func TestOneOnly(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "a"})
-	startRunner(t, server, service.Config{Name: "b"})
-	c := newClient(t, server)
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "a"})
+	server.Runner(service.Config{Name: "b"})
+	c := server.Client()
 	ctx := t.Context()
 	all := client.Target{All: true}
 	_, runErr := c.Run(ctx, all, shell("true"), client.RunEvents{})
@@ -120,11 +121,11 @@ func TestOneOnly(t *testing.T) {
 
 // The library has no words of the command line.
 func TestErrorsNameNoCommand(t *testing.T) {
-	server := newServer(t)
-	fresh := newClient(t, server)
+	server := fleet.New(t)
+	fresh := server.Client()
 	_, neverSeen := fresh.Status(t.Context(), "x")
-	startRunner(t, server, service.Config{Name: "a"})
-	c := newClient(t, server)
+	server.Runner(service.Config{Name: "a"})
+	c := server.Client()
 	_, offline := c.Start(t.Context(), client.Target{On: "web9"}, shell("true"))
 	_, noMatch := c.Start(t.Context(), client.Target{Where: `name == "nobody"`}, shell("true"))
 	for is, err := range map[error]error{client.ErrOffline: offline, client.ErrNoMatch: noMatch, nil: neverSeen} {

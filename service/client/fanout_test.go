@@ -16,6 +16,7 @@ import (
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // answerAs answers every glance as a runner of that name would, who has no card.
@@ -65,13 +66,13 @@ func space(t *testing.T) subjects.Space {
 
 // Every runner is yielded once, with how it took part.
 func TestFanOutYieldsEveryState(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "good", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}})
-	startRunner(t, server, service.Config{Name: "other", Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
-	nc := connect(t, server)
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "good", Settings: service.Settings{Labels: map[string]string{"env": "prod"}}})
+	server.Runner(service.Config{Name: "other", Settings: service.Settings{Labels: map[string]string{"env": "test"}}})
+	nc := server.Conn()
 	putCard(t, nc, "away")
 	answerAs(t, nc, "stranger")
-	c := newClient(t, server)
+	c := server.Client()
 
 	request := client.GlanceOf(client.Target{Where: `labels.env == "prod"`}, &pb.Glance{})
 	states := map[string]client.ReplyState{}

@@ -3,48 +3,18 @@ package client_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
-
-func newServer(t *testing.T) *embedded.Server {
-	t.Helper()
-	server, err := embedded.Start(embedded.Config{InProcessOnly: true, DataDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	return server
-}
-
-func startRunner(t *testing.T, server *embedded.Server, cfg service.Config) {
-	t.Helper()
-	cfg.DataDir, cfg.Logger, cfg.OnDemand = t.TempDir(), slog.New(slog.DiscardHandler), true
-	s, err := service.Start(t.Context(), connect(t, server), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-}
-
-func newClient(t *testing.T, server *embedded.Server) *client.Client {
-	t.Helper()
-	c, err := client.New(connect(t, server), client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // messages is how many messages of output are stored of a run.
 func messages(t *testing.T, js jetstream.JetStream, run *pb.Run) uint64 {
@@ -63,10 +33,10 @@ func messages(t *testing.T, js jetstream.JetStream, run *pb.Run) uint64 {
 // A run that is removed is gone with its output; a live one is refused; its id
 // may be used again.
 func TestRemove(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "web1"})
-	c, other := newClient(t, server), newClient(t, server)
-	js, err := jetstream.New(connect(t, server))
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "web1"})
+	c, other := server.Client(), server.Client()
+	js, err := jetstream.New(server.Conn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,9 +106,9 @@ func TestRemove(t *testing.T) {
 
 // Of many final runs a runner keeps as many as it is told to.
 func TestKeepCount(t *testing.T) {
-	server := newServer(t)
-	startRunner(t, server, service.Config{Name: "web1", KeepCount: 5, CardInterval: 20 * time.Millisecond})
-	c := newClient(t, server)
+	server := fleet.New(t)
+	server.Runner(service.Config{Name: "web1", KeepCount: 5, CardInterval: 20 * time.Millisecond})
+	c := server.Client()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var last []string

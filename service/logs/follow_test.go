@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // tenTimesTen writes ten messages of ten lines and the end.
@@ -28,7 +29,7 @@ func tenTimesTen(h *host) string {
 }
 
 func (h *host) settled(w *Writer) {
-	eventually(h.t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+	rig.Eventually(h.t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
 }
 
 func TestFollowFromTheMiddle(t *testing.T) {
@@ -205,7 +206,7 @@ func TestFollowSawWhatIsNotStored(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "there is a consumer", func() bool {
+				rig.Eventually(t, "there is a consumer", func() bool {
 					info, err := stream.Info(h.ctx())
 					return err == nil && info.State.Consumers == 1
 				})

@@ -20,6 +20,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestMain(m *testing.M) {
@@ -65,10 +66,7 @@ func newHost(t testing.TB) *host {
 
 func (h *host) start() {
 	h.t.Helper()
-	srv, err := embedded.Start(embedded.Config{DataDir: filepath.Join(h.dir, "data"), Port: h.port})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	srv := rig.Embedded(h.t, embedded.Config{DataDir: filepath.Join(h.dir, "data"), Port: h.port})
 	_, port, err := net.SplitHostPort(srv.ListenAddress())
 	if err != nil {
 		h.t.Fatal(err)
@@ -78,7 +76,6 @@ func (h *host) start() {
 		h.t.Fatal(err)
 	}
 	h.srv = srv
-	h.t.Cleanup(func() { srv.Close() })
 }
 
 func (h *host) stop() { h.srv.Close() }
@@ -240,15 +237,5 @@ func write(t testing.TB, w *Writer, text string) {
 	t.Helper()
 	if err := w.Write(lines.Stdout, []byte(text)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// eventually waits for something that another goroutine or process does.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("timeout waiting until %s", what)
-		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // proxy stands between the writer and the server; it can hold back or lose what the server says.
@@ -121,7 +122,7 @@ func TestAckComesLateOrNever(t *testing.T) {
 				want.WriteString(text)
 				p.hold(true)
 				write(t, w, text)
-				eventually(t, "it is stored", func() bool {
+				rig.Eventually(t, "it is stored", func() bool {
 					m, err := log.last(h.ctx())
 					return err == nil && m.runnerSeq == uint64(i+1)
 				})
@@ -162,7 +163,7 @@ func startCluster(t *testing.T) (urls string) {
 			for _, s := range servers {
 				all = append(all, s.ClientURL())
 			}
-			eventually(t, "the cluster has a leader", func() bool {
+			rig.Eventually(t, "the cluster has a leader", func() bool {
 				for _, s := range servers {
 					if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
 						return true
@@ -226,7 +227,7 @@ func TestLeaderChanges(t *testing.T) {
 	urls := startCluster(t)
 	nc, js := dial(t, urls)
 	h := &host{t: t, dir: t.TempDir(), nc: nc, js: js}
-	eventually(t, "the stream is made", func() bool {
+	rig.Eventually(t, "the stream is made", func() bool {
 		return EnsureStream(h.ctx(), js, space, StreamConfig{Replicas: 3}) == nil
 	})
 	options := h.options()

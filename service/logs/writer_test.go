@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestOutputComesBack(t *testing.T) {
@@ -214,7 +215,7 @@ func TestFullSpool(t *testing.T) {
 				follow(t, h.ctx(), h.js, h.options()).whole(t, "begin\n"+text+"end\n")
 				return
 			}
-			eventually(t, "the spool is sent", func() bool {
+			rig.Eventually(t, "the spool is sent", func() bool {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				return !w.sending
@@ -253,7 +254,7 @@ func TestFencedWriterStops(t *testing.T) {
 	cfg.OnFenced = func(err error) { fenced <- err }
 	w := Open(cfg)
 	write(t, w, "a\n")
-	eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+	rig.Eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
 
 	totals, err := CloseLost(h.ctx(), h.js, cfg.Subject, lines.End{State: "FAILED", Reason: "lost"})
 	if err != nil || totals.Lines != 1 {
@@ -263,7 +264,7 @@ func TestFencedWriterStops(t *testing.T) {
 	if err := <-fenced; !errors.Is(err, ErrFenced) {
 		t.Errorf("OnFenced got %v", err)
 	}
-	eventually(t, "Write fails", func() bool { return errors.Is(w.Write(lines.Stdout, []byte("c\n")), ErrFenced) })
+	rig.Eventually(t, "Write fails", func() bool { return errors.Is(w.Write(lines.Stdout, []byte("c\n")), ErrFenced) })
 	if _, err := w.Close(h.ctx(), done); !errors.Is(err, ErrFenced) {
 		t.Errorf("Close: %v, want %v", err, ErrFenced)
 	}
@@ -302,7 +303,7 @@ func TestResumeAfterAbandon(t *testing.T) {
 	w := Open(h.config(h.js))
 	text := numbered(0, 100)
 	write(t, w, text)
-	eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+	rig.Eventually(t, "it is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
 	h.stop()
 	write(t, w, "b\nc")
 	w.Abandon(errors.New("going down"))
@@ -397,9 +398,9 @@ func TestResumeAfterKill(t *testing.T) {
 		return info.Size()
 	}
 	log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
-	eventually(t, "something is stored", func() bool { _, err := log.last(h.ctx()); return err == nil })
+	rig.Eventually(t, "something is stored", func() bool { _, err := log.last(h.ctx()); return err == nil })
 	h.stop()
-	eventually(t, "the spool is used", func() bool { return size() > 200_000 })
+	rig.Eventually(t, "the spool is used", func() bool { return size() > 200_000 })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A server that crashed finds in its files what is there and nothing else: no
@@ -27,9 +28,9 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	if err := s.PutCard(t.Context(), &pb.Card{Name: "gone"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
+	rig.EventuallyIn(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
 	for name, left := range map[string]uint64{"KV_runner_runs": 1, "KV_runner_fleet": 0} {
-		eventually(t, 30*time.Second, "no marker is left in "+name, func() bool {
+		rig.EventuallyIn(t, 30*time.Second, "no marker is left in "+name, func() bool {
 			b := map[string]*kv.Bucket{"KV_runner_runs": s.runs, "KV_runner_fleet": s.fleet}[name]
 			info, err := b.Info(t.Context())
 			return err == nil && info.State.Msgs == left

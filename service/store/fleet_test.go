@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func put(t *testing.T, s *Store, c *pb.Card) {
@@ -67,7 +68,7 @@ func TestOfflineIsAMatterOfAge(t *testing.T) {
 	srv := server(t)
 	s := open(t, srv, Config{OnlineFor: 300 * time.Millisecond})
 	put(t, s, &pb.Card{Name: "one"})
-	eventually(t, 10*time.Second, "the runner is offline", func() bool {
+	rig.EventuallyIn(t, 10*time.Second, "the runner is offline", func() bool {
 		return slices.Equal(cards(t, s), []string{"one offline"})
 	})
 	put(t, s, &pb.Card{Name: "one"})
@@ -139,5 +140,5 @@ func TestWatchCards(t *testing.T) {
 	if err := s.WatchCards(t.Context(), func(Seen) error { return stop }); err != stop {
 		t.Errorf("got %v, want what each returned", err)
 	}
-	eventually(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }

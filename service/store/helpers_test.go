@@ -16,6 +16,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,27 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // server is a NATS server that is gone after the test.
 func server(t testing.TB) *embedded.Server {
 	t.Helper()
-	s, err := embedded.Start(embedded.Config{Memory: true, InProcessOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return rig.Memory(t)
 }
 
 // open opens a store on a connection of its own.
 func open(t testing.TB, s *embedded.Server, cfg Config) *Store {
 	t.Helper()
-	nc, err := s.Connect(nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openOn(t, js, cfg)
+	nc := rig.Connect(t, s, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	return openOn(t, rig.JetStream(t, nc), cfg)
 }
 
 func openOn(t testing.TB, js jetstream.JetStream, cfg Config) *Store {
@@ -139,16 +127,6 @@ func consumers(t testing.TB, s *Store) int {
 		n += info.State.Consumers
 	}
 	return n
-}
-
-// eventually tries until ok, for what the server does in its own time.
-func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(d); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", d, what)
-		}
-	}
 }
 
 func name(i int) string { return fmt.Sprintf("r%05d", i) }

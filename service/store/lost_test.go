@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestIsLost(t *testing.T) {
@@ -47,7 +48,7 @@ func TestMarkLost(t *testing.T) {
 	if got, ours, err := open(t, srv, Config{}).MarkLost(t.Context(), "a", nil); err != nil || ours || got.State != pb.State_RUNNING {
 		t.Fatalf("with its runner online: got %v, %v, %v", got, ours, err)
 	}
-	eventually(t, 10*time.Second, "the run is lost", func() bool {
+	rig.EventuallyIn(t, 10*time.Second, "the run is lost", func() bool {
 		lost, err := s.FindLost(t.Context(), []*pb.Run{done, run})
 		if err != nil {
 			t.Fatal(err)

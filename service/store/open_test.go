@@ -9,6 +9,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestTwoOpenAtOnce(t *testing.T) {
@@ -62,7 +63,7 @@ func TestOpenAdopts(t *testing.T) {
 	if len(reply.Runs) != 2 || reply.Runs[0].State != pb.State_COMPLETE {
 		t.Errorf("got %v, want each run once, as it is last", reply.Runs)
 	}
-	eventually(t, 15*time.Second, "the records are gone after their time", func() bool {
+	rig.EventuallyIn(t, 15*time.Second, "the records are gone after their time", func() bool {
 		return len(query(t, s, &pb.Query{All: true}).Runs) == 0
 	})
 	status, err := kv.Status(t.Context())

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestQueryByID(t *testing.T) {
@@ -88,7 +89,7 @@ func asked(t *testing.T, s *Store, q *pb.Query) <-chan *pb.QueryReply {
 		}
 		reply <- r
 	}()
-	eventually(t, 10*time.Second, "the query waits", func() bool { return len(s.waits) > before && consumers(t, s) > before })
+	rig.EventuallyIn(t, 10*time.Second, "the query waits", func() bool { return len(s.waits) > before && consumers(t, s) > before })
 	return reply
 }
 
@@ -107,7 +108,7 @@ func TestQueryWaitsForAState(t *testing.T) {
 		t.Fatalf("got %v, want a", got)
 	}
 	wantSame(t, reply.Runs[0], run)
-	eventually(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 func TestQueryWaitsForAnyRun(t *testing.T) {
@@ -136,7 +137,7 @@ func TestQueryGivesUpAfterItsWait(t *testing.T) {
 			t.Errorf("%v: got %v, want none", q, ids(reply.Runs))
 		}
 	}
-	eventually(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 // TestWaitForWhatCannotBe: the record comes back at once when no listed run can
@@ -178,7 +179,7 @@ func TestWaitForARunThatIsRemoved(t *testing.T) {
 		_, err := s.Wait(within(t, 30*time.Second), "a")
 		done <- err
 	}()
-	eventually(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
+	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
 	if err := owner.runs.Delete(t.Context(), "a", rev, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func TestWait(t *testing.T) {
 		}
 		ended <- got
 	}()
-	eventually(t, 10*time.Second, "it waits", func() bool { return consumers(t, s) > 0 })
+	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, s) > 0 })
 	rev = move(t, owner, run, rev, pb.State_RUNNING)
 	if got, err := s.Wait(within(t, 5*time.Second), "a", pb.State_RUNNING); err != nil || got.State != pb.State_RUNNING {
 		t.Errorf("got %v, %v; want RUNNING", got, err)
@@ -213,7 +214,7 @@ func TestWait(t *testing.T) {
 	if _, err := s.Wait(ctx, "b"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the deadline", err)
 	}
-	eventually(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 // TestCallerGoes: a caller that drops its query ends it at once, and nothing of
@@ -229,7 +230,7 @@ func TestCallerGoes(t *testing.T) {
 		_, err := s.Query(ctx, &pb.Query{All: true, States: []pb.State{pb.State_TIMEDOUT}, Wait: "30s"})
 		done <- err
 	}()
-	eventually(t, 10*time.Second, "it waits", func() bool { return len(s.waits) == 1 })
+	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return len(s.waits) == 1 })
 	for range 400 {
 		rev = move(t, owner, run, rev, pb.State_RUNNING)
 	}
@@ -237,7 +238,7 @@ func TestCallerGoes(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	eventually(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 	if len(s.waits) != 0 {
 		t.Error("its place is still taken")
 	}

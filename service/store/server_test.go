@@ -2,61 +2,22 @@ package store
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/tests/rig"
 )
-
-// plain starts a stock server, for what the embedded one has no setting for.
-func plain(t *testing.T, o *natsserver.Options) *natsserver.Server {
-	t.Helper()
-	o.JetStream, o.NoSigs, o.NoLog, o.Host = true, true, true, "127.0.0.1"
-	s, err := natsserver.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server doesn't start")
-	}
-	return s
-}
-
-func dial(t *testing.T, url string) *nats.Conn {
-	t.Helper()
-	nc, err := nats.Connect(url, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreDiscoveredServers())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
-}
 
 // TestServerAway: writes and waits go through a restart of the server.
 func TestServerAway(t *testing.T) {
-	dir := t.TempDir()
-	srv := plain(t, &natsserver.Options{StoreDir: dir, Port: -1})
-	port := srv.Addr().String()[strings.LastIndex(srv.Addr().String(), ":")+1:]
-	var o natsserver.Options
-	if _, err := fmt.Sscan(port, &o.Port); err != nil {
-		t.Fatal(err)
-	}
-	o.StoreDir = dir
+	srv := rig.Start(t, natsserver.Options{})
 	newStore := func() *Store {
-		js, err := jetstream.New(dial(t, srv.ClientURL()))
+		js, err := jetstream.New(rig.Dial(t, srv.ClientURL()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,9 +34,8 @@ func TestServerAway(t *testing.T) {
 		}
 		ended <- got
 	}()
-	eventually(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
-	srv.Shutdown()
-	srv.WaitForShutdown()
+	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
+	srv.Stop()
 
 	written := make(chan error, 2)
 	run.State = pb.State_COMPLETE
@@ -92,7 +52,7 @@ func TestServerAway(t *testing.T) {
 		t.Fatalf("a write without a server: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
-	plain(t, &o)
+	srv.Again()
 	for range 2 {
 		if err := <-written; err != nil {
 			t.Error(err)
@@ -104,11 +64,11 @@ func TestServerAway(t *testing.T) {
 // TestAckIsLost: a write that was stored but whose answer was lost is told from
 // one that somebody else made.
 func TestAckIsLost(t *testing.T) {
-	srv := plain(t, &natsserver.Options{StoreDir: t.TempDir(), Port: -1})
+	srv := rig.Start(t, natsserver.Options{})
 	line := newDeafLine(t, srv.Addr().String())
 	stores := make([]*Store, 2)
 	for i, url := range []string{"nats://" + line.Addr().String(), srv.ClientURL()} {
-		js, err := jetstream.New(dial(t, url))
+		js, err := jetstream.New(rig.Dial(t, url))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +80,7 @@ func TestAckIsLost(t *testing.T) {
 		line.deaf.Store(true)
 		done := make(chan error, 1)
 		go func() { done <- write() }()
-		eventually(t, 10*time.Second, "it is stored", stored)
+		rig.EventuallyIn(t, 10*time.Second, "it is stored", stored)
 		line.cut()
 		return <-done
 	}
@@ -152,8 +112,8 @@ func TestAckIsLost(t *testing.T) {
 
 // TestDomain: everything works through a domain's prefix.
 func TestDomain(t *testing.T) {
-	srv := plain(t, &natsserver.Options{StoreDir: t.TempDir(), Port: -1, JetStreamDomain: "hub"})
-	js, err := jetstream.NewWithDomain(dial(t, srv.ClientURL()), "hub")
+	srv := rig.Start(t, natsserver.Options{JetStreamDomain: "hub"})
+	js, err := jetstream.NewWithDomain(rig.Dial(t, srv.ClientURL()), "hub")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,48 +144,21 @@ func TestDomain(t *testing.T) {
 	}
 }
 
-// cluster starts servers that know each other.
-func cluster(t *testing.T, n int) (servers []*natsserver.Server) {
-	t.Helper()
-	var ports []int
-	var routes []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, "nats://"+l.Addr().String())
-		l.Close()
-	}
-	for i, port := range ports {
-		o := &natsserver.Options{ServerName: name(i), StoreDir: t.TempDir(), Port: -1}
-		o.Cluster.Name, o.Cluster.Host, o.Cluster.Port = "c", "127.0.0.1", port
-		o.Routes = natsserver.RoutesFromStr(strings.Join(routes, ","))
-		servers = append(servers, plain(t, o))
-	}
-	return servers
-}
-
 // TestThreeReplicas: two stores on different servers of a cluster, each asked
 // for what the other one has just written.
 func TestThreeReplicas(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three servers")
 	}
-	servers := cluster(t, 3)
+	servers := rig.Cluster(t, 3)
 	var jss []jetstream.JetStream
 	for _, srv := range servers {
-		js, err := jetstream.New(dial(t, srv.ClientURL()))
+		js, err := jetstream.New(rig.Dial(t, srv.ClientURL()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		jss = append(jss, js)
 	}
-	eventually(t, 30*time.Second, "the cluster has a leader", func() bool {
-		_, err := jss[0].AccountInfo(within(t, time.Second))
-		return err == nil && servers[0].JetStreamIsCurrent()
-	})
 	stores := make([]*Store, 3)
 	var wg sync.WaitGroup
 	for i, js := range jss {
@@ -252,7 +185,7 @@ func TestThreeReplicas(t *testing.T) {
 			t.Fatalf("got %v, want ErrFinal", err)
 		}
 	}
-	eventually(t, 10*time.Second, "every replica has all", func() bool {
+	rig.EventuallyIn(t, 10*time.Second, "every replica has all", func() bool {
 		return len(query(t, stores[1], &pb.Query{All: true, States: []pb.State{pb.State_COMPLETE}}).Runs) == 60
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service/stream"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -19,20 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // open makes a server, a connection and a stream on work.>.
 func open(t *testing.T) stream.Stream {
 	t.Helper()
-	srv, err := embedded.Start(embedded.Config{Memory: true, InProcessOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = srv.Close() })
-	nc, err := srv.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := rig.JetStream(t, rig.Connect(t, rig.Memory(t)))
 	create := func() (jetstream.StreamConfig, error) {
 		return jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}}, nil
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // gone is how long TestServerGone takes the server away.
@@ -140,7 +141,7 @@ func (h *host) startServer() {
 func (h *host) start(args ...string) *exec.Cmd {
 	h.t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Stderr = testLog{h.t}
+	cmd.Stderr = rig.Writer(h.t)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		h.t.Fatal(err)
@@ -153,13 +154,6 @@ func (h *host) start(args ...string) *exec.Cmd {
 		h.t.Fatalf("the %s has not started", args[0])
 	}
 	return cmd
-}
-
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Logf("%s", p)
-	return len(p), nil
 }
 
 // kill is SIGKILL, and waits for the end.

@@ -2,22 +2,18 @@ package output
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/url"
-	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig"
 	"github.com/runnel-io/runnel/tests/wire"
 )
 
@@ -127,61 +123,19 @@ func TestLeaderStepsDown(t *testing.T) {
 // newCluster is three servers, one runner and a client, all in this process.
 func newCluster(t *testing.T) *nats.Conn {
 	t.Helper()
-	var routes []*url.URL
-	var ports []int
-	for range 3 {
-		port, err := strconv.Atoi(freePort(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
+	var urls []string
+	for _, server := range rig.Cluster(t, 3) {
+		urls = append(urls, server.ClientURL())
 	}
-	var servers string
-	for i, port := range ports {
-		server, err := natsserver.NewServer(&natsserver.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), Routes: routes,
-			Cluster: natsserver.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		server.Start()
-		t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
-		servers += server.ClientURL() + ","
-	}
-	nc, err := nats.Connect(servers, patient()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, err := js.AddStream(&nats.StreamConfig{Name: "PROBE", Subjects: []string{"probe"}, Replicas: 3})
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the cluster has no leader: %v", err)
-		}
-	}
-	own, err := nats.Connect(servers, patient()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(own.Close)
+	connect := func() *nats.Conn { return rig.Dial(t, strings.Join(urls, ","), patient()...) }
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	s, err := service.Start(ctx, own, service.Config{Name: "web1", OnDemand: true, DataDir: t.TempDir(), Replicas: 3, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	s, err := service.Start(ctx, connect(), service.Config{Name: "web1", OnDemand: true, DataDir: t.TempDir(), Replicas: 3, Logger: rig.Logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return nc
+	return connect()
 }
 
 // The server is killed in the middle and started again at once; three times.
