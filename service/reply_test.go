@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A request whose reply subject is no inbox is not run, nothing is published
@@ -49,7 +50,7 @@ func TestReplyThatIsNoInbox(t *testing.T) {
 	}
 	f.deliver("runner.task.at.web1", fmt.Sprintf(`{"kind":"runner","spec":{"task":{"argv":["touch",%q]}}}`, path))
 	want := 5*len(forged) + len(verbs) + 1
-	f.eventually("all are in the log", func() bool { return strings.Count(log.String(), "setting=replyPrefixes") == want })
+	rig.Eventually(f.t, "all are in the log", func() bool { return strings.Count(log.String(), "setting=replyPrefixes") == want })
 	for _, text := range []string{"reply=runner.log.web1.forged", "subject=runner.task.at.web1", "reply=$JS.ACK."} {
 		if !strings.Contains(log.String(), text) {
 			t.Errorf("the log does not name %s", text)
@@ -108,7 +109,7 @@ func TestNoReply(t *testing.T) {
 	if err := f.nc.Publish("runner.task.any", fmt.Appendf(nil, `{"kind":"runner","spec":{"task":{"argv":["touch",%q]}}}`, path)); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually("it is done", func() bool { _, err := os.Stat(path); return err == nil })
+	rig.Eventually(f.t, "it is done", func() bool { _, err := os.Stat(path); return err == nil })
 }
 
 // Inboxes with a token of their own get answers; other prefixes do where the

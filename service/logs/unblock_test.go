@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // blocked begins a Write that finds no room: the server is gone, and so is room in the spool.
 func blocked(t *testing.T, h *host, w *Writer, text string) <-chan error {
 	t.Helper()
 	write(t, w, "begin\n")
-	eventually(t, "the beginning is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
+	rig.Eventually(t, "the beginning is stored", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.sending })
 	h.stop()
 	wrote := make(chan error, 1)
 	go func() { wrote <- w.Write(lines.Stdout, []byte(text)) }()
-	eventually(t, "the stream is slow", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.slow })
+	rig.Eventually(t, "the stream is slow", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.slow })
 	select {
 	case err := <-wrote:
 		t.Fatalf("Write returned (%v) though there is no room", err)
