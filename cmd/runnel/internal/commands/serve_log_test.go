@@ -31,7 +31,10 @@ func servedWithLog(t *testing.T, args ...string) (*exec.Cmd, *os.File, *bufio.Re
 		t.Fatal(err)
 	}
 	writer.Close()
-	t.Cleanup(func() { cmd.Process.Kill() })
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait() // it writes to the test's directories
+	})
 	lines := bufio.NewReader(log)
 	for {
 		line, err := lines.ReadString('\n')
