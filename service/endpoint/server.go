@@ -100,8 +100,12 @@ func (s *Server) Open() (err error) {
 	}
 	for i := range s.cfg.Rows {
 		row := &s.cfg.Rows[i]
+		v := &verb{row: row, line: line{bound: row.Bound}}
+		if row.Bound == (Bound{}) {
+			v.line.bound = DefaultBound
+		}
 		for _, p := range row.Reach.places(s.cfg.Runner, s.cfg.Pools) {
-			if err := s.add(row, p); err != nil {
+			if err := s.add(v, p); err != nil {
 				return err
 			}
 		}
@@ -162,13 +166,19 @@ func (s *Server) begin() bool {
 	return true
 }
 
+// verb is a row at work.
+type verb struct {
+	row  *Row
+	line line
+}
+
 func endpointName(row *Row, place string) string { return string(row.Verb) + "-" + place }
 
 // add registers a row in one scope: with micro, or with the gate where the
 // runner leaves it at times.
-func (s *Server) add(row *Row, p place) error {
-	c, subject := &counts{}, s.cfg.Space.Request(row.Verb, p.scope)
-	handle := s.handler(row, p.scope, c)
+func (s *Server) add(v *verb, p place) error {
+	row, c, subject := v.row, &counts{}, s.cfg.Space.Request(v.row.Verb, p.scope)
+	handle := s.handler(v, p.scope, c)
 	if row.LeavesAny && p.scope.IsAny() {
 		if at, ok := s.counts.Load(endpointName(row, "at")); ok {
 			at.(*counts).with(subject, c)
@@ -210,11 +220,11 @@ func (s *Server) metadata(row *Row, scope subjects.Scope) map[string]string {
 	return m
 }
 
-// handler accounts for the request and gives it a goroutine of its own: micro
-// calls handlers one after the other.
-func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Request) {
+// handler takes requests in the order of arrival: micro calls handlers one after
+// the other, so it must not wait.
+func (s *Server) handler(v *verb, scope subjects.Scope, c *counts) func(*Request) {
 	return func(r *Request) {
-		r.Scope, r.server, r.row, r.counts, r.came = scope, s, row, c, time.Now()
+		r.Scope, r.server, r.row, r.counts, r.came = scope, s, v.row, c, time.Now()
 		c.heard()
 		if !subjects.IsInbox(r.reply, s.cfg.ReplyPrefixes()) && r.reply != "" {
 			r.refuseReply()
@@ -224,13 +234,28 @@ func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Reques
 			r.Answer(nil, Coded(CodeFull, ErrStopping))
 			return
 		}
-		handle := row.Handle
-		if row.Arrive != nil {
-			handle = row.Arrive(r)
-		}
-		go func() {
+		handle := r.arrive()
+		work := func() {
 			defer s.pending.Done()
 			r.serve(handle)
-		}()
+		}
+		switch {
+		case handle == nil:
+			s.pending.Done()
+		case r.release != nil:
+			go work()
+		case !v.line.do(len(r.body), work):
+			s.pending.Done()
+			r.Answer(nil, s.busy(v))
+		}
 	}
+}
+
+// busy is what a request is told that finds no room.
+func (s *Server) busy(v *verb) error {
+	if v.row.Busy != nil {
+		return v.row.Busy
+	}
+	return Coded(CodeBusy, fmt.Errorf("cannot answer %s now: runner %s is at work on %d such requests and %d more wait; ask again in a second, or ask another runner",
+		v.row.Verb, s.cfg.Runner, v.line.bound.AtOnce, v.line.bound.Queue))
 }
