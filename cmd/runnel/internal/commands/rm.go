@@ -32,7 +32,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 			case !byAge:
 				older = -1
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return rm(a, cmd.Context(), s, args, older) })
+			return a.WithSession(cmd.Context(), func(s *app.Session) error { return rm(cmd.Context(), a, s, args, older) })
 		},
 	}
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")
@@ -41,7 +41,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 }
 
 // rm removes the runs that are named and, unless it is negative, those of an age.
-func rm(a *app.App, ctx context.Context, s *app.Session, args []string, older time.Duration) error {
+func rm(ctx context.Context, a *app.App, s *app.Session, args []string, older time.Duration) error {
 	removed := 0
 	for _, arg := range args {
 		run, err := s.Find(ctx, arg)
