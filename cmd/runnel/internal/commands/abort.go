@@ -24,10 +24,13 @@ func newAbortCommand(a *app.App) *cobra.Command {
 		Use:     "abort RUN…",
 		GroupID: cli.GroupRun,
 		Short:   "End runs, and everything that they started",
-		Example: "  runnel abort 01JD3Q8Z\n  runnel abort --tag team=web",
+		Example: "  runnel abort 01JD3Q8Z          the beginning of an id that runnel made\n  runnel abort deploy-1          the whole of your own\n  runnel abort --tag team=web",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(tags) == 0 {
 				return errors.New("which run? name it, or use --tag")
+			}
+			if len(args) > 0 && len(tags) > 0 {
+				return errors.New("cannot use ids together with --tag: name the runs, or give tags that all of them have")
 			}
 			return a.WithSession(cmd.Context(), func(s *app.Session) error {
 				ids, err := idsOf(cmd.Context(), a, s, args, tags)
@@ -46,12 +49,11 @@ func newAbortCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-// idsOf are the runs that were named, by the beginnings of their ids, and the
-// live ones with these tags.
+// idsOf are the runs that were named, or the live ones with these tags.
 func idsOf(ctx context.Context, a *app.App, s *app.Session, args []string, tags map[string]string) ([]string, error) {
 	var ids []string
 	for _, arg := range args {
-		run, err := s.Find(ctx, arg)
+		run, err := findExactly(ctx, s, arg)
 		if err != nil {
 			return nil, err
 		}
