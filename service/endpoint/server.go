@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,23 +81,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 // Open registers the table. When it returns, the runner can be asked.
-func (s *Server) Open() (err error) {
-	s.micro, err = micro.AddService(s.cfg.Conn, micro.Config{
-		Name: s.cfg.Space.Service(), Version: s.cfg.Version,
-		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
-		Metadata: map[string]string{
-			"runner": s.cfg.Runner, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.cfg.Instance,
-			"docs": "docs/wire.md, docs/subjects.md",
-		},
-		StatsHandler: func(e *micro.Endpoint) any {
-			if c, ok := s.counts.Load(e.Name); ok {
-				return c.(*counts).stats()
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("cannot register the micro service: %w", err)
+func (s *Server) Open() error {
+	if err := s.openMicro(); err != nil {
+		return err
 	}
 	for i := range s.cfg.Rows {
 		row := &s.cfg.Rows[i]
@@ -114,6 +101,32 @@ func (s *Server) Open() (err error) {
 		return err
 	}
 	if err := s.cfg.Conn.Flush(); err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	return nil
+}
+
+// openMicro registers the micro service, unless each row is heard only where
+// micro has no part.
+func (s *Server) openMicro() (err error) {
+	if !slices.ContainsFunc(s.cfg.Rows, func(r Row) bool { return !r.LeavesAny || r.Reach != ReachAny }) {
+		return nil
+	}
+	s.micro, err = micro.AddService(s.cfg.Conn, micro.Config{
+		Name: s.cfg.Space.Service(), Version: s.cfg.Version,
+		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
+		Metadata: map[string]string{
+			"runner": s.cfg.Runner, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.cfg.Instance,
+			"docs": "docs/wire.md, docs/subjects.md",
+		},
+		StatsHandler: func(e *micro.Endpoint) any {
+			if c, ok := s.counts.Load(e.Name); ok {
+				return c.(*counts).stats()
+			}
+			return nil
+		},
+	})
+	if err != nil {
 		return fmt.Errorf("cannot register the micro service: %w", err)
 	}
 	return nil
