@@ -113,4 +113,3 @@ func (t *JobTask) RunID(job string, attempt int32) string {
 func freeForm(m protoreflect.MessageDescriptor) bool {
 	return m.FullName() == "google.protobuf.Struct"
 }
-
