@@ -22,7 +22,8 @@ func codeOf(err error) int {
 		return endpoint.CodeRefused
 	case errors.Is(err, store.ErrUnknownRun), errors.Is(err, store.ErrUnknownRunner):
 		return endpoint.CodeUnknown
-	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists):
+	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrLive), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists),
+		errors.Is(err, store.ErrRemoved), errors.Is(err, run.ErrLogKept):
 		return endpoint.CodeConflict
 	case errors.Is(err, store.ErrTooLarge):
 		return endpoint.CodeTooLarge

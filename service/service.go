@@ -162,8 +162,12 @@ func (s *Service) openStreams(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	age, err := logs.MaxAge(ctx, s.js, s.space)
+	if err != nil {
+		return err
+	}
 	s.store, err = store.Open(ctx, s.js, s.space, store.Config{
-		Replicas: s.cfg.Replicas, Retention: s.cfg.Retention, KeepCount: s.cfg.KeepCount,
+		Replicas: s.cfg.Replicas, Retention: s.cfg.Retention, LogAge: age, KeepCount: s.cfg.KeepCount,
 		OnlineFor: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter, Logger: s.log,
 		PurgeLog: func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, s.js, run) },
 	})

@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
-// Remove removes a run's output and then its record. The run must be final:
+// Remove removes a run's output and then its record; its id can't be used again
+// for a day. Output whose record is gone is removed as well. The run must be final:
 // store.ErrLive is a 409, store.ErrUnknownRun a 404.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	s, err := c.records(ctx)
@@ -23,6 +26,12 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 		if reply, askErr := c.Query(ctx, &pb.Query{Runs: []string{id}}); askErr == nil &&
 			len(reply.GetRuns()) == 1 && store.Final(reply.GetRuns()[0].GetState()) {
 			err = s.Remove(ctx, id)
+		}
+	}
+	if errors.Is(err, store.ErrUnknownRun) && subjects.RunID(id) == nil {
+		// A log can be left alone, if somebody has removed the record by hand.
+		if there, purgeErr := logs.PurgeLeft(ctx, c.js, c.space, id); there || purgeErr != nil {
+			return purgeErr
 		}
 	}
 	return err

@@ -82,14 +82,14 @@ func TestRemove(t *testing.T) {
 	if err := c.Remove(ctx, "done"); !errors.Is(err, store.ErrUnknownRun) {
 		t.Errorf("once more: got %v", err)
 	}
-	start("done", "exit 6")
-	if again, err := c.Wait(ctx, "done"); err != nil || again.GetExitCode() != 6 {
-		t.Errorf("the id again: got %v, %v", again, err)
+	start("next", "exit 6")
+	if next, err := c.Wait(ctx, "next"); err != nil || next.GetExitCode() != 6 {
+		t.Errorf("got %v, %v", next, err)
 	}
 	if removed, err := other.RemoveOlder(ctx, time.Hour); err != nil || len(removed) != 0 {
 		t.Errorf("removed %q, %v", removed, err)
 	}
-	if removed, err := other.RemoveOlder(ctx, 0); err != nil || !slices.Equal(removed, []string{"done"}) {
+	if removed, err := other.RemoveOlder(ctx, 0); err != nil || !slices.Equal(removed, []string{"next"}) {
 		t.Errorf("removed %q, %v", removed, err)
 	}
 	if _, err := c.Abort(ctx, live.GetId(), 10*time.Second); err != nil {

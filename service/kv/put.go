@@ -18,6 +18,9 @@ type Write struct {
 	Body []byte
 	// Create: the key must not be there; its marker may be. Expect is then found out.
 	Create bool
+	// Unremoved, with Create, has the marker of a key that somebody has removed
+	// count as a key, for as long as it is kept.
+	Unremoved bool
 	// Expect is the revision that the key must have.
 	Expect uint64
 	// TTL removes it after that time, a second at least; 0 keeps it.
@@ -39,7 +42,9 @@ func (e *ConflictError) Error() string { return fmt.Sprintf("revision is %d", e.
 func (b *Bucket) Put(ctx context.Context, w Write) (uint64, error) {
 	p := stream.Put{Msg: rolledUp(b.publish+w.Key, w.Body), Subject: b.subject + w.Key, Last: w.Expect}
 	if w.Create {
-		p.Over = func(m stream.Message) bool { return isGone(m.Header) }
+		p.Over = func(m stream.Message) bool {
+			return isGone(m.Header) && !(w.Unremoved && Entry{Header: m.Header}.Removed())
+		}
 	}
 	if w.TTL > 0 {
 		p.Options = []jetstream.PublishOpt{jetstream.WithMsgTTL(w.TTL)}

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,6 +41,15 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, space subjects.Sp
 		}
 	})
 	return err
+}
+
+// MaxAge is how long the stream of a fleet's logs keeps them; 0: for ever.
+func MaxAge(ctx context.Context, js jetstream.JetStream, space subjects.Space) (time.Duration, error) {
+	s, err := js.Stream(ctx, space.LogStream())
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the settings of stream %s: %w", space.LogStream(), err)
+	}
+	return s.CachedInfo().Config.MaxAge, nil
 }
 
 func newStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) (jetstream.StreamConfig, error) {

@@ -43,6 +43,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
+	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
@@ -57,6 +58,7 @@ const (
 // Errors that a request can get; the service maps them to codes.
 var (
 	ErrFull     = errors.New("No resources available. Please try later.") //lint:ignore ST1005 the contract's words (scoot)
+	ErrLogKept  = errors.New("the log of an earlier run with this id is still kept; use another id, or remove that log")
 	ErrDraining = errors.New("draining: this runner takes no new runs")
 	ErrConflict = errors.New("another request has this run id already")
 	ErrNotHere  = errors.New("the run is not on this runner")
@@ -285,7 +287,10 @@ func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bo
 		return run, false, err
 	}
 	a.prepareEarly()
-	rev, err := r.cfg.Store.Create(r.ctx, a.run)
+	var rev uint64
+	if err = r.logIsFree(a); err == nil {
+		rev, err = r.cfg.Store.Create(r.ctx, a.run)
+	}
 	if err == nil {
 		a.rev = rev
 		close(a.claimed)
@@ -297,7 +302,37 @@ func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bo
 		run, err = r.known(s)
 		return run, false, err
 	}
+	if errors.Is(err, ErrLogKept) { // by the same request, if its record is there, too
+		if run, knownErr := r.known(s); knownErr == nil || errors.Is(knownErr, ErrConflict) {
+			return run, false, knownErr
+		}
+	}
 	return nil, false, fmt.Errorf("cannot record run %s: %w", a.id, err)
+}
+
+// freshFor is how old an id of our own form may be to count as a new one: less
+// than records are kept, so that one which was used has its record, or its marker.
+const freshFor = 12 * time.Hour
+
+// logIsFree refuses an id whose log is there already, while its record is gone:
+// this run's output could not be stored, which nobody would know before it started.
+// What a caller has just made up is not looked for.
+func (r *Runner) logIsFree(a *active) error {
+	if id, err := ulid.ParseStrict(a.id); err == nil {
+		if age := time.Since(id.Timestamp()); age > -time.Minute && age < freshFor {
+			return nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, claimTimeout)
+	defer cancel()
+	there, err := logs.Kept(ctx, r.cfg.JS, a.run)
+	if err != nil {
+		return fmt.Errorf("cannot see whether its id was used before: %w", err)
+	}
+	if there {
+		return ErrLogKept
+	}
+	return nil
 }
 
 // known is Known for a run that must be there, unless its claim failed.

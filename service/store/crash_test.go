@@ -17,11 +17,11 @@ import (
 // record that was removed or has outlived its time, and no run that has not ended.
 func TestNothingComesBackAfterACrash(t *testing.T) {
 	before := filepath.Join(t.TempDir(), "before")
-	s := onDisk(t, before, Config{Retention: time.Second, OnlineFor: time.Millisecond})
+	s := onDisk(t, before, Config{Retention: time.Second, least: time.Second, OnlineFor: time.Millisecond})
 	for _, id := range []string{"aged", "removed"} {
 		finish(t, s, newRun(id, pb.State_RUNNING))
 	}
-	if err := s.Remove(within(t, 10*time.Second), "removed"); err != nil {
+	if err := s.remove(within(t, 10*time.Second), "removed", 0); err != nil {
 		t.Fatal(err)
 	}
 	create(t, s, newRun("live", pb.State_RUNNING))
@@ -42,7 +42,7 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	if err := os.CopyFS(after, os.DirFS(before)); err != nil { // what a crash at this moment would leave
 		t.Fatal(err)
 	}
-	again := onDisk(t, after, Config{Retention: time.Second})
+	again := onDisk(t, after, Config{Retention: time.Second, least: time.Second})
 	got := ids(query(t, again, &pb.Query{All: true}).Runs)
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"after", "live"}) {

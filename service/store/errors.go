@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrExists: the id is taken by a record that is still kept. 409.
 	ErrExists = errors.New("the run exists already")
+	// ErrRemoved: a run of that id was removed less than RemovedFor ago. 409.
+	ErrRemoved = errors.New("a run with this id was removed less than a day ago; use another id")
 	// ErrUnknownRun: no record of that id is kept. 404.
 	ErrUnknownRun = errors.New("unknown run id")
 	// ErrUnknownRunner: no card of that name. 404.

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
 )
@@ -77,34 +74,4 @@ func (s *Store) removedLately(ctx context.Context, name string) (bool, error) {
 	}
 	now, err := s.ServerTime(ctx)
 	return now.Sub(marker.Stored) < s.cfg.LostAfter, err
-}
-
-// MarkLost makes a run FAILED for reason lost, with an incomplete log, if it is
-// still live and still lost, and returns the record as it is then; ours says
-// whether this call wrote it. fill, if not nil, may add to the record what is
-// known of its output. The output's end is the caller's to write.
-func (s *Store) MarkLost(ctx context.Context, id string, fill func(*pb.Run)) (run *pb.Run, ours bool, err error) {
-	run, rev, err := s.getLatest(ctx, id)
-	if err != nil {
-		return nil, false, err
-	}
-	still, err := s.FindLost(ctx, []*pb.Run{run})
-	if err != nil || len(still) == 0 {
-		return run, false, err
-	}
-	lost := proto.Clone(run).(*pb.Run)
-	lost.State, lost.Reason = pb.State_FAILED, pb.ReasonLost
-	lost.Error = fmt.Sprintf("runner %s is gone", run.GetRunner())
-	lost.Ended = timestamppb.Now()
-	lost.Aborting, lost.LogComplete = false, false
-	if fill != nil {
-		fill(lost)
-	}
-	_, err = s.Update(ctx, lost, rev)
-	if errors.Is(err, ErrFinal) || errors.Is(err, ErrConflict) {
-		// Another one was asked too, or the runner is back: what it wrote stands.
-		run, _, err = s.getLatest(ctx, id)
-		return run, false, err
-	}
-	return lost, err == nil, err
 }

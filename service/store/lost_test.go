@@ -2,8 +2,6 @@ package store
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,17 +34,15 @@ func TestIsLost(t *testing.T) {
 	}
 }
 
-func TestMarkLost(t *testing.T) {
+func TestFindLost(t *testing.T) {
 	srv := server(t)
-	cfg := Config{LostAfter: 300 * time.Millisecond}
-	s, other := open(t, srv, cfg), open(t, srv, cfg)
+	s := open(t, srv, Config{LostAfter: 300 * time.Millisecond})
 	put(t, s, &pb.Card{Name: "one", Instance: "i1"})
 	run, done := newRun("a", pb.State_RUNNING), newRun("b", pb.State_RUNNING)
-	run.Aborting = true
 	create(t, s, run)
 	finish(t, s, done)
-	if got, ours, err := open(t, srv, Config{}).MarkLost(t.Context(), "a", nil); err != nil || ours || got.State != pb.State_RUNNING {
-		t.Fatalf("with its runner online: got %v, %v, %v", got, ours, err)
+	if lost, err := open(t, srv, Config{}).FindLost(t.Context(), []*pb.Run{run}); err != nil || len(lost) > 0 {
+		t.Fatalf("with its runner online: got %v, %v", lost, err)
 	}
 	rig.EventuallyIn(t, 10*time.Second, "the run is lost", func() bool {
 		lost, err := s.FindLost(t.Context(), []*pb.Run{done, run})
@@ -55,25 +51,4 @@ func TestMarkLost(t *testing.T) {
 		}
 		return slices.Equal(ids(lost), []string{"a"})
 	})
-	var marked atomic.Int32
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			got, ours, err := []*Store{s, other}[i%2].MarkLost(t.Context(), "a", func(r *pb.Run) { r.Lines = 5 })
-			if err != nil || got.State != pb.State_FAILED || got.Lines != 5 {
-				t.Errorf("got %v, %v", got, err)
-			}
-			if ours {
-				marked.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if n := marked.Load(); n != 1 {
-		t.Errorf("%d calls marked the run, want 1", n)
-	}
-	got, _, err := s.Get(t.Context(), "a")
-	if err != nil || got.Reason != pb.ReasonLost || got.LogComplete || got.Aborting || got.Ended == nil || got.Tags["team"] != "blue" {
-		t.Errorf("got %v, %v", got, err)
-	}
 }

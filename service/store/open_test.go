@@ -56,7 +56,7 @@ func TestOpenAdopts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := openOn(t, js, Config{Retention: time.Second})
+	s := openOn(t, js, Config{Retention: time.Second, least: time.Second})
 	finish(t, s, newRun("a", pb.State_RUNNING))
 	finish(t, s, newRun("b", pb.State_RUNNING))
 	reply := query(t, s, &pb.Query{All: true, States: []pb.State{pb.State_RUNNING, pb.State_COMPLETE}})
@@ -73,7 +73,7 @@ func TestOpenAdopts(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, cfg := range []Config{{Retention: time.Millisecond}, {KeepCount: -1}, {Replicas: -1}} {
+	for _, cfg := range []Config{{Retention: 5 * time.Second}, {Retention: 23 * time.Hour}, {Retention: 48 * time.Hour, LogAge: 72 * time.Hour}, {KeepCount: -1}, {Replicas: -1}} {
 		if _, err := Open(t.Context(), nil, subjects.Space{}, cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)
 		}

@@ -9,7 +9,8 @@ import (
 )
 
 // Prune removes the final runs that ended first, their output before their
-// record, until Config.KeepCount are left, and returns their ids. When there is
+// record, until Config.KeepCount are left, and returns their ids. Their markers
+// stay for a minute only: a day's would be more than what is kept. When there is
 // nothing to do it costs one request. Any number of runners may prune at once.
 func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 	if s.cfg.KeepCount == 0 {
@@ -35,7 +36,7 @@ func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 		return nil, fmt.Errorf("cannot prune runs: %w", err)
 	}
 	for len(final) > s.cfg.KeepCount {
-		switch err := s.Remove(ctx, final[0]); {
+		switch err := s.remove(ctx, final[0], 0); {
 		case err == nil:
 			removed = append(removed, final[0])
 		case !errors.Is(err, ErrUnknownRun) && !errors.Is(err, ErrConflict):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +24,7 @@ const (
 
 // Create claims run.Id by writing the first record: it succeeds once for as
 // long as the record is kept, however many runners try. It returns the record's
-// revision. Errors: ErrExists, ErrTooLarge, ErrIllegalMove.
+// revision. Errors: ErrExists, ErrRemoved, ErrTooLarge, ErrIllegalMove.
 func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
 	if !canBegin(run.GetState()) {
 		return 0, fmt.Errorf("cannot create run %s: %w: it can't begin as %s", run.GetId(), ErrIllegalMove, run.GetState())
@@ -38,17 +39,30 @@ func (s *Store) Create(ctx context.Context, run *pb.Run) (uint64, error) {
 	if !Final(run.GetState()) && len(w.Body) > maxRecord-endRoom {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrTooLarge)
 	}
-	w.Create = true
+	w.Create, w.Unremoved = true, true
 	rev, err := s.runs.Put(ctx, w)
 	var conflict *kv.ConflictError
+	if errors.As(err, &conflict) && conflict.Gone && s.removedLongAgo(ctx, conflict.Now) {
+		w.Unremoved = false
+		rev, err = s.runs.Put(ctx, w)
+	}
 	if errors.As(err, &conflict) {
-		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), ErrExists)
+		err = ErrExists
+		if conflict.Gone {
+			err = ErrRemoved
+		}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("cannot create run %s: %w", run.GetId(), err)
 	}
 	s.remember(run, rev)
 	return rev, nil
+}
+
+// removedLongAgo is for markers that were made by others, and stay for ever.
+func (s *Store) removedLongAgo(ctx context.Context, marker kv.Entry) bool {
+	now, err := s.ServerTime(ctx)
+	return err == nil && now.Sub(marker.Stored) > RemovedFor
 }
 
 // Update replaces the record at revision rev and returns the new revision. It
@@ -101,9 +115,15 @@ func (s *Store) Get(ctx context.Context, id string) (*pb.Run, uint64, error) {
 	return run, e.Rev, err
 }
 
-// Remove purges a final run's output and then its record. Errors: ErrLive,
-// ErrUnknownRun.
+// Remove removes a final run's output and then its record, and leaves a marker
+// that keeps its id from being used again for RemovedFor. If the record may not
+// be removed, the output stays as well. Errors: ErrLive, ErrUnknownRun,
+// ErrConflict.
 func (s *Store) Remove(ctx context.Context, id string) error {
+	return s.remove(ctx, id, RemovedFor)
+}
+
+func (s *Store) remove(ctx context.Context, id string, marker time.Duration) error {
 	run, rev, err := s.getLatest(ctx, id)
 	if err != nil {
 		return err
@@ -111,12 +131,15 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	if !Final(run.GetState()) {
 		return fmt.Errorf("cannot remove run %s: %w: it is %s", id, ErrLive, run.GetState())
 	}
+	if rev, err = s.touch(ctx, run, rev); err != nil {
+		return fmt.Errorf("cannot remove run %s: %w", id, err)
+	}
 	if s.cfg.PurgeLog != nil {
 		if err := s.cfg.PurgeLog(ctx, run); err != nil {
 			return fmt.Errorf("cannot remove output of run %s: %w", id, err)
 		}
 	}
-	if err := s.runs.Delete(ctx, id, rev, 0); err != nil {
+	if err := s.runs.Delete(ctx, id, rev, marker); err != nil {
 		var conflict *kv.ConflictError
 		if errors.As(err, &conflict) {
 			err = fmt.Errorf("%w: %w", ErrConflict, err)
@@ -124,6 +147,24 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 		return fmt.Errorf("cannot remove run %s: %w", id, err)
 	}
 	return nil
+}
+
+// touch writes a final record again as it is: whether one may write it is known
+// by doing so alone, and must be known before its output is gone.
+func (s *Store) touch(ctx context.Context, run *pb.Run, rev uint64) (uint64, error) {
+	w, err := s.writeOf(run)
+	if err != nil {
+		return 0, err
+	}
+	w.Expect = rev
+	rev, err = s.runs.Put(ctx, w)
+	var conflict *kv.ConflictError
+	if errors.As(err, &conflict) && conflict.Gone {
+		return 0, unknown(run.GetId())
+	} else if conflict != nil {
+		return 0, ErrConflict
+	}
+	return rev, err
 }
 
 // getLatest is Get that no replica can answer with what was before.

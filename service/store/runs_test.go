@@ -98,7 +98,7 @@ func TestUnknownRun(t *testing.T) {
 
 func TestFinalRecordIsForgotten(t *testing.T) {
 	srv := server(t)
-	s := open(t, srv, Config{Retention: time.Second})
+	s := open(t, srv, Config{Retention: time.Second, least: time.Second})
 	live := newRun("live", pb.State_RUNNING)
 	create(t, s, live)
 	w, err := s.runs.KV().Watch(within(t, 20*time.Second), "done")
@@ -157,7 +157,6 @@ func TestRemove(t *testing.T) {
 	if _, _, err := open(t, srv, Config{}).Get(t.Context(), "a"); !errors.Is(err, ErrUnknownRun) {
 		t.Errorf("got %v, want ErrUnknownRun", err)
 	}
-	create(t, s, newRun("a", pb.State_PENDING))
 }
 
 func TestRemoveKeepsTheRecordOfALogItCannotPurge(t *testing.T) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,13 @@ const (
 	DefaultRetention = 7 * 24 * time.Hour
 	DefaultOnlineFor = 30 * time.Second
 	DefaultLostAfter = time.Minute
-	defaultMaxWaits  = 64
-	defaultMaxScans  = 4
+	// MinRetention is the shortest time that records are kept for: what is asked
+	// for twice must not start twice.
+	MinRetention = 24 * time.Hour
+	// RemovedFor is how long the id of a run that was removed can't be used again.
+	RemovedFor      = 24 * time.Hour
+	defaultMaxWaits = 64
+	defaultMaxScans = 4
 )
 
 // Config of a Store. The zero value is what a single server wants.
@@ -31,9 +37,12 @@ type Config struct {
 	// Replicas of both buckets. 0 means one for a new bucket and leaves an
 	// existing one alone; an existing bucket is never given fewer.
 	Replicas int
-	// Retention is how long the record of a final run is kept: DefaultRetention
-	// if 0, one second at least.
+	// Retention is how long the record of a final run is kept: MinRetention at
+	// least, and no shorter than its output (LogAge), which an id that comes back
+	// would run into. 0 means DefaultRetention, or LogAge if that is longer.
 	Retention time.Duration
+	// LogAge is how long output is kept; 0 says nothing.
+	LogAge time.Duration
 	// KeepCount is how many final runs Prune leaves; 0 means all.
 	KeepCount int
 	// PurgeLog removes a run's output; Remove and Prune call it before they
@@ -46,11 +55,13 @@ type Config struct {
 	LostAfter time.Duration
 	// Logger says what is odd but no error; nil is silent.
 	Logger *slog.Logger
+
+	least time.Duration // tests have no day: in place of MinRetention
 }
 
 func (c Config) withDefaults() (Config, error) {
 	if c.Retention == 0 {
-		c.Retention = DefaultRetention
+		c.Retention = max(DefaultRetention, c.LogAge)
 	}
 	if c.OnlineFor == 0 {
 		c.OnlineFor = DefaultOnlineFor
@@ -62,8 +73,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
-	case c.Retention < time.Second:
-		return c, fmt.Errorf("retention of %s is too short: one second at least", c.Retention)
+	case c.Retention < cmp.Or(c.least, MinRetention):
+		return c, fmt.Errorf("cannot keep records for %s: it must be a day at least, or the same request could start again; remove single runs instead", c.Retention)
+	case c.Retention < c.LogAge:
+		return c, fmt.Errorf("cannot keep records for %s and logs for %s: a record must be kept as long as its log at least; keep records longer, or logs shorter", c.Retention, c.LogAge)
 	case c.KeepCount < 0:
 		return c, fmt.Errorf("cannot keep %d runs", c.KeepCount)
 	case c.Replicas < 0:

@@ -21,6 +21,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -117,7 +118,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	cli.Group(flags, cli.FlagsWhere, "data", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
 	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
 	flags.Int64Var(&s.cfg.LogMaxBytes, "log-max-bytes", 0, "keep so many `BYTES` of output (default a tenth of the store)")
-	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for so long (default 7 days)")
+	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for this long: a day at least, and as long as logs (default 7 days)")
 	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the fleet's last `N` ended runs\n(default all)")
 	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
 	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
@@ -168,6 +169,10 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.cfg.Slots)
 	case s.cfg.Backlog < 0:
 		return fmt.Errorf("cannot use --backlog %d: it must not be negative", s.cfg.Backlog)
+	case s.cfg.Retention > 0 && s.cfg.Retention < store.MinRetention:
+		return fmt.Errorf("cannot use --retention %s: records are kept for a day at least, or a run that is asked for twice could start again; to remove runs earlier, use runnel rm", s.cfg.Retention)
+	case s.cfg.Retention > 0 && s.cfg.Retention < s.cfg.LogMaxAge:
+		return fmt.Errorf("cannot use --retention %s with --log-max-age %s: a run's record is kept as long as its log at least", s.cfg.Retention, s.cfg.LogMaxAge)
 	case s.drainTimeout < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
 		return errors.New("cannot use a negative time: --drain-timeout, --log-max-age, --retention and --max-step are 0 or more")
 	case s.cfg.LogMaxBytes < 0, s.cfg.SpoolMaxBytes < 0, s.cfg.KeepCount < 0, s.cfg.Replicas < 0:
