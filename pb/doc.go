@@ -21,6 +21,7 @@ const (
 	ReasonSignal      = "signal"
 	ReasonTimeout     = "timeout"
 	ReasonOOM         = "oom"
+	ReasonCPULimit    = "cpu-limit"
 	ReasonOutputLimit = "output-limit"
 	ReasonAborted     = "aborted"
 	ReasonLost        = "lost"

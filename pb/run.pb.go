@@ -108,7 +108,7 @@ type Run struct {
 	Tags map[string]string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Where it is in its life.
 	State State `protobuf:"varint,5,opt,name=state,proto3,enum=runnel.v1.State" json:"state,omitempty"`
-	// Why it ended: exit, signal, timeout, oom, output-limit, aborted, lost,
+	// Why it ended: exit, signal, timeout, oom, cpu-limit, output-limit, aborted, lost,
 	// rejected, expired or compile. Empty until then.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The main process's exit code; 0 until it has ended, and when it died of a
@@ -405,7 +405,7 @@ type Step struct {
 	ExitCode int32 `protobuf:"varint,1,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	// The signal it died of.
 	Signal string `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
-	// exit, signal, timeout, oom or output-limit.
+	// exit, signal, timeout, oom, cpu-limit or output-limit.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Seconds.
 	CpuTime float64 `protobuf:"fixed64,4,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`

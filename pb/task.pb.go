@@ -659,15 +659,15 @@ type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cgroup v2 cpu.max: quota and period in microseconds, "200 1000".
 	CpuMax string `protobuf:"bytes,1,opt,name=cpu_max,json=cpuMax,proto3" json:"cpu_max,omitempty"`
-	// Bytes, as a number or a string such as "64M" (powers of 1024).
+	// Bytes, as a number or a string such as "64M" (powers of 1024); "max" is no limit.
 	MemoryMax *structpb.Value `protobuf:"bytes,2,opt,name=memory_max,json=memoryMax,proto3" json:"memory_max,omitempty"`
-	// cgroup v2 io.max: "8:16 rbps=102400".
+	// cgroup v2 io.max: "8:16 rbps=102400", several parted by commas or newlines.
 	IoMax string `protobuf:"bytes,3,opt,name=io_max,json=ioMax,proto3" json:"io_max,omitempty"`
 	// Processes and threads at most.
 	PidsMax *int64 `protobuf:"varint,4,opt,name=pids_max,json=pidsMax,proto3,oneof" json:"pids_max,omitempty"`
 	// cgroup v2 cpu.weight, 1 to 10000.
 	CpuWeight *int64 `protobuf:"varint,5,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
-	// RLIMIT_CPU, a duration of whole seconds.
+	// Processor time of the whole run, a duration; more ends it, reason cpu-limit.
 	CpuTime string `protobuf:"bytes,6,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
 	// RLIMIT_FSIZE, bytes, as memoryMax.
 	FileSize *structpb.Value `protobuf:"bytes,7,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`

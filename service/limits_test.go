@@ -35,12 +35,12 @@ func TestBadLimits(t *testing.T) {
 func TestPolicyThatTheHostCannotHold(t *testing.T) {
 	f := newFleet(t)
 	f.start(service.Config{NoCgroup: true, Settings: service.Settings{Policy: &policy.Policy{Limits: policy.LimitRules{
-		Default: limitsOf(t, limits.Text{limits.CPUMax: "50000 100000", limits.IOMax: "8:16 rbps=1000"}), Max: limitsOf(t, limits.Text{limits.MemoryMax: "64M", limits.PidsMax: "10"}),
+		Default: limitsOf(t, limits.Text{limits.CPUMax: "50000 100000", limits.IOMax: "8:16 rbps=1000"}), Max: limitsOf(t, limits.Text{limits.MemoryMax: "1G", limits.PidsMax: "10"}),
 	}}}})
 	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
 		t.Errorf("got %+v", got)
 	}
-	f.refused(400, "limit memoryMax", "runner.task.any", `{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{"memoryMax":"1G"}}}}`)
+	f.refused(400, "limit pidsMax", "runner.task.any", `{"kind":"runner","spec":{"task":{"argv":["true"],"limits":{"pidsMax":100}}}}`)
 }
 
 // What this host can't hold is refused by name when a task asks for it, and is
@@ -51,7 +51,7 @@ func TestLimitsThatAreMissing(t *testing.T) {
 	f.start(service.Config{NoCgroup: true})
 	missing := fmt.Sprint(f.card("web1")["missing"])
 	for limit, value := range map[string]string{
-		"cpuMax": `"50000 100000"`, "memoryMax": `"64M"`, "ioMax": `"8:16 rbps=102400"`, "pidsMax": `10`, "cpuWeight": `50`,
+		"cpuMax": `"50000 100000"`, "ioMax": `"8:16 rbps=102400"`, "pidsMax": `10`, "cpuWeight": `50`,
 	} {
 		for _, language := range []string{"", `,"language":{"name":"bash"},"file":{"content":"dHJ1ZQ=="}`} {
 			f.refused(400, "limit "+limit, "runner.task.any", fmt.Sprintf(`{"kind":"runner","spec":{"task":{"limits":{%q:%s}%s}}}`, limit, value, orArgv(language)))
@@ -60,8 +60,22 @@ func TestLimitsThatAreMissing(t *testing.T) {
 			t.Errorf("the card's missing is %s, without %s", missing, limit)
 		}
 	}
-	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
+	if got := f.run(`{"argv":["echo","served"],"limits":{"cpuMax":"max","memoryMax":"max"}}`); got.stdout != "served\n" {
 		t.Errorf("then got %q", got.stdout)
+	}
+}
+
+// Memory is held without a controller too, and the card says how.
+func TestMemoryByLooking(t *testing.T) {
+	f := newFleet(t)
+	f.curious = true
+	f.start(service.Config{NoCgroup: true})
+	if missing := fmt.Sprint(f.card("web1")["missing"]); !strings.Contains(missing, "memoryMax: held by looking every 100 ms") {
+		t.Errorf("the card's missing is %s", missing)
+	}
+	got := f.run(`{"argv":["perl","-e","$_ = 'x' x 3e8; sleep 60"],"limits":{"memoryMax":"100M"}}`)
+	if got.end.State != "COMPLETE" || got.end.Reason != "oom" {
+		t.Errorf("got %+v", got.end.End)
 	}
 }
 
@@ -97,8 +111,8 @@ func TestLimitsOfEachProcess(t *testing.T) {
 				}
 			}
 			got := g.run(fmt.Sprintf(`{"commands":["while :; do :; done"],"isolation":%q,"limits":{"cpuTime":"1s"}}`, level))
-			// The limit is held by the kernel's ticks, the record has the exact time: where others take the processor in the middle of a tick, it is less.
-			if record := g.record(got.id); got.end.Reason != "signal" || record["cpuTime"].(float64) < 0.3 {
+			// The limit is held by the kernel's ticks, too, the record has the exact time: where others take the processor in the middle of a tick, it is less.
+			if record := g.record(got.id); got.end.Reason != "cpu-limit" || record["cpuTime"].(float64) < 0.3 {
 				t.Errorf("cpuTime: got %+v, record %v", got.end.End, record)
 			}
 		})

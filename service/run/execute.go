@@ -125,6 +125,8 @@ func endOf(status sandbox.Status, c *cause) ending {
 		e.state, e.reason, e.err = c.state, c.reason, c.text
 	case status.OOM:
 		e.reason = pb.ReasonOOM
+	case status.CPULimit:
+		e.reason = pb.ReasonCPULimit
 	case status.Signal != 0:
 		e.reason = pb.ReasonSignal
 	}

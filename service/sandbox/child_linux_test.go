@@ -39,6 +39,8 @@ func child(act string) {
 			_, err := file.Write(page)
 			check(err)
 		}
+	case "hog":
+		check(hog(os.Getenv("WAY")))
 	case "delegated":
 		check(delegated(os.Getenv("FOREIGN") == "true"))
 	case "runner":

@@ -96,17 +96,20 @@ func (h *Host) controls(controller string) bool {
 func (h *Host) Holds(limit string) bool {
 	for _, row := range limits.Rows() {
 		if row.Name == limit {
-			return row.Controller == "" || h.controls(row.Controller)
+			return row.Controller == "" || h.controls(row.Controller) || h.meters(row.Controller)
 		}
 	}
 	return false
 }
 
+// meters says that this package can do what a controller that is not there would: see meter.
+func (h *Host) meters(controller string) bool { return controller == "memory" && !h.portable }
+
 // mayLimit refuses a limit that can't be set here.
 func (h *Host) mayLimit(set limits.Set) error {
 	needed := set.Needs()
 	for _, controller := range slices.Sorted(maps.Keys(needed)) {
-		if !h.controls(controller) {
+		if !h.controls(controller) && !h.meters(controller) {
 			return fmt.Errorf("limit %s: this host has no %s controller to give: %s", needed[controller], controller, h.whyNoController())
 		}
 	}

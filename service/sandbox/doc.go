@@ -31,6 +31,7 @@
 //
 // Limits of a run as a whole are written to its leaf before it is born there, so they need a cgroup v2 subtree of this process's own with controllers in it: one that systemd delegated, or in
 // which nobody else is. Then this process moves itself into an inner cgroup called runner, and nobody else ever, because controllers are given only to cgroups inside one that has no processes.
+// Processor time of the whole run, and memory where there is no controller for it, are looked at by a meter (meter_linux.go).
 // After the end, the leaf tells processor time, peak memory and whether the kernel killed for memory. Limits of each process (setrlimit) need the shim. A limit that can't be set fails the
 // start.
 //
@@ -59,12 +60,13 @@
 //	                              root, subtree with    root, cgroup v2         root, no     ordinary user, user      ordinary user    other
 //	                              controllers           without controllers     cgroup v2    namespaces               without          unixes
 //	found and killed by           cgroup                cgroup                  scan         scan; cgroup if given    scan             group
-//	cpu, memory, io, pids         yes                   refused                 refused      only if given            refused          refused
+//	cpu, io, pids                 yes                   refused                 refused      only if given            refused          refused
+//	memory                        yes                   by looking              by looking   by looking if not given  by looking       refused
 //	limits of each process        yes                   yes                     yes          yes                      yes              refused
 //	standard                      yes                   yes                     yes          yes, as the runner's     refused          refused
 //	strict                        with Landlock         with Landlock           with it      account alone            refused          refused
 //	another account (User)        yes                   yes                     yes          refused                  refused          root only
-//	peak memory, oom              yes                   biggest process, no     as before    as before                as before        biggest, no
+//	peak memory                   yes                   biggest process         as before    as before                as before        biggest
 //
 // A container is "no cgroup v2" unless its cgroup directory is writable, and can isolate only if it may make namespaces. Isolation is written for amd64 and arm64. Facts tells what a host
 // gives, and Probe tries it.

@@ -62,6 +62,9 @@ func (h *Host) Facts() Facts {
 		if !h.Holds(name) {
 			facts.NoLimits = append(facts.NoLimits, name)
 		}
+		if name == limits.MemoryMax && !h.controls("memory") && h.meters("memory") {
+			facts.Metered = append(facts.Metered, name)
+		}
 	}
 	h.probed.Lock()
 	defer h.probed.Unlock()

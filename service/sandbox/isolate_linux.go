@@ -57,6 +57,7 @@ func (u *uids) giveBack(uid int) {
 
 // What a strict run is held to where its limits say nothing else.
 const (
+	strictMemory    = "2G"
 	strictCore      = "0"
 	strictOpenFiles = "1024"
 	strictFileSize  = "1G"
@@ -156,7 +157,7 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 // strictLimits are the fixed ones of a strict run where it names nothing. Where a controller counts its processes, their number is not limited by account as well.
 func (h *Host) strictLimits(named limits.Set) limits.Set {
 	fixed := limits.Text{
-		limits.Core: strictCore, limits.OpenFiles: strictOpenFiles, limits.FileSize: strictFileSize,
+		limits.MemoryMax: strictMemory, limits.Core: strictCore, limits.OpenFiles: strictOpenFiles, limits.FileSize: strictFileSize,
 	}
 	if h.controls("pids") {
 		fixed[limits.PidsMax] = strictPids

@@ -26,7 +26,9 @@ func (p *Process) Pump(out func(stream int, data []byte) error, quiet func(idle 
 		return p.pumpPortable(out, quiet)
 	}
 	m := &pump{Process: p, out: out, buf: make([]byte, minBuffer)}
+	meter := p.startMeter()
 	err := m.untilEnded(quiet)
+	meter.stop()
 	if err != nil { // the kernel can't watch any more; never seen
 		p.Kill()
 	}
@@ -37,6 +39,7 @@ func (p *Process) Pump(out func(stream int, data []byte) error, quiet func(idle 
 		m.drain()
 	}
 	status, reapErr := p.reap()
+	meter.into(&status)
 	for _, err := range []error{m.outErr, err, reapErr} {
 		if err != nil {
 			return status, err

@@ -79,6 +79,8 @@ type Facts struct {
 	NoControllers string
 	// NoLimits lists the limits that no run can be held to here.
 	NoLimits []string
+	// Metered lists the limits that runs are held to by looking at what they use every 100 ms, because there is no controller: a run can be above one by what it takes between two looks.
+	Metered []string
 	// Isolation lists the levels that work, and NoIsolation says why others don't. They are known after Probe.
 	Isolation   []Isolation
 	NoIsolation map[Isolation]string
@@ -97,8 +99,10 @@ type Status struct {
 	// PeakMemoryBytes is the memory that the run used at most; 0 means not known. Without a memory controller it is that of its biggest process, and known
 	// only if that was bigger than this process.
 	PeakMemoryBytes int64
-	// OOM says that the kernel killed something of the run because its memory was at the limit.
+	// OOM says that the run was at its memory limit and something of it was killed for that: by the kernel, or, where there is no memory controller, all of it by this package.
 	OOM bool
+	// CPULimit says that the run used the processor time that it was given.
+	CPULimit bool
 }
 
 // SignalName is the signal's name, such as SIGKILL, or empty.

@@ -28,7 +28,10 @@ func (r *Prepared) takeSeat() (err error) {
 	if err := h.claim(cmd.id); err != nil {
 		return startErrorf("start", "%w", err)
 	}
-	p := &Process{host: h, id: cmd.id, mark: cmd.mark, who: cmd.who, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
+	p := &Process{host: h, id: cmd.id, mark: cmd.mark, who: cmd.who, limits: cmd.limits, pipes: [2]int{-1, -1}, tree: tree{pidfd: -1}}
+	if cmd.order != nil && cmd.order.scratchBytes > 0 {
+		p.scratch = cmd.order.dir
+	}
 	r.seat = seat{process: p, writers: [2]int{-1, -1}, leafFD: -1}
 	defer func() {
 		if err != nil {
@@ -153,7 +156,7 @@ func (p *Process) openLeaf(set limits.Set) (fd int, err error) {
 		return -1, err
 	}
 	p.tree.leaf = leaf
-	if err := setLimits(leaf, set); err != nil {
+	if err := setLimits(leaf, set.Only(func(limit string) bool { return limit != limits.MemoryMax || h.controls("memory") })); err != nil {
 		return -1, err
 	}
 	fd, err = unix.Open(leaf, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -24,6 +24,8 @@ type Process struct {
 	who     account
 	pipes   [2]int // read ends of standard output and error, Pump's alone
 	tree    tree
+	limits  limits.Set
+	scratch string // where it writes to memory, beside the places that every isolated run has
 
 	mu        sync.Mutex // guards what follows
 	ended     bool

@@ -35,6 +35,9 @@ func exitOf(end *lines.End) int {
 		if end.Signal != "" {
 			return exitSignal + signalNumber(end.Signal)
 		}
+		if end.Reason == pb.ReasonCPULimit && end.ExitCode == 0 { // it ended before it could be killed
+			return exitSignal + signalNumber("SIGKILL")
+		}
 		return int(end.ExitCode)
 	case pb.State_TIMEDOUT.String():
 		return exitTimeout
@@ -79,6 +82,8 @@ func briefly(end *lines.End) string {
 		return "aborted"
 	case end.Reason == pb.ReasonOOM:
 		return "out of memory"
+	case end.Reason == pb.ReasonCPULimit:
+		return "processor time is up"
 	case end.Reason == pb.ReasonOutputLimit:
 		return "output limit"
 	case end.Reason == pb.ReasonCompile:
@@ -115,6 +120,8 @@ func complaint(end *lines.End, runner string, timeout time.Duration) string {
 		return text + on
 	case end.Reason == pb.ReasonOOM:
 		return "out of memory: killed by " + end.Signal + on
+	case end.Reason == pb.ReasonCPULimit:
+		return "stopped at its limit of processor time" + on
 	case end.Reason == pb.ReasonOutputLimit:
 		return "stopped at its output limit" + on
 	case end.Signal != "":
