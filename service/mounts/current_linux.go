@@ -61,9 +61,15 @@ func readlink(path string) (target string, ok bool) {
 
 // Of gives the mount that an absolute path leads to now; see Table.Find.
 func Of(path string) (Mount, error) {
+	m, _, err := Resolve(path)
+	return m, err
+}
+
+// Resolve is Table.Resolve on the mounts of now.
+func Resolve(path string) (m Mount, real string, err error) {
 	t, err := Now()
 	if err != nil {
-		return Mount{}, err
+		return Mount{}, "", err
 	}
-	return t.Find(path)
+	return t.Resolve(path)
 }

@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,7 +24,44 @@ var (
 //
 // Links are read on local mounts. Those of /proc that lead to wherever a process
 // is (cwd, root, exe, fd/3) are not: they count as mounts that may hang.
-func (t *Table) Find(path string) (Mount, error) { return t.find(path, readlink) }
+func (t *Table) Find(path string) (Mount, error) {
+	m, _, err := t.Resolve(path)
+	return m, err
+}
+
+// Resolve is Find that also gives the path without links, as far as it was
+// walked: to the end where the mount doesn't hang.
+func (t *Table) Resolve(path string) (m Mount, real string, err error) {
+	at, err := t.find(path, readlink)
+	return at.at, cmp.Or(at.path, "/"), err
+}
+
+// ByID gives the mount of a number, such as mnt_id in /proc/self/fdinfo.
+func (t *Table) ByID(id int) (Mount, bool) {
+	m, ok := t.byID[id]
+	return m, ok
+}
+
+// Below gives the mounts that may hang and lie on names of a directory, whose
+// path has no links.
+func (t *Table) Below(dir string) map[string]Mount {
+	var found map[string]Mount
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	for k, m := range t.children {
+		name, ok := strings.CutPrefix(k.point, prefix)
+		if !ok || name == "" || strings.Contains(name, "/") {
+			continue
+		}
+		if m = t.top(m, k.point); !m.MayHang() {
+			continue
+		}
+		if found == nil {
+			found = map[string]Mount{}
+		}
+		found[name] = m
+	}
+	return found
+}
 
 // step is a directory that the walk has come through.
 type step struct {
@@ -40,27 +78,27 @@ type walk struct {
 	links    int
 }
 
-func (t *Table) find(path string, readlink func(string) (string, bool)) (Mount, error) {
+func (t *Table) find(path string, readlink func(string) (string, bool)) (step, error) {
 	if !strings.HasPrefix(path, "/") {
-		return Mount{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, errRelative)
+		return step{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, errRelative)
 	}
 	if len(path) > maxPathBytes {
-		return Mount{}, fmt.Errorf("cannot find the mount of %.100q…: file name too long", path)
+		return step{}, fmt.Errorf("cannot find the mount of %.100q…: file name too long", path)
 	}
 	w := &walk{table: t, readlink: readlink, rest: path}
 	w.toRoot()
 	for range maxSteps {
-		at := w.here().at
-		if w.rest = strings.TrimLeft(w.rest, "/"); w.rest == "" || at.MayHang() {
+		at := w.here()
+		if w.rest = strings.TrimLeft(w.rest, "/"); w.rest == "" || at.at.MayHang() {
 			return at, nil
 		}
 		name, rest, _ := strings.Cut(w.rest, "/")
 		w.rest = rest
 		if err := w.enter(name); err != nil {
-			return Mount{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, err)
+			return step{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, err)
 		}
 	}
-	return Mount{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, errLinks)
+	return step{}, fmt.Errorf("cannot find the mount of %.100q: %w", path, errLinks)
 }
 
 func (w *walk) here() step { return w.way[len(w.way)-1] }

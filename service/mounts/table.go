@@ -171,7 +171,7 @@ func (t *Table) markOverlays(all []overlay) {
 	for _, o := range all {
 		hangs := slices.ContainsFunc(layers(o.options), func(path string) bool {
 			at, err := t.find(path, nil)
-			return err == nil && at.MayHang()
+			return err == nil && at.at.MayHang()
 		})
 		if hangs && o.id != t.root.ID {
 			t.mark(o.id)
