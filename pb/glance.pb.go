@@ -620,9 +620,9 @@ type Entry struct {
 	// is not known.
 	Modified string `protobuf:"bytes,16,opt,name=modified,proto3" json:"modified,omitempty"`
 	// The name's bytes, where it isn't UTF-8: name has U+FFFD for what is not.
-	NameBytes []byte `protobuf:"bytes,17,opt,name=name_bytes,json=nameBytes,proto3" json:"name_bytes,omitempty"`
+	NameBytes []byte `protobuf:"bytes,17,opt,name=name_bytes,json=nameBytes,proto3,oneof" json:"name_bytes,omitempty"`
 	// The path of such an entry, to ask for as dir.pathBytes or file.pathBytes.
-	PathBytes     []byte `protobuf:"bytes,18,opt,name=path_bytes,json=pathBytes,proto3" json:"path_bytes,omitempty"`
+	PathBytes     []byte `protobuf:"bytes,18,opt,name=path_bytes,json=pathBytes,proto3,oneof" json:"path_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1364,7 +1364,7 @@ const file_glance_proto_rawDesc = "" +
 	"\bDirReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.runnel.v1.EntryR\aentries\x12\x12\n" +
 	"\x04next\x18\x10 \x01(\tR\x04next\x12\x14\n" +
-	"\x05error\x18\x11 \x01(\tR\x05error\"\xf2\x01\n" +
+	"\x05error\x18\x11 \x01(\tR\x05error\"\x9a\x02\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n" +
 	"\x06is_dir\x18\x02 \x01(\bR\x05isDir\x12\x12\n" +
@@ -1373,11 +1373,13 @@ const file_glance_proto_rawDesc = "" +
 	"\x04user\x18\x05 \x01(\tR\x04user\x12\x14\n" +
 	"\x05group\x18\x06 \x01(\tR\x05group\x12\x12\n" +
 	"\x04mode\x18\a \x01(\tR\x04mode\x12\x1a\n" +
-	"\bmodified\x18\x10 \x01(\tR\bmodified\x12\x1d\n" +
+	"\bmodified\x18\x10 \x01(\tR\bmodified\x12\"\n" +
 	"\n" +
-	"name_bytes\x18\x11 \x01(\fR\tnameBytes\x12\x1d\n" +
+	"name_bytes\x18\x11 \x01(\fH\x00R\tnameBytes\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"path_bytes\x18\x12 \x01(\fR\tpathBytes\"\x83\x01\n" +
+	"path_bytes\x18\x12 \x01(\fH\x01R\tpathBytes\x88\x01\x01B\r\n" +
+	"\v_name_bytesB\r\n" +
+	"\v_path_bytes\"\x83\x01\n" +
 	"\tFileReply\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\tR\acontent\x12\x1a\n" +
 	"\breadable\x18\x02 \x01(\bR\breadable\x12\x12\n" +
@@ -1489,6 +1491,7 @@ func file_glance_proto_init() {
 	file_glance_proto_msgTypes[4].OneofWrappers = []any{}
 	file_glance_proto_msgTypes[5].OneofWrappers = []any{}
 	file_glance_proto_msgTypes[6].OneofWrappers = []any{}
+	file_glance_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -12,13 +12,17 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/tests/hangfs"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // TestMain is a runner's process, too.
 func TestMain(m *testing.M) {
 	sandbox.ShimMain() // and what isolates its runs
+	glance.HelperMain()
+	hangfs.Main()
 	if config := os.Getenv(asRunner); config != "" {
 		os.Exit(beRunner(config))
 	}

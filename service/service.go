@@ -16,8 +16,11 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/service/glance"
+	"github.com/runnel-io/runnel/service/helper"
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/mounts"
 	"github.com/runnel-io/runnel/service/presence"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
@@ -43,6 +46,8 @@ type Service struct {
 	endpoints *endpoint.Server
 	groups    groups
 	life      *lifetime
+	hanging   mounts.Budget // of all that is done on mounts that may hang
+	helpers   *helper.Pool  // that do it for glance
 }
 
 // Start runs a runner until Close. The connection must not be used for another
@@ -88,6 +93,8 @@ func (s *Service) openData(context.Context) error {
 	}
 	s.data = data
 	s.life.onClose(data.Close)
+	s.helpers = helper.NewPool(&s.hanging, glance.Serve)
+	s.life.onClose(s.helpers.Close)
 	settings, err := s.newSettings(s.cfg.Settings)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ import (
 
 // Files opens files for reading. Any number of goroutines may use it at once.
 type Files struct {
+	cfg          Config
 	roots        []string
 	deny         []pattern
 	own          []string
@@ -53,7 +54,7 @@ type Config struct {
 
 // New returns Files with this configuration.
 func New(cfg Config) *Files {
-	f := &Files{own: slices.Clone(cfg.Own), hideCommands: cfg.HideCommandLines, resolve: newResolver()}
+	f := &Files{cfg: cfg, own: slices.Clone(cfg.Own), hideCommands: cfg.HideCommandLines, resolve: newResolver()}
 	for _, root := range cfg.Roots {
 		f.roots = append(f.roots, filepath.Clean(root))
 	}
@@ -64,6 +65,9 @@ func New(cfg Config) *Files {
 	}
 	return f
 }
+
+// Config gives what New was given.
+func (f *Files) Config() Config { return f.cfg }
 
 // Refusal is the answer to what the configuration doesn't allow: a 403.
 type Refusal struct {
@@ -226,6 +230,9 @@ func (f *Files) check(at *location, path string) error {
 func (at *location) isIn(path string) bool {
 	if within(at.real, path) {
 		return true
+	}
+	if at.isElsewhere(path) {
+		return false
 	}
 	info, err := os.Stat(path)
 	if err != nil {

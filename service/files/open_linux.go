@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/service/mounts"
 )
 
 // resolver opens a path beneath a root. It uses openat2, which kernels before
@@ -197,30 +198,30 @@ func mountID(fd int) (string, error) {
 	return "", errors.New("no mnt_id in /proc/self/fdinfo")
 }
 
-// placeInMount reads "ID PARENT MAJOR:MINOR ROOT POINT …" of the mount.
+// placeInMount says where in its file system a path is that lies on a mount.
 func placeInMount(real, id string) (placeInFS, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	number, err := strconv.Atoi(id)
 	if err != nil {
 		return placeInFS{}, err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20) // overlays have long options
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 || fields[0] != id {
-			continue
-		}
-		root, point := unescape(fields[3]), strings.TrimSuffix(unescape(fields[4]), "/")
-		if !within(real, point+"/") {
-			return placeInFS{}, fmt.Errorf("%s is not below its mount %s", real, point)
-		}
-		return placeInFS{fields[2], strings.TrimSuffix(root, "/") + real[len(point):]}, nil
+	table, err := mounts.Now()
+	if err != nil {
+		return placeInFS{}, err
 	}
-	return placeInFS{}, errors.Join(errors.New("its mount is not in /proc/self/mountinfo"), lines.Err())
+	m, ok := table.ByID(number)
+	if !ok {
+		return placeInFS{}, errors.New("its mount is not in /proc/self/mountinfo")
+	}
+	point := strings.TrimSuffix(m.Point, "/")
+	if !within(real, point+"/") {
+		return placeInFS{}, fmt.Errorf("%s is not below its mount %s", real, point)
+	}
+	return placeInFS{m.Device, strings.TrimSuffix(m.Root, "/") + real[len(point):]}, nil
 }
 
-// unescape reads the octal escapes of mountinfo: blank, tab, newline, backslash.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+// isElsewhere says, without touching it, that a path is on a mount that may hang
+// and isn't the open file's.
+func (at *location) isElsewhere(path string) bool {
+	m, err := mounts.Of(path)
+	return err == nil && m.MayHang() && m.Device != at.inFS.device
 }

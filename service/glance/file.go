@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/runnel-io/runnel/pb"
 )
 
@@ -26,11 +28,18 @@ type span struct {
 
 // file reads a file or a piece of it. Room is for the base64 form.
 func (g *Glancer) file(ctx context.Context, q *pb.FileQuery, room int, reply *pb.FileReply) error {
-	path := q.GetPath()
+	path := pathIn(q.GetPath(), q.GetPathBytes())
 	if q.GetMaxSize() < 0 || q.GetLength() < 0 {
 		return errors.New("invalid size: file.maxSize and file.length must not be negative")
 	}
-	f, err := g.cfg.OpenFile(path)
+	if m, is := g.mayHang(path); is {
+		seen, err := g.aside(ctx, m, room, &pb.Glance{File: q})
+		if seen.GetFile() != nil {
+			proto.Merge(reply, seen.File)
+		}
+		return fileError(path, err)
+	}
+	f, err := g.openFile(path)
 	if err != nil {
 		return fileError(path, err)
 	}
@@ -82,7 +91,7 @@ func spanOf(q *pb.FileQuery, size int64, isPiece bool) (span, error) {
 	most := q.GetMaxSize()
 	if !isPiece {
 		if size > most {
-			return span{}, fmt.Errorf("invalid size: %s has %d bytes, and file.maxSize is %d", shown(q.GetPath()), size, most)
+			return span{}, fmt.Errorf("invalid size: %s has %d bytes, and file.maxSize is %d", shown(pathIn(q.GetPath(), q.GetPathBytes())), size, most)
 		}
 		if size > 0 {
 			most = size // not what is appended meanwhile
@@ -161,6 +170,12 @@ func read(ctx context.Context, f *os.File, start, count int64) ([]byte, error) {
 
 func fileError(path string, err error) error {
 	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*codedError)):
+		return err
+	case isSilent(err):
+		return fmt.Errorf("cannot read %s: %w", shown(path), err)
 	case codeOf(err) != codeBadRequest:
 		return err
 	case errors.Is(err, fs.ErrNotExist):

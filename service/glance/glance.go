@@ -4,9 +4,12 @@
 // has its error in its own part and the others are there all the same. It only
 // reads; it starts no process, sends no packet and leaves no file open.
 //
-// What it may open is not its business: Config.OpenDir and Config.OpenFile
-// decide, and an error of theirs that has a Code, such as a policy's refusal,
-// keeps it.
+// What it may open is not its business: Config.Files decides, and an error of
+// its that has a Code, such as a refusal, keeps it.
+//
+// What may hang, because it is on a dead server's mount or in the memory of
+// another process, is done by a helper (package helper), which is given up after
+// a few seconds. main calls HelperMain for that.
 //
 // Replies fit in Config.MaxReplyBytes as JSON, which is the larger of the two
 // forms. A list is cut into pages: it ends where the next entry would not fit,
@@ -27,12 +30,12 @@ package glance
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/files"
+	"github.com/runnel-io/runnel/service/helper"
 )
 
 // DefaultMaxReplyBytes is the payload limit of a NATS server that is told
@@ -45,14 +48,12 @@ const (
 	codeTooLarge   = 413
 )
 
-// Config of a Glancer. All but the openers have defaults.
+// Config of a Glancer. All but Files have defaults.
 type Config struct {
-	// OpenDir opens a directory for reading, and says syscall.ENOTDIR of what is
-	// none. Nil refuses.
-	OpenDir func(path string) (*os.File, error)
-	// OpenFile opens a regular file without ever blocking, and doesn't follow a
-	// link in the last name. Nil refuses.
-	OpenFile func(path string) (*os.File, error)
+	// Files opens directories and files. Nil refuses all.
+	Files *files.Files
+	// Helpers do what may hang. Nil: it is done here, and then it hangs.
+	Helpers *helper.Pool
 	// HideCommandLines leaves them empty in the list of processes.
 	HideCommandLines bool
 	// Runner is the name in the replies.
@@ -61,6 +62,8 @@ type Config struct {
 	MaxReplyBytes int
 	// Logger; nil: none.
 	Logger *slog.Logger
+
+	noCommandLines bool // not even read
 }
 
 // Glancer looks at this machine. Any number of goroutines may ask it at once.
@@ -79,17 +82,7 @@ func New(cfg Config) *Glancer {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.OpenDir == nil {
-		cfg.OpenDir = refuse
-	}
-	if cfg.OpenFile == nil {
-		cfg.OpenFile = refuse
-	}
 	return &Glancer{cfg: cfg, sampler: newSampler(), proc: "/proc"}
-}
-
-func refuse(path string) (*os.File, error) {
-	return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("this runner opens no files")}
 }
 
 // Close ends the sampling and waits for it.

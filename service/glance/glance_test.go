@@ -16,9 +16,12 @@ import (
 	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/hangfs"
 )
 
 func TestMain(m *testing.M) {
+	glance.HelperMain()
+	hangfs.Main()
 	if name := os.Getenv(childEnv); name != "" {
 		os.Exit(children[name]())
 	}
@@ -34,7 +37,7 @@ func newGlancer(t testing.TB, p policy.Policy, set ...func(*glance.Config)) *gla
 		t.Fatal(err)
 	}
 	opener := files.New(files.Config{Roots: p.Files.Roots, Deny: p.Files.Deny, HideCommandLines: p.HideCommandLines})
-	cfg := glance.Config{OpenDir: opener.OpenDir, OpenFile: opener.OpenFile, HideCommandLines: p.HideCommandLines, Runner: "r1"}
+	cfg := glance.Config{Files: opener, HideCommandLines: p.HideCommandLines, Runner: "r1"}
 	for _, f := range set {
 		f(&cfg)
 	}

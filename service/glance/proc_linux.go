@@ -98,34 +98,43 @@ func (r *procReader) parse(b []byte, ok bool) (procStat, bool) {
 	return s, ok
 }
 
-func (r *procReader) cmdline(pid int64) string {
-	b, _ := r.read(pid, 0, "cmdline") // a process that has ended, or another's under hidepid: none
+// cmdline of a process; "" of one that has ended, or of another's under hidepid.
+// Where a thread of it is in a call that may not end, the command line may not be
+// had either, because the kernel locks the memory it is in.
+func (r *procReader) cmdline(pid int64, isWaiting bool) string {
+	if isWaiting {
+		return slowly.cmdline(r.fd, pid)
+	}
+	b, _ := r.read(pid, 0, "cmdline")
 	return string(b)
 }
 
-// threads of a process but the main one.
-func (r *procReader) threads(s *procStat) []*pb.Thread {
+// threads of a process, the main one too, and whether one of them is in a call
+// that may not end.
+func (r *procReader) threads(s *procStat) (all []*pb.Thread, isWaiting bool) {
+	isWaiting = s.state == 'D'
+	if s.threads <= 1 {
+		return []*pb.Thread{thread(s)}, isWaiting
+	}
 	r.path = strconv.AppendInt(r.path[:0], s.pid, 10)
 	fd, err := unix.Openat(r.fd, string(append(r.path, "/task"...)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return nil, isWaiting
 	}
 	defer unix.Close(fd)
 	tids, err := r.numbersIn(fd, func() error { return nil })
 	if err != nil {
-		return nil
+		return nil, isWaiting
 	}
 	slices.Sort(tids)
-	all := make([]*pb.Thread, 0, len(tids))
+	all = make([]*pb.Thread, 0, len(tids))
 	for _, tid := range tids {
-		if tid == s.pid {
-			continue
-		}
 		if t, ok := r.parse(r.read(s.pid, tid, "stat")); ok {
 			all = append(all, thread(&t))
+			isWaiting = isWaiting || t.state == 'D'
 		}
 	}
-	return all
+	return all, isWaiting
 }
 
 // parseProcStat reads /proc/PID/stat. The name is in parentheses and may have
@@ -144,6 +153,8 @@ func parseProcStat(b []byte) (s procStat, ok bool) {
 	for field := range bytes.FieldsSeq(b[closing+1:]) {
 		n, isNumber := number(field)
 		switch i {
+		case 0:
+			s.state = field[0]
 		case utime, stime:
 			s.ticks += n
 		case threads:

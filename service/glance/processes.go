@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/mounts"
 )
 
 // Orders of the list of processes.
@@ -26,6 +27,7 @@ const maxCmdline = 4 << 10
 type procStat struct {
 	pid     int64
 	name    string
+	state   byte // 'D': in a call that may not end
 	threads int64
 	seconds float64 // of CPU
 	ticks   int64   // the same, to sort by
@@ -66,10 +68,43 @@ func firstPlace(q *pb.SysQuery) (place, error) {
 	return at, err
 }
 
-// processes fills in the page that begins at a place. Processes that end
+// procMount is /proc where processes are read: their memory may be on a mount
+// that hangs, and then a command line can't be had.
+var procMount = mounts.Mount{Device: "proc", Point: "/proc", Type: "proc"}
+
+// processes fills in the page that begins at a place, by a helper where there
+// are some. When that gets no answer, the list has no command lines.
+func (g *Glancer) processes(ctx context.Context, q *pb.SysQuery, room int, reply *pb.SysReply) (missing []string, err error) {
+	at, err := firstPlace(q)
+	if err != nil {
+		return nil, err
+	}
+	blind := g
+	var f facts
+	if g.cfg.Helpers != nil {
+		seen, err := g.aside(ctx, procMount, room, &pb.Glance{Sys: q})
+		if err == nil {
+			reply.Stats.ProcessCount, reply.Stats.Processes = seen.GetSys().GetStats().GetProcessCount(), seen.GetSys().GetStats().GetProcesses()
+			reply.Next = seen.GetSys().GetNext()
+			if text := seen.GetSys().GetError(); text != "" {
+				missing = append(missing, text)
+			}
+			return missing, nil
+		}
+		if !isSilent(err) {
+			return nil, err
+		}
+		f.miss("command lines", err)
+		blind = &Glancer{cfg: Config{noCommandLines: true}, proc: g.proc}
+	}
+	err = blind.processesHere(ctx, at, room, reply, &f)
+	return f.missing, err
+}
+
+// processesHere fills in the page that begins at a place. Processes that end
 // meanwhile are left out. By pid, pages together have every process that lives
 // throughout; by cpu or memory, one whose place changes may be on none.
-func (g *Glancer) processes(ctx context.Context, at place, room int, reply *pb.SysReply, f *facts) error {
+func (g *Glancer) processesHere(ctx context.Context, at place, room int, reply *pb.SysReply, f *facts) error {
 	r, err := openProcesses(g.proc)
 	if err != nil {
 		return err
@@ -155,15 +190,16 @@ func (r *procReader) inOrder(ctx context.Context, pids []int64, at place) (next 
 // process puts together a process and its threads. A thread has no command line
 // of its own.
 func (g *Glancer) process(r *procReader, s *procStat) *pb.Process {
-	cmdline := r.cmdline(s.pid)
-	name := fullName(s.name, cmdline)
-	if g.cfg.HideCommandLines {
-		cmdline = ""
-	}
 	p := &pb.Process{Process: thread(s)}
-	p.Process.Name, p.Process.Cmdline = valid(name), words(cmdline)
-	if s.threads > 1 {
-		p.Threads = r.threads(s)
+	threads, isWaiting := r.threads(s)
+	p.Threads = threads
+	cmdline := ""
+	if !g.cfg.noCommandLines {
+		cmdline = r.cmdline(s.pid, isWaiting)
+	}
+	p.Process.Name = valid(fullName(s.name, cmdline))
+	if !g.cfg.HideCommandLines {
+		p.Process.Cmdline = words(cmdline)
 	}
 	return p
 }

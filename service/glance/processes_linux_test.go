@@ -35,12 +35,15 @@ func TestProcessesWithThreads(t *testing.T) {
 	if len(me.Threads) == 0 || len(me.Threads) > len(tasks) {
 		t.Errorf("got %d threads, /proc has %d", len(me.Threads), len(tasks))
 	}
+	if !slices.ContainsFunc(me.Threads, func(th *pb.Thread) bool { return th.Pid == int64(os.Getpid()) }) {
+		t.Errorf("the main thread is not among %v", me.Threads)
+	}
 	for _, th := range me.Threads {
-		if th.Pid == int64(os.Getpid()) || th.Pid == 0 || th.Name == "" || th.Memory == 0 {
+		if th.Pid == 0 || th.Name == "" || th.Memory == 0 {
 			t.Errorf("thread: got %v", th)
 		}
 	}
-	if s := find(t, all, child.Process.Pid); s.Process.Name != "sleep" || s.Process.Cmdline != "sleep 100 1" || len(s.Threads) != 0 {
+	if s := find(t, all, child.Process.Pid); s.Process.Name != "sleep" || s.Process.Cmdline != "sleep 100 1" || len(s.Threads) != 1 || s.Threads[0].Pid != s.Process.Pid {
 		t.Errorf("got %v", s)
 	}
 	hidden := processes(t, newGlancer(t, policy.Policy{HideCommandLines: true}), &pb.SysQuery{})

@@ -1,6 +1,7 @@
 package glance
 
 import (
+	"encoding/base64"
 	"strconv"
 
 	"github.com/runnel-io/runnel/pb"
@@ -9,7 +10,8 @@ import (
 // Bytes of the JSON forms without the strings and numbers in them; a test holds
 // them against pb.MarshalJSON.
 const (
-	entryBytes   = len(`{"name":"","isDir":false,"size":,"time":"","user":"","group":"","mode":""},`)
+	entryBytes   = len(`{"name":"","isDir":false,"size":,"time":"","user":"","group":"","mode":"","modified":""},`)
+	oddNameBytes = len(`"nameBytes":"","pathBytes":"",`)
 	threadBytes  = len(`{"name":"","cmdline":"","memory":,"time":,"pid":},`)
 	processBytes = len(`{"process":,"threads":[]},`)
 )
@@ -78,7 +80,11 @@ func decimals(n int64) int {
 }
 
 func entrySize(e *pb.Entry) int {
-	return entryBytes + quoted(e.Name) + decimals(e.Size) + len(e.Time) + quoted(e.User) + quoted(e.Group) + len(e.Mode)
+	n := entryBytes + quoted(e.Name) + decimals(e.Size) + len(e.Time) + quoted(e.User) + quoted(e.Group) + len(e.Mode) + len(e.Modified)
+	if e.NameBytes != nil {
+		n += oddNameBytes + base64.StdEncoding.EncodedLen(len(e.NameBytes)) + base64.StdEncoding.EncodedLen(len(e.PathBytes))
+	}
+	return n
 }
 
 func threadSize(t *pb.Thread) int {

@@ -37,8 +37,7 @@ const factKinds = 5
 
 // sys describes the system; room is for the processes.
 func (g *Glancer) sys(ctx context.Context, q *pb.SysQuery, room int, reply *pb.SysReply) error {
-	at, err := firstPlace(q)
-	if err != nil {
+	if _, err := firstPlace(q); err != nil {
 		return err
 	}
 	f := g.facts()
@@ -51,15 +50,17 @@ func (g *Glancer) sys(ctx context.Context, q *pb.SysQuery, room int, reply *pb.S
 	}
 	reply.Stats = &pb.Stats{
 		Cpu:     &pb.Usage{Total: cpusInWords(f.milliCPU), Used: percent(f.busyMilliCPU, f.milliCPU)},
-		Memory:  &pb.Usage{Total: gibInWords(f.memory), Used: gibInWords(f.memoryUsed)},
-		Storage: &pb.Usage{Total: gibInWords(f.storage), Used: gibInWords(f.storageUsed)},
+		Memory:  &pb.Usage{Total: bytesInWords(f.memory), Used: bytesInWords(f.memoryUsed)},
+		Storage: &pb.Usage{Total: bytesInWords(f.storage), Used: bytesInWords(f.storageUsed)},
 		Host:    f.host,
 		Os:      valid(f.os),
 		Load:    f.load,
 		Uptime:  f.uptimeSeconds,
 	}
 	if q.Processes == nil || q.GetProcesses() {
-		f.miss("processes", g.processes(ctx, at, room, reply, &f))
+		missing, err := g.processes(ctx, q, room, reply)
+		f.missing = append(f.missing, missing...)
+		f.miss("processes", err)
 	}
 	reply.Error = strings.Join(f.missing, "; ")
 	return nil
@@ -83,4 +84,19 @@ func percent(part, whole int64) string {
 	return strconv.FormatInt((part*100+whole/2)/cmp.Or(whole, 1), 10) + "%"
 }
 
-func gibInWords(bytes int64) string { return strconv.FormatInt(bytes>>30, 10) + " GB" }
+// bytesInWords is whole GiB; what is less than one, in the largest unit that
+// doesn't make it nothing.
+func bytesInWords(bytes int64) string {
+	for _, unit := range []struct {
+		shift uint
+		name  string
+	}{{30, "GB"}, {20, "MB"}, {10, "KB"}} {
+		if n := bytes >> unit.shift; n > 0 {
+			return strconv.FormatInt(n, 10) + " " + unit.name
+		}
+	}
+	if bytes > 0 {
+		return strconv.FormatInt(bytes, 10) + " B"
+	}
+	return "0 GB"
+}

@@ -116,7 +116,7 @@ func (*procReader) stat(pid int64) (s procStat, ok bool) {
 	return s, true
 }
 
-func (*procReader) cmdline(pid int64) string {
+func (*procReader) cmdline(pid int64, _ bool) string {
 	p, err := process.NewProcess(int32(pid))
 	if err != nil {
 		return ""
@@ -126,4 +126,4 @@ func (*procReader) cmdline(pid int64) string {
 }
 
 // threads: only Linux gives them numbers and times that others can use.
-func (*procReader) threads(*procStat) []*pb.Thread { return nil }
+func (*procReader) threads(*procStat) (all []*pb.Thread, isWaiting bool) { return nil, false }

@@ -28,13 +28,15 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
 )
 
 // Main runs the command line of this process and ends it.
 func Main() {
-	sandbox.ShimMain() // for runs that are isolated, where runnel-shim isn't beside this program
+	sandbox.ShimMain()  // for runs that are isolated, where runnel-shim isn't beside this program
+	glance.HelperMain() // for what may hang
 	// What a shell or a service manager left open is not the tasks' to have.
 	if err := sandbox.HideDescriptors(); err != nil {
 		os.Exit(cli.Report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))

@@ -20,6 +20,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/serve"
+	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -27,6 +28,7 @@ import (
 // command.
 func TestMain(m *testing.M) {
 	sandbox.ShimMain()
+	glance.HelperMain()
 	testscript.Main(m, map[string]func(){"runnel": Main})
 }
 
