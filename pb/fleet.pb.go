@@ -75,7 +75,16 @@ type Card struct {
 	// Seconds between two writes of this card.
 	Interval int64 `protobuf:"varint,23,opt,name=interval,proto3" json:"interval,omitempty"`
 	// Name and version of the operating system, such as "Debian GNU/Linux 12".
-	OsName        string `protobuf:"bytes,24,opt,name=os_name,json=osName,proto3" json:"os_name,omitempty"`
+	OsName string `protobuf:"bytes,24,opt,name=os_name,json=osName,proto3" json:"os_name,omitempty"`
+	// The start number: which life of the runner this is. Only one process can
+	// hold it, as it is written on condition that the card has not changed.
+	Start int64 `protobuf:"varint,25,opt,name=start,proto3" json:"start,omitempty"`
+	// A digest of the machine's id; empty if it has none.
+	Machine string `protobuf:"bytes,26,opt,name=machine,proto3" json:"machine,omitempty"`
+	// A digest of the id of the machine's current boot; empty if unknown.
+	Boot string `protobuf:"bytes,27,opt,name=boot,proto3" json:"boot,omitempty"`
+	// Device and inode of the data directory, "device:inode"; empty if unknown.
+	Data          string `protobuf:"bytes,28,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,11 +287,39 @@ func (x *Card) GetOsName() string {
 	return ""
 }
 
+func (x *Card) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Card) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Card) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *Card) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
 var File_fleet_proto protoreflect.FileDescriptor
 
 const file_fleet_proto_rawDesc = "" +
 	"\n" +
-	"\vfleet.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x05\n" +
+	"\vfleet.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x06\n" +
 	"\x04Card\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
@@ -308,7 +345,11 @@ const file_fleet_proto_rawDesc = "" +
 	"\amissing\x18\x15 \x03(\tR\amissing\x12\x1c\n" +
 	"\tlanguages\x18\x16 \x03(\tR\tlanguages\x12\x1a\n" +
 	"\binterval\x18\x17 \x01(\x03R\binterval\x12\x17\n" +
-	"\aos_name\x18\x18 \x01(\tR\x06osName\x1a9\n" +
+	"\aos_name\x18\x18 \x01(\tR\x06osName\x12\x14\n" +
+	"\x05start\x18\x19 \x01(\x03R\x05start\x12\x18\n" +
+	"\amachine\x18\x1a \x01(\tR\amachine\x12\x12\n" +
+	"\x04boot\x18\x1b \x01(\tR\x04boot\x12\x12\n" +
+	"\x04data\x18\x1c \x01(\tR\x04data\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +

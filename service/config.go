@@ -70,6 +70,11 @@ type Config struct {
 	// LostAfter is how long a runner may be offline before its runs are lost.
 	// Default: 1 minute.
 	LostAfter time.Duration
+	// Adopt says that DataDir was moved here from another machine, for good.
+	// Without it Start refuses one that another machine's runner used last.
+	Adopt bool
+	// OnWait is told what a start waits for, again and again. It must not block.
+	OnWait func(error)
 	// Languages of the operator, beside those that are shipped or instead of them.
 	Languages []lang.Row
 	// OnDemand finds out what this host can do (isolation, languages) when a task
@@ -115,6 +120,9 @@ func (c Config) withDefaults() (Config, error) {
 	orDuration(&c.LostAfter, DefaultLostAfter)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.OnWait == nil {
+		c.OnWait = func(error) {}
 	}
 	if c.DataDir != "" {
 		abs, err := filepath.Abs(c.DataDir)

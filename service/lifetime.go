@@ -12,10 +12,16 @@ type lifetime struct {
 	cancel context.CancelCauseFunc
 	undo   []func()
 	once   sync.Once
+	tasks  sync.WaitGroup // end before what is undone
+
+	lost chan struct{} // closed by fail
+	done chan struct{} // closed when all that follows from it is done
+	mu   sync.Mutex
+	err  error
 }
 
 func newLifetime() *lifetime {
-	l := &lifetime{}
+	l := &lifetime{lost: make(chan struct{}), done: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -27,10 +33,27 @@ func (l *lifetime) onClose(f func()) { l.undo = append(l.undo, f) }
 func (l *lifetime) end(cause error) {
 	l.once.Do(func() {
 		l.cancel(cause)
+		l.tasks.Wait()
 		for i := len(l.undo) - 1; i >= 0; i-- {
 			l.undo[i]()
 		}
 	})
+}
+
+// fail says, once, why the service can't go on. It never blocks.
+func (l *lifetime) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+		close(l.lost)
+	}
+}
+
+func (l *lifetime) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // withoutDeadline is a context that ends with ctx and doesn't tell when.

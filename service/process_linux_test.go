@@ -35,7 +35,9 @@ type processConfig struct {
 	URL, SeedFile, Name, DataDir             string
 	Slots                                    int
 	CardInterval, OfflineAfter, LostAfterFor time.Duration
-	NoCgroup                                 bool
+	NoCgroup, Adopt                          bool
+	// MachineID is another machine's, for this process alone. It needs root.
+	MachineID string
 }
 
 // beRunner is main of a runner's process.
@@ -54,7 +56,7 @@ func beRunner(config string) int {
 	}
 	defer nc.Close()
 	s, err := service.Start(context.Background(), nc, service.Config{
-		Name: cfg.Name, DataDir: cfg.DataDir, Settings: service.Settings{Slots: cfg.Slots}, NoCgroup: cfg.NoCgroup,
+		Name: cfg.Name, DataDir: cfg.DataDir, Settings: service.Settings{Slots: cfg.Slots}, NoCgroup: cfg.NoCgroup, Adopt: cfg.Adopt,
 		CardInterval: cfg.CardInterval, OfflineAfter: cfg.OfflineAfter, LostAfter: cfg.LostAfterFor,
 		OnDemand: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
@@ -150,6 +152,14 @@ type process struct {
 // not given are short.
 func (s *site) runner(cfg processConfig) *process {
 	s.t.Helper()
+	p := s.prepared(cfg)
+	p.start()
+	return p
+}
+
+// prepared is a runner's process that is not started.
+func (s *site) prepared(cfg processConfig) *process {
+	s.t.Helper()
 	if cfg.URL == "" {
 		cfg.URL = s.url
 	}
@@ -161,7 +171,6 @@ func (s *site) runner(cfg processConfig) *process {
 		cfg.CardInterval, cfg.OfflineAfter, cfg.LostAfterFor = 100*time.Millisecond, time.Second, 2*time.Second
 	}
 	p := &process{t: s.t, cfg: cfg, log: filepath.Join(s.t.TempDir(), "log")}
-	p.start()
 	s.t.Cleanup(func() {
 		p.kill()
 		if s.t.Failed() {
@@ -180,11 +189,27 @@ func lastLines(s string, n int) string {
 
 func (p *process) start() {
 	p.t.Helper()
+	if line, text := p.tryStart(); line != "ready\n" {
+		p.t.Fatalf("runner %s does not start: %q\n%s", p.cfg.Name, line, lastLines(text, 20))
+	}
+}
+
+// tryStart returns the first line of the process, which is "ready" if all is
+// well, and else its log.
+func (p *process) tryStart() (line, text string) {
+	p.t.Helper()
 	config, err := json.Marshal(p.cfg)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.cmd = exec.Command(os.Args[0])
+	if p.cfg.MachineID != "" {
+		id := filepath.Join(p.t.TempDir(), "machine-id")
+		if err := os.WriteFile(id, []byte(p.cfg.MachineID+"\n"), 0o644); err != nil {
+			p.t.Fatal(err)
+		}
+		p.cmd = exec.Command("unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/machine-id && exec "$1"`, id, os.Args[0])
+	}
 	p.cmd.Env = append(os.Environ(), asRunner+"="+string(config))
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -200,10 +225,12 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	p.out = bufio.NewReader(out)
-	if line, err := p.out.ReadString('\n'); line != "ready\n" {
-		text, _ := os.ReadFile(p.log)
-		p.t.Fatalf("runner %s does not start: %q, %v\n%s", p.cfg.Name, line, err, lastLines(string(text), 20))
+	line, _ = p.out.ReadString('\n') // nothing is what a refusal has
+	if line == "ready\n" {
+		return line, ""
 	}
+	b, _ := os.ReadFile(p.log)
+	return line, string(b)
 }
 
 // kill is kill -9, without a word.

@@ -2,14 +2,12 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -77,7 +75,7 @@ func (s *Service) open(ctx context.Context) error {
 	ctx, cancel := withoutDeadline(ctx)
 	defer cancel()
 	for _, step := range []func(context.Context) error{
-		s.openData, s.claimName, s.connect, s.openStreams, s.openRunner, s.openCard, s.openEndpoints,
+		s.openData, s.connect, s.openStreams, s.claim, s.openRunner, s.openEndpoints,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -101,28 +99,8 @@ func (s *Service) openData(context.Context) error {
 	}
 	s.settings.Store(settings)
 	s.life.onClose(func() { s.settings.Load().glancer.Close() })
+	s.presence = s.newPresence()
 	return nil
-}
-
-// claimTimeout is how long another runner has to say that the name is its own.
-const claimTimeout = 500 * time.Millisecond
-
-// claimName refuses a name that another instance answers on. One that does not
-// answer has lost it.
-func (s *Service) claimName(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
-	defer cancel()
-	body := []byte(`{"kind":"runner","spec":{"glance":{}}}`)
-	msg, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Glance, subjects.At(s.cfg.Name)), body)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return nil
-	case err != nil:
-		return err
-	case msg.Header.Get(subjects.HeaderInstance) == s.data.Instance:
-		return nil
-	}
-	return fmt.Errorf("another runner is called %s already; give this one another name (--name)", s.cfg.Name)
 }
 
 // connect makes the connection that logs and records go over. A publish that
@@ -133,7 +111,7 @@ func (s *Service) connect(context.Context) error {
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
 	opts.AsyncErrorCB = nil
-	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.back() }
+	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.presence.Back() }
 	pub, err := opts.Connect()
 	if err != nil {
 		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
@@ -149,13 +127,6 @@ func (s *Service) connect(context.Context) error {
 		s.js, err = jetstream.New(pub)
 	}
 	return err
-}
-
-// back is called when the second connection has come back.
-func (s *Service) back() {
-	if s.presence != nil {
-		s.presence.Back()
-	}
 }
 
 func (s *Service) ensureLogs(ctx context.Context) error {
@@ -217,12 +188,13 @@ func (s *Service) openRunner(ctx context.Context) error {
 			s.log.Warn("this host can't hold runs to a limit of the policy", "runner", s.cfg.Name, "limit", limit, "why", host.Facts().NoControllers)
 		}
 	}
-	s.openPresence(host)
+	s.presence.Open(s.runner, host.Facts())
 	s.metrics = s.newMetrics()
 	if err := s.newEndpoints(); err != nil {
 		return err
 	}
 	s.life.onClose(s.runner.Close)
+	s.life.onClose(s.presence.Detach)
 	return s.runner.Recover(ctx)
 }
 
@@ -237,24 +209,11 @@ func (s *Service) openEndpoints(ctx context.Context) error {
 	if err := s.endpoints.Open(); err != nil {
 		return err
 	}
-	return s.presence.Ready(ctx)
-}
-
-// openPresence makes the presence, which writes nothing before openCard.
-func (s *Service) openPresence(host *sandbox.Host) {
-	s.presence = presence.New(presence.Config{
-		Name: s.cfg.Name, Instance: s.data.Instance, Version: Version, Pools: s.cfg.Pools,
-		Labels:       func() map[string]string { return s.settings.Load().labels },
-		CardInterval: s.cfg.CardInterval, OfflineAfter: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter,
-		KeepCount: s.cfg.KeepCount, OnDemand: s.cfg.OnDemand,
-		Store: s.store, Host: host, Runner: s.runner, Languages: s.languages.List, EnsureLogs: s.ensureLogs,
-		Connected: func() bool { return s.nc.IsConnected() && s.pub.IsConnected() }, Logger: s.log,
-	})
-}
-
-func (s *Service) openCard(ctx context.Context) error {
-	s.life.onClose(s.presence.Close)
-	return s.presence.Open(ctx)
+	if err := s.presence.Ready(ctx); err != nil {
+		return err
+	}
+	s.life.tasks.Go(s.watchIdentity)
+	return s.Err()
 }
 
 // Name is the runner's.

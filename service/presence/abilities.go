@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -17,17 +18,17 @@ import (
 // know before waits for that alone.
 
 // findAbilities begins to find out, unless that is left to the tasks.
-func (p *Presence) findAbilities() {
+func (p *Presence) findAbilities(runner *run.Runner) {
 	if p.cfg.OnDemand {
 		close(p.able)
 		return
 	}
-	p.beats.Go(func() {
-		facts := p.runner.Abilities()
+	p.looks.Go(func() {
+		facts := runner.Abilities()
 		p.changeFacts(func(c *pb.Card) { abilitiesOf(facts, c) })
 		close(p.able)
-		languages := p.cfg.Languages(p.ctx)
-		if p.ctx.Err() != nil {
+		languages := p.cfg.Languages(p.looking)
+		if p.looking.Err() != nil {
 			return
 		}
 		p.changeFacts(func(c *pb.Card) { c.Languages = languages })

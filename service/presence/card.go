@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -29,18 +30,17 @@ const minBeat = time.Second
 
 func (p *Presence) gatherFacts() *pb.Card {
 	c := &pb.Card{
-		Name: p.cfg.Name, Instance: p.cfg.Instance, Pools: p.cfg.Pools,
+		Name: p.cfg.Name, Instance: p.cfg.Data.Instance, Pools: p.cfg.Pools, Isolation: []string{sandbox.None.String()},
+		Machine: p.cfg.Data.Place.Machine, Boot: p.cfg.Data.Place.Boot, Data: p.cfg.Data.Place.Data,
 		Cpus: int64(runtime.NumCPU()), Os: runtime.GOOS, Arch: runtime.GOARCH,
 		Version: p.cfg.Version, Started: timestamppb.Now(), Interval: int64(p.cfg.CardInterval / time.Second),
 	}
-	c.Host, _ = os.Hostname()
 	if m, err := mem.VirtualMemory(); err == nil {
 		c.Memory = int64(m.Total)
 	}
 	if name, _, version, err := host.PlatformInformation(); err == nil {
 		c.OsName = name + " " + version
 	}
-	abilitiesOf(p.cfg.Host.Facts(), c)
 	return c
 }
 
@@ -50,7 +50,8 @@ func (p *Presence) Card() *pb.Card {
 	c := proto.CloneOf(p.facts)
 	p.mu.Unlock()
 	c.Labels = p.cfg.Labels()
-	l := p.runner.Load()
+	c.Host, _ = os.Hostname() // it may have been renamed
+	l := p.load()
 	c.Slots, c.Backlog, c.Running, c.Pending = int64(l.Slots), int64(l.Backlog), int64(l.Running), int64(l.Pending)
 	h := p.Health()
 	c.State, c.Error = h.State, h.Error
@@ -110,7 +111,7 @@ func (p *Presence) keepCard() {
 		}
 		if p.writeCard() == nil && away.over() {
 			p.log.Warn("this runner was away; asking whether its runs are still its own", "runner", p.cfg.Name)
-			if p.runner.Recheck(p.ctx) == nil {
+			if r := p.runner.Load(); r == nil || r.Recheck(p.ctx) == nil {
 				away.looks--
 			}
 		}
@@ -118,14 +119,6 @@ func (p *Presence) keepCard() {
 		timer.Reset(p.cfg.CardInterval)
 	}
 }
-
-// load is what of a runner changes all the time.
-func (p *Presence) load() cardLoad {
-	l := p.runner.Load()
-	return cardLoad{l.Running, l.Pending}
-}
-
-type cardLoad struct{ running, pending int }
 
 // absence knows whether a runner was stopped or cut off for so long that others
 // may have ended its runs.
@@ -149,16 +142,16 @@ func (p *Presence) writeCard() error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.CardInterval)
 	defer cancel()
 	p.measureClock(ctx)
+	p.written = p.load()
 	c := p.Card()
-	p.written = cardLoad{int(c.Running), int(c.Pending)}
 	if avg, err := load.AvgWithContext(ctx); err == nil {
 		c.Load = avg.Load1
 	}
-	err := p.store.PutCard(ctx, c)
+	err := p.write(ctx, c)
 	if p.ctx.Err() == nil {
 		p.judge(err)
 	}
-	if err == nil && p.runner.Trouble() != nil {
+	if err == nil && p.trouble() != nil {
 		p.heal(ctx)
 	}
 	return err
@@ -176,11 +169,15 @@ func (p *Presence) heal(ctx context.Context) {
 func (p *Presence) sayGoodbye() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	p.held.mu.Lock()
+	holds := p.held.rev != 0 && !p.held.superseded
+	p.held.mu.Unlock()
+	if !holds || p.cfg.Connected() != nil {
+		return
+	}
 	c := p.Card()
 	c.State = store.StateStopped
-	if p.cfg.Connected() {
-		if err := p.store.PutCard(ctx, c); err != nil {
-			p.log.Warn("cannot write the last card", "error", err)
-		}
+	if err := p.write(ctx, c); err != nil {
+		p.log.Warn("cannot write the last card", "error", err)
 	}
 }

@@ -13,17 +13,14 @@ func (p *Presence) Health() Health {
 	p.mu.Lock()
 	ready, unhealthy := p.ready, p.unhealthy
 	p.mu.Unlock()
-	var trouble error
-	if ready {
-		trouble = p.runner.Trouble()
-	}
+	trouble, cut := p.trouble(), p.cfg.Connected()
 	switch {
 	case !ready:
 		h.State = StateInitialising
-	case p.runner.Load().Draining:
+	case p.load().Draining:
 		h.State = StateDraining
-	case !p.cfg.Connected():
-		h.State, h.Error = StateUnhealthy, "not connected to NATS"
+	case cut != nil:
+		h.State, h.Error = StateUnhealthy, oneLine(cut)
 	case unhealthy != "":
 		h.State, h.Error = StateUnhealthy, unhealthy
 	case trouble != nil:

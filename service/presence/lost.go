@@ -16,18 +16,22 @@ func (p *Presence) MarkLost(ctx context.Context, runs []*pb.Run) (any bool) {
 	if back := p.backAt.Load(); back != nil && time.Since(*back) < p.cfg.LostAfter {
 		return false
 	}
+	runner := p.runner.Load()
+	if runner == nil {
+		return false
+	}
 	lost, err := p.store.FindLost(ctx, runs)
 	if err != nil {
 		p.log.Warn("cannot tell which runners are gone", "error", err)
 		return false
 	}
 	for _, run := range runs {
-		if p.runner.Orphan(run) && !slices.Contains(lost, run) {
+		if runner.Orphan(run) && !slices.Contains(lost, run) {
 			lost = append(lost, run)
 		}
 	}
 	for _, run := range lost {
-		if err := p.runner.MarkLost(ctx, run); err != nil {
+		if err := runner.MarkLost(ctx, run); err != nil {
 			p.log.Warn("cannot mark a run lost", "run", run.GetId(), "error", err)
 			continue
 		}

@@ -24,11 +24,15 @@ import (
 
 var errClosed = errors.New("this runner is stopping")
 
-// Config of a Presence. All but KeepCount and OnDemand is required.
+// Config of a Presence. All but KeepCount, OnDemand and Adopt is required.
 type Config struct {
-	// Name, Instance, Version and Pools go into the card as they are.
-	Name, Instance, Version string
-	Pools                   []string
+	// Name, Version and Pools go into the card as they are.
+	Name, Version string
+	Pools         []string
+	// Data has the runner's instance id. Claim may give it another one.
+	Data *DataDir
+	// Adopt: the data directory was moved here from another machine.
+	Adopt bool
 	// Labels are those of now.
 	Labels func() map[string]string
 	// CardInterval is how often the card is written, OfflineAfter and LostAfter
@@ -39,36 +43,44 @@ type Config struct {
 	// OnDemand leaves it to the first task to find out what the host can do.
 	OnDemand bool
 
-	Store  *store.Store
-	Host   *sandbox.Host
-	Runner *run.Runner
 	// Languages finds those of this host, with their versions.
 	Languages func(context.Context) []string
 	// EnsureLogs makes the stream of the logs, should it be missing.
 	EnsureLogs func(context.Context) error
-	// Connected says whether NATS can be reached now.
-	Connected func() bool
-	Logger    *slog.Logger
+	// Answers asks whether a runner of this name answers requests.
+	Answers func(context.Context) bool
+	// Connected says why NATS can't be reached now, nil if it can.
+	Connected func() error
+	// OnWait is told what a start waits for.
+	OnWait func(error)
+	// OnSuperseded is told, once, that another start has taken the identity over.
+	// It must not block.
+	OnSuperseded func(error)
+	Logger       *slog.Logger
 }
 
-// Presence keeps a runner's card. Make one with New, start it with Open, tell
-// it with Ready that requests are heard, and end it with Close.
+// Presence keeps a runner's card. Make one with New, take the identity with
+// Claim, give it the runner with Open, tell it with Ready that requests are
+// heard, and end it with Close.
 type Presence struct {
 	cfg    Config
 	log    *slog.Logger
 	store  *store.Store
-	runner *run.Runner
+	runner atomic.Pointer[run.Runner] // nil before Open
 
 	backAt  atomic.Pointer[time.Time] // when NATS came back; nil: it was never away
 	dead    dead
 	beat    chan struct{} // somebody wants a new card
 	places  chan struct{} // the number of free places has changed
-	written cardLoad      // what the last card says; keepCard's
+	written run.Load      // what the last card says; keepCard's
 	able    chan struct{} // closed when the levels of isolation are known
 	beats   sync.WaitGroup
+	looks   sync.WaitGroup // at what the host can do
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	ctx, looking        context.Context // looking ends with ctx, or with Detach
+	cancel, stopLooking context.CancelCauseFunc
+
+	held claimed
 
 	mu          sync.Mutex
 	ready       bool
@@ -81,25 +93,20 @@ type Presence struct {
 // New makes a Presence that writes nothing yet.
 func New(cfg Config) *Presence {
 	p := &Presence{
-		cfg: cfg, log: cfg.Logger, store: cfg.Store, runner: cfg.Runner,
+		cfg: cfg, log: cfg.Logger,
 		beat: make(chan struct{}, 1), places: make(chan struct{}, 1), able: make(chan struct{}),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	p.looking, p.stopLooking = context.WithCancelCause(p.ctx)
 	return p
 }
 
-// Open writes the first card, before the first request is heard, because a run
-// whose runner has no card counts as lost, and keeps it fresh.
-func (p *Presence) Open(ctx context.Context) error {
-	p.facts = p.gatherFacts()
-	p.findAbilities()
-	p.measureClock(ctx)
-	if err := p.store.PutCard(ctx, p.Card()); err != nil {
-		return err
-	}
-	p.beats.Go(p.keepCard)
+// Open gives the card the runner and what its host can do.
+func (p *Presence) Open(runner *run.Runner, host sandbox.Facts) {
+	p.changeFacts(func(c *pb.Card) { abilitiesOf(host, c) })
+	p.runner.Store(runner)
+	p.findAbilities(runner)
 	p.beats.Go(p.keepPruned)
-	return nil
 }
 
 // Ready says that requests are heard.
@@ -108,16 +115,37 @@ func (p *Presence) Ready(ctx context.Context) error {
 	p.mu.Lock()
 	p.ready = true
 	p.mu.Unlock()
-	return p.store.PutCard(ctx, p.Card())
+	return p.write(ctx, p.Card())
+}
+
+// Detach ends all that looks at the host; the heartbeat goes on.
+func (p *Presence) Detach() {
+	p.stopLooking(errClosed)
+	p.looks.Wait()
 }
 
 // Close ends the heartbeat and leaves a card that says that the runner stopped.
 func (p *Presence) Close() {
 	p.cancel(errClosed)
+	p.looks.Wait()
 	p.beats.Wait()
-	if p.facts != nil {
-		p.sayGoodbye()
+	p.sayGoodbye()
+}
+
+// load is what of a runner changes all the time.
+func (p *Presence) load() run.Load {
+	if r := p.runner.Load(); r != nil {
+		return r.Load()
 	}
+	return run.Load{}
+}
+
+// trouble says why output of runs can't be stored.
+func (p *Presence) trouble() error {
+	if r := p.runner.Load(); r != nil {
+		return r.Trouble()
+	}
+	return nil
 }
 
 // Back says that NATS was away and can be reached again.

@@ -21,6 +21,8 @@ const StateStopped = "stopped"
 // Seen is a runner's card and how long ago the server stored it.
 type Seen struct {
 	Card *pb.Card
+	// Rev is the card's revision.
+	Rev uint64
 	// LastSeen is by the server's clock.
 	LastSeen time.Time
 	// Age is the time from then to the server's now.
@@ -145,7 +147,7 @@ func (s *Store) seen(e kv.Entry, now time.Time) (Seen, error) {
 		return Seen{}, err
 	}
 	age := max(now.Sub(e.Stored), 0)
-	return Seen{Card: card, LastSeen: e.Stored, Age: age, Online: age < s.cfg.OnlineFor && card.GetState() != StateStopped}, nil
+	return Seen{Card: card, Rev: e.Rev, LastSeen: e.Stored, Age: age, Online: age < s.cfg.OnlineFor && card.GetState() != StateStopped}, nil
 }
 
 // ServerTime is the time at the server that stores the fleet.

@@ -74,9 +74,20 @@ func (s *command) startRunner(ctx context.Context, cfg service.Config) (*app.Run
 	svc, err := service.Start(ctx, nc, cfg)
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return nil, withHint(err)
 	}
 	return &app.Runner{Name: cfg.Name, Nc: nc, Service: svc}, nil
+}
+
+// withHint adds what to do about a start that was refused.
+func withHint(err error) error {
+	switch {
+	case errors.Is(err, service.ErrNameTaken):
+		return fmt.Errorf("%w; give this one another name (--name)", err)
+	case errors.Is(err, service.ErrCopied):
+		return fmt.Errorf("%w; for a runner of its own give this one a data directory and a name of its own (--data, --name); to move that runner here for good, stop it there and use --adopt here", err)
+	}
+	return err
 }
 
 // connectRunner opens the connection of one runner.

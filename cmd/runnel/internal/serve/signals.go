@@ -21,8 +21,12 @@ const secondGrace = time.Second
 func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, stop func()) error {
 	watchdog := s.watchdog()
 	defer watchdog.Stop()
+	ended, forget := s.ended()
+	defer forget()
 	for {
 		select {
+		case err := <-ended:
+			return err
 		case <-watchdog.C:
 			s.feedWatchdog()
 			continue
@@ -69,6 +73,25 @@ func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, sto
 			}
 		}
 	}
+}
+
+// ended gives an error once every runner has ended by itself.
+func (s *command) ended() (_ <-chan error, forget func()) {
+	ended, over := make(chan error, 1), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var last error
+		for _, r := range s.runners {
+			select {
+			case <-r.Service.Done():
+				last = r.Service.Err()
+			case <-over:
+				return
+			}
+		}
+		ended <- last
+	})
+	return ended, func() { close(over); wg.Wait() }
 }
 
 // drain lets all runners finish what they run; what is not done when ctx ends
