@@ -19,6 +19,15 @@ const (
 	maxIDBytes   = 64
 )
 
+// DefaultGrace is what a task gets that names no grace: what is written in a
+// language has nothing to say at its end.
+func (t *Task) DefaultGrace() time.Duration {
+	if t.GetLanguage() != nil {
+		return 0
+	}
+	return DefaultGrace
+}
+
 // Validate: see Request.
 func (r *TaskRequest) Validate() error {
 	if err := validateEnvelope(r); err != nil {

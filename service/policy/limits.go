@@ -137,6 +137,21 @@ func (c *capper) integer(field string, v *int64, def, most int64) {
 	}
 }
 
+// grace: a task that names none has a default of its own.
+func (c *capper) grace(t *pb.Task, most time.Duration) {
+	asked, err := pb.Duration("spec.task.grace", t.GetGrace(), t.DefaultGrace())
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	if err != nil || asked <= most {
+		return
+	}
+	if t.GetGrace() != "" {
+		c.note("grace", asked, most)
+	}
+	t.Grace = most.String()
+}
+
 func (c *capper) duration(field string, v *string, def, most time.Duration) {
 	asked := time.Duration(0)
 	if *v != "" {

@@ -57,6 +57,8 @@ type Policy struct {
 	Limits LimitRules `yaml:"limits,omitempty"`
 	// Timeout of a run.
 	Timeout TimeoutRules `yaml:"timeout,omitempty"`
+	// Grace of a run that is ended gently.
+	Grace GraceRules `yaml:"grace,omitempty"`
 	// Log says how much output of a run is stored.
 	Log LogRules `yaml:"log,omitempty"`
 	// Clock says whether maint may set this host's clock.
@@ -102,6 +104,16 @@ type TimeoutRules struct {
 	Max time.Duration `yaml:"max,omitempty"`
 }
 
+// GraceRules of runs.
+type GraceRules struct {
+	// Max is the longest time between SIGTERM and SIGKILL; Timeout.Max caps it,
+	// too. Unset: DefaultGraceMax. 0: there is no grace.
+	Max *time.Duration `yaml:"max,omitempty"`
+}
+
+// DefaultGraceMax is the longest grace where the policy names none.
+const DefaultGraceMax = time.Minute
+
 // LogRules of runs.
 type LogRules struct {
 	// DefaultMaxBytes of text stored for a task that names nothing. Unset: 1 GiB.
@@ -145,8 +157,8 @@ func (p *Policy) Validate() error {
 	if u := p.Users; u.Default != "" && len(u.Allowed) > 0 && !sameAccountIn(u.Default, u.Allowed) {
 		return fmt.Errorf("policy.users.default: %q is not one of users.allowed", u.Default)
 	}
-	if p.Timeout.Default < 0 || p.Timeout.Max < 0 || p.Clock.MaxStep < 0 {
-		return fmt.Errorf("policy: timeout.default, timeout.max and clock.maxStep must not be negative")
+	if p.Timeout.Default < 0 || p.Timeout.Max < 0 || p.Clock.MaxStep < 0 || p.graceMax() < 0 {
+		return fmt.Errorf("policy: timeout.default, timeout.max, grace.max and clock.maxStep must not be negative")
 	}
 	return nil
 }

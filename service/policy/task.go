@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/runnel-io/runnel/pb"
 )
@@ -41,6 +42,18 @@ func (p *Policy) CheckLanguage(name string) error {
 	return &Refusal{Rule: "languages", Reason: fmt.Sprintf("language %q; allowed: %s", name, strings.Join(p.Languages, ", "))}
 }
 
+// graceMax is the longest grace that any run has.
+func (p *Policy) graceMax() time.Duration {
+	most := DefaultGraceMax
+	if p.Grace.Max != nil {
+		most = *p.Grace.Max
+	}
+	if p.Timeout.Max > 0 {
+		most = min(most, p.Timeout.Max)
+	}
+	return most
+}
+
 func (p *Policy) checkUser(name string) error {
 	if len(p.Users.Allowed) == 0 {
 		return nil
@@ -73,6 +86,7 @@ func (p *Policy) ApplyTaskDefaults(t *pb.Task, holds func(limit string) bool) (l
 	}
 	c := capper{}
 	c.duration("timeout", &t.Timeout, p.Timeout.Default, p.Timeout.Max)
+	c.grace(t, p.graceMax())
 	if p.Log.DefaultMaxBytes != nil || p.Log.MaxBytes != nil {
 		if t.Log == nil {
 			t.Log = &pb.Log{}

@@ -28,6 +28,7 @@ type cause struct {
 var (
 	causeAborted     = &cause{pb.State_ABORTED, pb.ReasonAborted, true, ""}
 	causeTimeout     = &cause{pb.State_TIMEDOUT, pb.ReasonTimeout, true, ""}
+	causeWallTime    = &cause{pb.State_TIMEDOUT, pb.ReasonTimeout, false, ""}
 	causeExpired     = &cause{pb.State_FAILED, pb.ReasonExpired, true, ""}
 	causeOutputLimit = &cause{pb.State_COMPLETE, pb.ReasonOutputLimit, false, ""}
 	// causeUnconfirmed: whoever asked was told that it could not be recorded, so
@@ -59,6 +60,8 @@ type active struct {
 	hurry bool          // without grace
 	ended chan struct{} // closed when a cause is named
 	proc  *sandbox.Process
+	log   *logs.Writer  // once the life has begun
+	grace time.Duration // less than the terms say, once the runner is in a hurry
 }
 
 // newActive makes the record that a claim will store.
@@ -82,7 +85,7 @@ func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 	}
 	a := &active{
 		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t.t, run: run,
-		claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
+		grace: terms.grace, claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if a.hasSlot() {
 		run.State, run.Started = pb.State_RUNNING, now
@@ -113,18 +116,28 @@ func (a *active) snapshot() *pb.Run {
 	return proto.CloneOf(a.run)
 }
 
-// end names a cause; it returns at once, and does nothing when one is named
-// already or the run is over.
+// end names a cause; it returns at once. When one is named already, it does no
+// more than to take away the rest of a grace, if this one gives none.
 func (a *active) end(c *cause) {
+	log := a.name(c)
+	if log != nil {
+		log.Unblock() // what can't be stored must not hold up the end
+	}
+}
+
+func (a *active) name(c *cause) *logs.Writer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.cause != nil {
-		return
+	switch {
+	case a.cause == nil:
+		a.cause = c
+		a.run.Aborting = c == causeAborted
+		close(a.ended)
+	case !c.gently:
+		a.hurry = true
 	}
-	a.cause = c
-	a.run.Aborting = c == causeAborted
-	close(a.ended)
 	a.signal()
+	return a.log
 }
 
 // signal does to the process, if there is one yet, what the cause says. Callers hold mu.
@@ -132,19 +145,21 @@ func (a *active) signal() {
 	switch {
 	case a.proc == nil || a.cause == nil:
 	case a.cause.gently && !a.hurry:
-		a.proc.Terminate(a.terms.grace)
+		a.proc.Terminate(a.grace)
 	default:
 		a.proc.Kill()
 	}
 }
 
 // kill ends the run without any grace, also one that is being ended with some.
-func (a *active) kill() {
-	a.end(causeStopped)
+func (a *active) kill() { a.end(causeStopped) }
+
+// hasten ends the run, and leaves it no more than this of its grace.
+func (a *active) hasten(c *cause, grace time.Duration) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.hurry = true
-	a.signal()
+	a.grace = min(a.grace, grace)
+	a.mu.Unlock()
+	a.end(c)
 }
 
 func (a *active) named() *cause {
@@ -157,20 +172,31 @@ func (a *active) named() *cause {
 func (a *active) life() {
 	defer close(a.done)
 	log := logs.Open(a.logConfig())
+	a.mu.Lock()
+	a.log = log
+	a.mu.Unlock()
 	// A log that waits for NATS must not keep the runner from stopping.
 	defer context.AfterFunc(a.r.ctx, func() { log.Abandon(errStopped) })()
 	if !a.waitForSlot(log) {
 		return
 	}
-	if a.terms.timeout > 0 {
-		timer := time.AfterFunc(a.terms.timeout, func() { a.end(causeTimeout) })
-		defer timer.Stop()
+	defer a.after(a.terms.timeout, causeTimeout)()
+	if a.terms.program == nil { // else it is a step's own
+		defer a.after(a.terms.bounds.wallTime, causeWallTime)()
 	}
 	end := a.execute(log)
 	if brokenDoubleStart {
 		end = a.execute(log)
 	}
 	a.finish(end, log)
+}
+
+// after ends the run when it has lasted this long, unless that is 0 or undone.
+func (a *active) after(d time.Duration, c *cause) (undo func() bool) {
+	if d <= 0 {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(d, func() { a.end(c) }).Stop
 }
 
 // waitForSlot returns false if the run ended while it waited.

@@ -48,6 +48,10 @@ func (a *active) process(act activity) ending {
 		<-a.r.start
 		return a.endedBeforeStart()
 	}
+	if act.wallTime > 0 {
+		timer := time.AfterFunc(act.wallTime, func() { act.end(causeWallTime) })
+		defer timer.Stop()
+	}
 	s := act.prepare()
 	defer s.cleanUp()
 	proc, err := s.begin()
@@ -59,10 +63,6 @@ func (a *active) process(act activity) ending {
 		return ending{state: pb.State_FAILED, reason: pb.ReasonRejected, err: err.Error()}
 	}
 	a.hold(proc)
-	if act.wallTime > 0 {
-		timer := time.AfterFunc(act.wallTime, func() { act.end(causeTimeout) })
-		defer timer.Stop()
-	}
 	status, err := proc.Pump(act.out, act.quiet)
 	a.hold(nil)
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *active) endProcess(gently bool) {
 	switch {
 	case a.proc == nil:
 	case gently:
-		a.proc.Terminate(a.terms.grace)
+		a.proc.Terminate(a.grace)
 	default:
 		a.proc.Kill()
 	}

@@ -36,14 +36,6 @@ func boundsIn(set limits.Set) bounds {
 // Holds says whether this host can hold a run to a limit, by its name in a task.
 func (r *Runner) Holds(limit string) bool { return r.cfg.Host.Holds(limit) }
 
-// shorter of two times of which 0 means none.
-func shorter(a, b time.Duration) time.Duration {
-	if a == 0 || b > 0 && b < a {
-		return b
-	}
-	return a
-}
-
 // under lays a task's bounds over those of a language: what the task names counts.
 func (b bounds) under(task bounds) bounds { return boundsIn(task.limits.Over(b.limits)) }
 

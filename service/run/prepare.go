@@ -30,7 +30,7 @@ func (r *Runner) termsOf(t *pb.Task) (p terms, err error) {
 	p.params, errs[0] = pb.Environ(t.GetParams())
 	errs[6] = refuseMarker(p.params)
 	p.timeout, errs[1] = pb.Duration("spec.task.timeout", t.GetTimeout(), 0)
-	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), pb.DefaultGrace)
+	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), t.DefaultGrace())
 	p.expires, errs[3] = pb.Duration("spec.task.expires", t.GetExpires(), 0)
 	p.bounds, errs[4] = boundsOf(t.GetLimits())
 	p.isolation, errs[5] = sandbox.ParseIsolation(t.GetIsolation())
@@ -45,9 +45,6 @@ func (r *Runner) termsOf(t *pb.Task) (p terms, err error) {
 	}
 	if t.GetLanguage() != nil {
 		p.program, err = r.programOf(t)
-	}
-	if p.program == nil {
-		p.timeout = shorter(p.timeout, p.bounds.wallTime)
 	}
 	return p, err
 }

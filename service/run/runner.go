@@ -113,7 +113,9 @@ type Runner struct {
 	coming   map[*ticket]chan struct{} // who has a place and no run yet; closed when that is known
 	troubles map[string]error          // of runs whose output can't be stored
 	draining bool
-	ending   *cause // of all runs, once Drain has waited long enough or Close was called
+	ending   *cause        // of all runs, once Drain has waited long enough or Close was called
+	killed   chan struct{} // closed by Kill
+	last     time.Time     // when all must be over, once that is known
 }
 
 // New makes a Runner. Call Recover before giving it work.
@@ -132,6 +134,7 @@ func New(cfg Config) *Runner {
 		cfg: cfg, log: cfg.Logger,
 		start:  make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		places: places{slots: cfg.Slots, backlog: cfg.Backlog},
+		killed: make(chan struct{}),
 		byID:   map[string]*active{}, coming: map[*ticket]chan struct{}{}, troubles: map[string]error{},
 	}
 	r.ctx, r.stop = context.WithCancelCause(context.Background())

@@ -31,14 +31,7 @@ func waitPidfd(pidfd int, patience time.Duration) {
 	if patience > 0 {
 		_ = file.SetReadDeadline(time.Now().Add(patience))
 	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 || err != nil && err != unix.EINTR
-	})
+	awaitReadable(file)
 }
 
 func uintptrOf(n *int32) uintptr { return uintptr(unsafe.Pointer(n)) }

@@ -116,7 +116,7 @@ func (c *cgroups) make(id string) (leaf string, err error) {
 	leaf = c.leaf(id)
 	err = unix.Mkdir(leaf, 0o755)
 	if err == unix.EEXIST {
-		if err := endCgroup(leaf); err != nil {
+		if err := endCgroup(leaf, gone); err != nil {
 			return "", err
 		}
 		err = unix.Mkdir(leaf, 0o755)
@@ -140,9 +140,9 @@ func (c *cgroups) left() (ids []string, err error) {
 
 // endCgroup kills everything in a cgroup and removes it, with those inside it. It returns when that is done, or an error after the time that killed processes are given.
 // To remove an empty one is the test whether it is empty, so a run that left nothing behind costs one system call here.
-func endCgroup(dir string) error {
+func endCgroup(dir string, patience time.Duration) error {
 	pause := 100 * time.Microsecond
-	for deadline := time.Now().Add(gone); ; {
+	for deadline := time.Now().Add(patience); ; {
 		err := unix.Rmdir(dir)
 		if err == nil || err == unix.ENOENT {
 			return nil

@@ -30,6 +30,7 @@ type hostOS struct {
 	noLevels     map[Isolation]string
 	empties      []emptyLeaf    // guarded by Host.mu
 	removals     sync.WaitGroup // of those
+	leftBehind   waits          // for killed processes that hang
 	forking      sync.RWMutex   // read-held from a fork until the process is in live
 }
 
@@ -99,6 +100,7 @@ func (h *Host) openOS(cfg Config) error {
 }
 
 func (h *Host) closeOS() {
+	h.leftBehind.close()
 	h.removals.Wait()
 	h.shims.close()
 	if h.reaper != nil {
@@ -138,6 +140,6 @@ func (h *Host) tryIsolation(level Isolation) error {
 	return err
 }
 
-// gone is how long the end of a run waits for killed processes to be gone. A process may hang in the kernel (a dead network file system) for as long as it likes;
+// gone is how long a sweep waits for killed processes to be gone. A process may hang in the kernel (a dead network file system) for as long as it likes;
 // then it is logged, and left to the next Sweep.
 const gone = 10 * time.Second

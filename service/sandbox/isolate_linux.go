@@ -243,7 +243,7 @@ func (h *Host) endUnanswered(mark string) {
 			}
 		}
 		return found, nil
-	})
+	}, stuckAfter)
 	if err != nil {
 		h.log.Warn("processes of a run that was not started may be left", "mark", mark, "error", err)
 	}

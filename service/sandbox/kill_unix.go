@@ -38,7 +38,18 @@ func (p *Process) Terminate(grace time.Duration) {
 }
 
 // Kill ends every process of the run, at once and without asking. It does not wait for them to be gone; Pump does.
-func (p *Process) Kill() { p.background(p.killTree) }
+func (p *Process) Kill() {
+	p.background(p.killTree)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stuck == nil && !p.ended {
+		p.stuck = time.AfterFunc(stuckAfter, p.giveUp)
+	}
+}
+
+// stuckAfter is how long killed processes are waited for. One that hangs in the kernel, such as on a dead server's file system, stays for as long as it likes: its run
+// ends without it.
+const stuckAfter = time.Second
 
 // background runs do, unless the run is over, while the main process's number is still the run's own.
 func (p *Process) background(do func()) {
@@ -61,8 +72,10 @@ const maxSignallers = 8
 func (p *Process) retire() {
 	p.mu.Lock()
 	p.ended = true
-	if p.grace != nil {
-		p.grace.Stop()
+	for _, timer := range []*time.Timer{p.grace, p.stuck} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	p.mu.Unlock()
 	p.work.Wait()

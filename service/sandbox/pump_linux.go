@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,6 +30,10 @@ func (p *Process) Pump(out func(stream int, data []byte) error, quiet func(idle 
 	meter := p.startMeter()
 	err := m.untilEnded(quiet)
 	meter.stop()
+	if errors.Is(err, errStuck) {
+		m.drain()
+		return m.leaveBehind(), m.outErr
+	}
 	if err != nil { // the kernel can't watch any more; never seen
 		p.Kill()
 	}
@@ -75,6 +80,9 @@ func (m *pump) untilEnded(quiet func(idle bool) bool) error {
 		}
 		if ended {
 			return nil
+		}
+		if len(events) == 0 && watch.isWoken() {
+			return errStuck
 		}
 		if m.tell(quiet) {
 			m.shrink()

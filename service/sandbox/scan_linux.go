@@ -97,7 +97,7 @@ func signalFound(find finder, sig unix.Signal) error {
 
 // killFound stops what find finds until it finds nobody new, so that nothing can fork behind its back, then kills all of it and waits until it is gone. A signal may come
 // in the middle of a fork, whose child is then seen later than its parent: only a look that began when all had come to a stop is the last.
-func killFound(find finder) error {
+func killFound(find finder, patience time.Duration) error {
 	pidfds := map[proc]int{}
 	defer func() {
 		for _, fd := range pidfds {
@@ -105,7 +105,7 @@ func killFound(find finder) error {
 		}
 	}()
 	seen := map[proc]bool{}
-	for deadline, still := time.Now().Add(gone), true; ; {
+	for deadline, still := time.Now().Add(patience), true; ; {
 		procs, err := find()
 		if err != nil {
 			return fmt.Errorf("cannot list processes: %w", err)
@@ -142,7 +142,7 @@ func killFound(find finder) error {
 			delete(pidfds, one)
 		}
 	}
-	left = append(left, awaitEnd(pidfds)...)
+	left = append(left, awaitEnd(pidfds, patience)...)
 	if len(left) > 0 {
 		return fmt.Errorf("processes that do not end: %v", left)
 	}
@@ -150,8 +150,8 @@ func killFound(find finder) error {
 }
 
 // awaitEnd waits until the processes have ended, but not for long, and returns those that have not.
-func awaitEnd(pidfds map[proc]int) (left []int) {
-	deadline := time.Now().Add(gone)
+func awaitEnd(pidfds map[proc]int, patience time.Duration) (left []int) {
+	deadline := time.Now().Add(patience)
 	for one, fd := range pidfds {
 		for {
 			wait := max(time.Until(deadline).Milliseconds(), 0)
@@ -177,11 +177,11 @@ func (h *Host) Sweep() error {
 		failed = append(failed, err)
 		for _, id := range ids {
 			if !h.isLive(id) {
-				failed = append(failed, endCgroup(h.cgroups.leaf(id)))
+				failed = append(failed, endCgroup(h.cgroups.leaf(id), gone))
 			}
 		}
 	}
-	failed = append(failed, killFound(h.strays))
+	failed = append(failed, killFound(h.strays, gone))
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("cannot end what an earlier life left: %w", err)
 	}

@@ -31,6 +31,7 @@ type Process struct {
 	ended     bool
 	grace     *time.Timer
 	graceEnds time.Time
+	stuck     *time.Timer    // since it was killed
 	work      sync.WaitGroup // signalling in the background; the main process is reaped after it, so that its number stays its own
 }
 

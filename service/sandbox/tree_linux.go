@@ -33,7 +33,7 @@ func (p *Process) killTree() {
 	case p.holdsNamespace():
 		err = unix.PidfdSendSignal(p.tree.pidfd, unix.SIGKILL, nil, 0)
 	default:
-		err = killFound(p.members)
+		err = killFound(p.members, stuckAfter)
 	}
 	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
 		p.host.log.Warn("cannot kill a run's processes", "run", p.id, "error", err)
@@ -55,11 +55,11 @@ func (p *Process) end() {
 	switch leaf := p.tree.leaf; {
 	case leaf == "" && p.holdsNamespace():
 	case leaf == "":
-		err = killFound(p.members)
+		err = killFound(p.members, stuckAfter)
 	case emptyCgroup(leaf):
 		p.host.removeBeside(p.id, leaf)
 	default:
-		p.host.removeLeaf(p.id, leaf)
+		err = endCgroup(leaf, stuckAfter)
 	}
 	if err != nil {
 		p.host.log.Warn("processes of a run are left behind", "run", p.id, "error", err)
@@ -100,7 +100,7 @@ func (h *Host) removeEmpties() {
 }
 
 func (h *Host) removeLeaf(id, leaf string) {
-	if err := endCgroup(leaf); err != nil {
+	if err := endCgroup(leaf, gone); err != nil {
 		h.log.Warn("processes of a run are left behind", "run", id, "error", err)
 	}
 }
@@ -108,7 +108,7 @@ func (h *Host) removeLeaf(id, leaf string) {
 // endHolders kills those that the scan could not know but by the pipes they hold.
 func (p *Process) endHolders() {
 	links := p.pipeLinks()
-	err := killFound(func() ([]proc, error) { return p.found(links) })
+	err := killFound(func() ([]proc, error) { return p.found(links) }, stuckAfter)
 	if err != nil {
 		p.host.log.Warn("processes that hold a run's pipes are left behind", "run", p.id, "error", err)
 	}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,6 +16,9 @@ type watch struct {
 	file   *os.File
 	raw    syscall.RawConn
 	events [4]unix.EpollEvent
+
+	mu    sync.Mutex // guards the deadline
+	woken bool
 }
 
 // What an event is of: the two pipes are their stream's number.
@@ -55,6 +59,29 @@ func (w *watch) add(fds ...int) error {
 // remove takes one out. Closing it would not do: a fork that has not reached its exec has a copy.
 func (w *watch) remove(fd int) { _ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil) }
 
+// wake makes wait return, now and from now on.
+func (w *watch) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.woken = true
+	_ = w.file.SetReadDeadline(time.Unix(1, 0)) // fails once it is closed
+}
+
+func (w *watch) isWoken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.woken
+}
+
+func (w *watch) setDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.woken {
+		return nil
+	}
+	return w.file.SetReadDeadline(t)
+}
+
 // wait returns at least one event, or none if nothing happened for the given time; 0 means wait for as long as it takes.
 func (w *watch) wait(patience time.Duration) ([]unix.EpollEvent, error) {
 	n, err := w.ready()
@@ -62,10 +89,10 @@ func (w *watch) wait(patience time.Duration) ([]unix.EpollEvent, error) {
 		return w.events[:n], err
 	}
 	if patience > 0 {
-		if err := w.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := w.setDeadline(time.Now().Add(patience)); err != nil {
 			return nil, err
 		}
-		defer w.file.SetReadDeadline(time.Time{})
+		defer w.setDeadline(time.Time{})
 	}
 	var readyErr error
 	err = w.raw.Read(func(uintptr) bool {

@@ -1,0 +1,83 @@
+package service_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/policy"
+)
+
+// ends is when a run has ended that ignores SIGTERM, and how.
+type ending struct {
+	state, reason, signal string
+	least                 time.Duration
+}
+
+// A grace is what a timeout and an abort give, as far as the policy lets them;
+// no limit does.
+func TestGraceBeatsNoLimit(t *testing.T) {
+	f := newFleet(t)
+	most := 600 * time.Millisecond
+	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{Grace: policy.GraceRules{Max: &most}}}})
+	f.start(service.Config{Name: "web2", Settings: service.Settings{Policy: &policy.Policy{Timeout: policy.TimeoutRules{Max: 300 * time.Millisecond}}}})
+	f.start(service.Config{Name: "free"})
+	const stubborn = `trap '' TERM; while :; do sleep 1; done`
+	const long = `"grace":"1000h"`
+	killed := func(least time.Duration) ending { return ending{"TIMEDOUT", "timeout", "SIGKILL", least} }
+	c := f.two()
+	for i, row := range []struct {
+		name, at, task string
+		want           ending
+	}{
+		{"wallTime", "free", commands(stubborn, `"limits":{"wallTime":"300ms"}`, `"grace":"59s"`), killed(300 * time.Millisecond)},
+		{"wallTime in the grace of a timeout", "free", commands(stubborn, `"timeout":"100ms"`, `"limits":{"wallTime":"500ms"}`, `"grace":"59s"`), killed(500 * time.Millisecond)},
+		{"wallTime of a stopped tree", "free", commands(`(kill -STOP $BASHPID) & kill -STOP $$`, `"limits":{"wallTime":"300ms"}`, `"grace":"59s"`), killed(300 * time.Millisecond)},
+		{"output limit", "free", commands(`trap '' TERM; yes`, `"limits":{"outputBytes":1000}`, `"grace":"59s"`), ending{"COMPLETE", "output-limit", "SIGKILL", 0}},
+		{"a timeout whose grace the policy caps", "web1", commands(stubborn, `"timeout":"100ms"`, long), killed(700 * time.Millisecond)},
+		{"the policy's timeout caps it, too", "web2", commands(stubborn, long), killed(600 * time.Millisecond)},
+		{"a language has none", "free", codeTask("bash", stubborn, `,"isolation":"none","timeout":"300ms"`), killed(300 * time.Millisecond)},
+		{"unless asked", "free", codeTask("bash", stubborn, `,"isolation":"none","timeout":"100ms","grace":"400ms"`), killed(500 * time.Millisecond)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			id := fmt.Sprint("stubborn", i)
+			began := time.Now()
+			c[i%2].start("at."+row.at, id, row.task)
+			run := c[i%2].final(id)
+			took := time.Since(began)
+			got := ending{fmt.Sprint(run["state"]), fmt.Sprint(run["reason"]), fmt.Sprint(run["signal"]), row.want.least}
+			if got != row.want || took < row.want.least || took > row.want.least+20*time.Second {
+				t.Errorf("after %s: got %+v, want %+v", took, got, row.want)
+			}
+		})
+	}
+}
+
+// The end of a drain's time cuts short every grace, also one that is running.
+func TestDrainCutsGraceShort(t *testing.T) {
+	f := newFleet(t)
+	s := f.start(service.Config{})
+	c := f.two()
+	for _, id := range []string{"aborted", "running"} {
+		c[0].start("any", id, commands(`trap '' TERM; echo ready; while :; do sleep 1; done`, `"grace":"59s"`))
+	}
+	for _, id := range []string{"aborted", "running"} {
+		c[0].wait(id, `"states":["RUNNING"]`)
+	}
+	c[1].abort("any", "aborted", "0s")
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	s.Drain(ctx)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it drained for %s", took)
+	}
+	f.start(service.Config{Name: "other"})
+	for _, id := range []string{"aborted", "running"} {
+		if run := c[1].final(id); run["state"] != "ABORTED" || run["signal"] != "SIGKILL" {
+			t.Errorf("%s: got %v", id, run)
+		}
+	}
+}
