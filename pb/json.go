@@ -45,6 +45,9 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 // refuseProtoNames names the first field that is written as in the .proto files,
 // which protojson takes as well. The body is right in all else.
 func refuseProtoNames(body []byte, message protoreflect.MessageDescriptor) error {
+	if freeForm(message) {
+		return nil
+	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil // a list or a scalar, as some of protobuf's own messages are

@@ -2,6 +2,7 @@ package service
 
 import (
 	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -10,6 +11,7 @@ func (s *Service) table() []endpoint.Row {
 	return append([]endpoint.Row{
 		{
 			Verb: subjects.Task, Reach: endpoint.ReachEverywhere, Arrive: s.admit, LeavesAny: true,
+			Busy:    endpoint.Coded(endpoint.CodeFull, run.ErrFull),
 			About:   "run a task; answers at once with the run, whose output is on run.logSubject of stream run.logStream",
 			Ask:     `{"kind":"runner","spec":{"task":{"commands":["echo hello"]}}}`,
 			Reply:   `{"run":{"id":…,"state":…,"logStream":…,"logSubject":…},"service":{…}}`,
@@ -30,6 +32,8 @@ func (s *Service) table() []endpoint.Row {
 		},
 		{
 			Verb: subjects.Query, Reach: endpoint.ReachAny, Handle: endpoint.Handle(s.query),
+			// Those that wait are 64 at most (package store), and leave room for others.
+			Bound:   endpoint.Bound{AtOnce: 96, Queue: 64},
 			About:   "find runs of the whole fleet by id, state and tags, or wait for one",
 			Ask:     `{"kind":"runner","spec":{"query":{"all":true,"states":["RUNNING"],"limit":10}}}`,
 			Reply:   `{"runs":[…],"next":"","service":{…}}`,
@@ -37,6 +41,8 @@ func (s *Service) table() []endpoint.Row {
 		},
 		{
 			Verb: subjects.Abort, Reach: endpoint.ReachAny | endpoint.ReachAt, Handle: endpoint.Handle(s.abort),
+			// Each may wait for half a minute and costs next to nothing.
+			Bound: endpoint.Bound{AtOnce: 256, Queue: 256},
 			About: "end a run; answers with its final record or, after wait, with aborting set",
 			Ask:   `{"kind":"runner","spec":{"abort":{"run":"ID","wait":"2s"}}}`,
 			Reply: `{"run":{…},"service":{…}}`,

@@ -20,7 +20,7 @@ import (
 func (s *Service) admit(r *endpoint.Request) endpoint.Handler {
 	ticket, full := s.runner.Admit(r.Scope.IsAny())
 	if ticket != nil {
-		r.OnRefusal(ticket.Return)
+		r.Hold(ticket.Return)
 	}
 	return endpoint.Handle(func(ctx context.Context, r *endpoint.Request, req *pb.TaskRequest) (*pb.TaskReply, error) {
 		sub, err := s.submission(ctx, r, req)
@@ -39,7 +39,7 @@ func (s *Service) admit(r *endpoint.Request) endpoint.Handler {
 // lives in.
 func (s *Service) task(r *endpoint.Request, ticket *run.Ticket, sub run.Submission) {
 	r.Discard()
-	r.OnRefusal(nil) // the ticket is the runner's now
+	r.HandOver()
 	s.runner.Go(ticket, sub, func(run *pb.Run, err error) {
 		r.Answer(s.accepted(r, run, err))
 	})

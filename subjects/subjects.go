@@ -146,6 +146,13 @@ func (s Space) RunsBucket() string { return s.lower() + "_runs" }
 // FleetBucket is the KV bucket of cards.
 func (s Space) FleetBucket() string { return s.lower() + "_fleet" }
 
+// PipelinesBucket is the KV bucket of definitions, queues and inputs of
+// pipelines, which only engines may read.
+func (s Space) PipelinesBucket() string { return s.lower() + "_pipelines" }
+
+// JobsBucket is the KV bucket of pipelines' jobs.
+func (s Space) JobsBucket() string { return s.lower() + "_jobs" }
+
 func (s Space) lower() string { return strings.ReplaceAll(s.prefix, ".", "_") }
 func (s Space) upper() string { return strings.ToUpper(s.lower()) }
 

@@ -32,6 +32,12 @@ var (
 	ErrUnknownRun = store.ErrUnknownRun
 	// ErrUnknownRunner: there is no card of this name. 404.
 	ErrUnknownRunner = store.ErrUnknownRunner
+	// ErrUnknownJob: there is no job of this id. 404.
+	ErrUnknownJob = errors.New("unknown job")
+	// ErrUnknownPipeline: no pipeline of this name is defined. 404.
+	ErrUnknownPipeline = errors.New("is not defined")
+	// ErrNoEngine: no program of the fleet runs its pipelines.
+	ErrNoEngine = errors.New("no pipeline engine answers")
 	// ErrTooLate: the request reached the runner after its deadline, and was not
 	// carried out. 408.
 	ErrTooLate = errors.New("asked too late")
@@ -71,7 +77,7 @@ var conditions = map[int][]struct {
 }{
 	400: {{sentinel: ErrInvalid}},
 	403: {{sentinel: ErrRefused}},
-	404: {{ErrUnknownRun, "unknown run id"}, {ErrUnknownRunner, "unknown runner"}},
+	404: {{ErrUnknownRun, "unknown run id"}, {ErrUnknownRunner, "unknown runner"}, {ErrUnknownJob, ErrUnknownJob.Error()}, {ErrUnknownPipeline, ErrUnknownPipeline.Error()}},
 	408: {{sentinel: ErrTooLate}},
 	409: {{ErrLive, ErrLive.Error()}, {sentinel: ErrConflict}},
 	413: {{sentinel: ErrTooLarge}},

@@ -46,9 +46,13 @@ func (r *Request) Body() []byte { return r.body }
 // Discard lets go of the body, up to a megabyte, for a handler that lives long.
 func (r *Request) Discard() { r.body = nil }
 
-// OnRefusal has f called before an error is sent and when the request is over,
-// perhaps twice: a caller that asks again finds free what f gives back.
-func (r *Request) OnRefusal(f func()) { r.release = f }
+// Hold says that Arrive has taken a place for the request, of which there is a
+// bounded number. giveBack is called before an error is sent, so that a caller
+// that asks again finds the place free, and when the request is over.
+func (r *Request) Hold(giveBack func()) { r.release = giveBack }
+
+// HandOver says that another gives back the place from now on.
+func (r *Request) HandOver() { r.release = nil }
 
 // Code is the code that an error has in a reply.
 func (r *Request) Code(err error) int { return r.server.codeOf(err) }
@@ -90,6 +94,15 @@ func (r *Request) decode(into pb.Request) error {
 // Trace is the request's trace context (W3C), "" where it is none: it goes into
 // the reply, the record and a variable of the task.
 func (r *Request) Trace() string { return subjects.Trace(r.Header(subjects.HeaderTrace)) }
+
+// arrive is the handler of the request; nil if it has been answered.
+func (r *Request) arrive() Handler {
+	if r.row.Arrive == nil {
+		return r.row.Handle
+	}
+	defer r.guard()
+	return r.row.Arrive(r)
+}
 
 // serve is what every request goes through before its handler.
 func (r *Request) serve(handle Handler) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,7 +81,37 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 // Open registers the table. When it returns, the runner can be asked.
-func (s *Server) Open() (err error) {
+func (s *Server) Open() error {
+	if err := s.openMicro(); err != nil {
+		return err
+	}
+	for i := range s.cfg.Rows {
+		row := &s.cfg.Rows[i]
+		v := &verb{row: row, line: line{bound: row.Bound}}
+		if row.Bound == (Bound{}) {
+			v.line.bound = DefaultBound
+		}
+		for _, p := range row.Reach.places(s.cfg.Runner, s.cfg.Pools) {
+			if err := s.add(v, p); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.gate.open(); err != nil {
+		return err
+	}
+	if err := s.cfg.Conn.Flush(); err != nil {
+		return fmt.Errorf("cannot register the micro service: %w", err)
+	}
+	return nil
+}
+
+// openMicro registers the micro service, unless each row is heard only where
+// micro has no part.
+func (s *Server) openMicro() (err error) {
+	if !slices.ContainsFunc(s.cfg.Rows, func(r Row) bool { return !r.LeavesAny || r.Reach != ReachAny }) {
+		return nil
+	}
 	s.micro, err = micro.AddService(s.cfg.Conn, micro.Config{
 		Name: s.cfg.Space.Service(), Version: s.cfg.Version,
 		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
@@ -96,20 +127,6 @@ func (s *Server) Open() (err error) {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("cannot register the micro service: %w", err)
-	}
-	for i := range s.cfg.Rows {
-		row := &s.cfg.Rows[i]
-		for _, p := range row.Reach.places(s.cfg.Runner, s.cfg.Pools) {
-			if err := s.add(row, p); err != nil {
-				return err
-			}
-		}
-	}
-	if err := s.gate.open(); err != nil {
-		return err
-	}
-	if err := s.cfg.Conn.Flush(); err != nil {
 		return fmt.Errorf("cannot register the micro service: %w", err)
 	}
 	return nil
@@ -162,13 +179,19 @@ func (s *Server) begin() bool {
 	return true
 }
 
+// verb is a row at work.
+type verb struct {
+	row  *Row
+	line line
+}
+
 func endpointName(row *Row, place string) string { return string(row.Verb) + "-" + place }
 
 // add registers a row in one scope: with micro, or with the gate where the
 // runner leaves it at times.
-func (s *Server) add(row *Row, p place) error {
-	c, subject := &counts{}, s.cfg.Space.Request(row.Verb, p.scope)
-	handle := s.handler(row, p.scope, c)
+func (s *Server) add(v *verb, p place) error {
+	row, c, subject := v.row, &counts{}, s.cfg.Space.Request(v.row.Verb, p.scope)
+	handle := s.handler(v, p.scope, c)
 	if row.LeavesAny && p.scope.IsAny() {
 		if at, ok := s.counts.Load(endpointName(row, "at")); ok {
 			at.(*counts).with(subject, c)
@@ -210,11 +233,11 @@ func (s *Server) metadata(row *Row, scope subjects.Scope) map[string]string {
 	return m
 }
 
-// handler accounts for the request and gives it a goroutine of its own: micro
-// calls handlers one after the other.
-func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Request) {
+// handler takes requests in the order of arrival: micro calls handlers one after
+// the other, so it must not wait.
+func (s *Server) handler(v *verb, scope subjects.Scope, c *counts) func(*Request) {
 	return func(r *Request) {
-		r.Scope, r.server, r.row, r.counts, r.came = scope, s, row, c, time.Now()
+		r.Scope, r.server, r.row, r.counts, r.came = scope, s, v.row, c, time.Now()
 		c.heard()
 		if !subjects.IsInbox(r.reply, s.cfg.ReplyPrefixes()) && r.reply != "" {
 			r.refuseReply()
@@ -224,13 +247,28 @@ func (s *Server) handler(row *Row, scope subjects.Scope, c *counts) func(*Reques
 			r.Answer(nil, Coded(CodeFull, ErrStopping))
 			return
 		}
-		handle := row.Handle
-		if row.Arrive != nil {
-			handle = row.Arrive(r)
-		}
-		go func() {
+		handle := r.arrive()
+		work := func() {
 			defer s.pending.Done()
 			r.serve(handle)
-		}()
+		}
+		switch {
+		case handle == nil:
+			s.pending.Done()
+		case r.release != nil:
+			go work()
+		case !v.line.do(len(r.body), work):
+			s.pending.Done()
+			r.Answer(nil, s.busy(v))
+		}
 	}
+}
+
+// busy is what a request is told that finds no room.
+func (s *Server) busy(v *verb) error {
+	if v.row.Busy != nil {
+		return v.row.Busy
+	}
+	return Coded(CodeBusy, fmt.Errorf("cannot answer %s now: runner %s is at work on %d such requests and %d more wait; ask again in a second, or ask another runner",
+		v.row.Verb, s.cfg.Runner, v.line.bound.AtOnce, v.line.bound.Queue))
 }

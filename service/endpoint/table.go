@@ -22,6 +22,11 @@ type Row struct {
 	// Arrive, if set, is called for each request in the order of arrival and
 	// must not wait. The handler that it returns takes the place of Handle.
 	Arrive func(*Request) Handler
+	// Bound is how many requests are answered at once. Default: DefaultBound. Those
+	// that Hold a place are bounded by their places instead.
+	Bound Bound
+	// Busy is what a request above the bound is told. Default: a 429.
+	Busy error
 	// LeavesAny: the any scopes are left while there is no free place.
 	LeavesAny bool
 	// About, Ask and Reply tell a stranger how to call it (nats service info).

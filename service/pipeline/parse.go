@@ -40,7 +40,7 @@ func (e *Error) Error() string {
 // Parse reads the text of a pipelines.yml and validates it. The error is an
 // *Error that has path in it.
 func Parse(path string, text []byte) (map[string]*Pipeline, error) {
-	pipelines, err := parse(text)
+	pipelines, err := parseFile(text)
 	if err == nil {
 		return pipelines, nil
 	}
@@ -83,7 +83,7 @@ func plainYAML(message string) string {
 	return message
 }
 
-func parse(text []byte) (map[string]*Pipeline, error) {
+func parseFile(text []byte) (map[string]*Pipeline, error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("the file has %d bytes, %d at most", len(text), maxFile)
 	}

@@ -9,9 +9,13 @@ const shebang = "#!/bin/bash\n"
 // variables, functions and the directory are kept from item to item. The status
 // is looked at after each item, as a whole; an item that is not complete shell,
 // such as one with an open quote, is its own error and ends the task.
-func ShellScript(items []string) string {
+func ShellScript(items []string) string { return shellScript("", items) }
+
+// shellScript has lines of its own before the first item.
+func shellScript(prelude string, items []string) string {
 	var out strings.Builder
 	out.WriteString(shebang)
+	out.WriteString(prelude)
 	for _, item := range items {
 		if strings.TrimSpace(item) == "" {
 			continue

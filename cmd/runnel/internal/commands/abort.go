@@ -24,17 +24,20 @@ func newAbortCommand(a *app.App) *cobra.Command {
 		Use:     "abort RUN…",
 		GroupID: cli.GroupRun,
 		Short:   "End runs, and everything that they started",
-		Example: "  runnel abort 01JD3Q8Z\n  runnel abort --tag team=web",
+		Example: "  runnel abort 01JD3Q8Z          the beginning of an id that runnel made\n  runnel abort deploy-1          the whole of your own\n  runnel abort --tag team=web",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(tags) == 0 {
 				return errors.New("which run? name it, or use --tag")
 			}
+			if len(args) > 0 && len(tags) > 0 {
+				return errors.New("cannot use ids together with --tag: name the runs, or give tags that all of them have")
+			}
 			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				ids, err := idsOf(a, cmd.Context(), s, args, tags)
+				ids, err := idsOf(cmd.Context(), a, s, args, tags)
 				if err != nil {
 					return err
 				}
-				return abort(a, cmd.Context(), s, ids, asJSON)
+				return abort(cmd.Context(), a, s, ids, asJSON)
 			})
 		},
 	}
@@ -46,12 +49,11 @@ func newAbortCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-// idsOf are the runs that were named, by the beginnings of their ids, and the
-// live ones with these tags.
-func idsOf(a *app.App, ctx context.Context, s *app.Session, args []string, tags map[string]string) ([]string, error) {
+// idsOf are the runs that were named, or the live ones with these tags.
+func idsOf(ctx context.Context, a *app.App, s *app.Session, args []string, tags map[string]string) ([]string, error) {
 	var ids []string
 	for _, arg := range args {
-		run, err := s.Find(ctx, arg)
+		run, err := findExactly(ctx, s, arg)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +79,7 @@ func idsOf(a *app.App, ctx context.Context, s *app.Session, args []string, tags 
 const abortPatience = 2 * time.Second
 
 // abort asks all to end first, and then waits for each.
-func abort(a *app.App, ctx context.Context, s *app.Session, ids []string, asJSON bool) error {
+func abort(ctx context.Context, a *app.App, s *app.Session, ids []string, asJSON bool) error {
 	if len(ids) == 0 {
 		a.Say("no live run has these tags")
 	}
@@ -87,7 +89,7 @@ func abort(a *app.App, ctx context.Context, s *app.Session, ids []string, asJSON
 		}
 	}
 	for _, id := range ids {
-		run, err := abortOne(a, ctx, s, id)
+		run, err := abortOne(ctx, a, s, id)
 		if err != nil {
 			return err
 		}
@@ -111,7 +113,7 @@ func abort(a *app.App, ctx context.Context, s *app.Session, ids []string, asJSON
 
 // abortOne asks again while a run's runner is away: it comes back, or the run is
 // lost.
-func abortOne(a *app.App, ctx context.Context, s *app.Session, id string) (*pb.Run, error) {
+func abortOne(ctx context.Context, a *app.App, s *app.Session, id string) (*pb.Run, error) {
 	for said := false; ; said = true {
 		run, err := s.Abort(ctx, id, abortPatience)
 		if !isAway(err) {

@@ -30,7 +30,7 @@ those of this machine.`,
 		Example: "  runnel code languages",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			found, err := findLanguages(a, cmd.Context())
+			found, err := findLanguages(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ type languageFound struct {
 	Runners  []string `json:"runners,omitempty"`
 }
 
-func findLanguages(a *app.App, ctx context.Context) (found []*languageFound, err error) {
+func findLanguages(ctx context.Context, a *app.App) (found []*languageFound, err error) {
 	byLine := map[string]*languageFound{}
 	add := func(line, runner string) {
 		words := strings.Fields(line)

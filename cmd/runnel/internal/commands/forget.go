@@ -21,13 +21,13 @@ func newForgetCommand(a *app.App) *cobra.Command {
 		Example: "  runnel forget web3\n  runnel forget web3 web4",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return forget(a, cmd.Context(), s, args) })
+			return a.WithSession(cmd.Context(), func(s *app.Session) error { return forget(cmd.Context(), a, s, args) })
 		},
 	}
 }
 
 // forget tries all, and tells of those that could not be forgotten.
-func forget(a *app.App, ctx context.Context, s *app.Session, names []string) error {
+func forget(ctx context.Context, a *app.App, s *app.Session, names []string) error {
 	var ending error
 	for _, name := range names {
 		err := s.Forget(ctx, name)

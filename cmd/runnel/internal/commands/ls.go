@@ -29,9 +29,9 @@ func newListCommand(a *app.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.WithSession(cmd.Context(), func(s *app.Session) error {
 				if watch {
-					return watchList(a, cmd.Context(), s, asJSON)
+					return watchList(cmd.Context(), a, s, asJSON)
 				}
-				return listRunners(a, cmd.Context(), s, asJSON)
+				return listRunners(cmd.Context(), a, s, asJSON)
 			})
 		},
 	}
@@ -42,7 +42,7 @@ func newListCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-func listRunners(a *app.App, ctx context.Context, s *app.Session, asJSON bool) error {
+func listRunners(ctx context.Context, a *app.App, s *app.Session, asJSON bool) error {
 	runners, err := s.Runners(ctx)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ const (
 	watchTick = time.Second
 )
 
-func watchList(a *app.App, ctx context.Context, s *app.Session, asJSON bool) error {
+func watchList(ctx context.Context, a *app.App, s *app.Session, asJSON bool) error {
 	ctx, stop := cli.OnInterrupt(ctx)
 	defer stop()
 	w := &fleetWatch{App: a, asJSON: asJSON, runners: map[string]watched{}}

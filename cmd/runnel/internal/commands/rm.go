@@ -21,18 +21,20 @@ func newRmCommand(a *app.App) *cobra.Command {
 		Use:     "rm RUN…",
 		GroupID: cli.GroupRun,
 		Short:   "Remove the output and the record of runs that have ended",
-		Example: "  runnel rm 01JD3Q8Z\n  runnel rm --older 48h",
+		Example: "  runnel rm 01JD3Q8Z          the beginning of an id that runnel made\n  runnel rm deploy-1          the whole of your own\n  runnel rm --older 48h",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			byAge := cmd.Flags().Changed("older")
 			switch {
 			case len(args) == 0 && !byAge:
 				return errors.New("which run? name it, or use --older")
+			case len(args) > 0 && byAge:
+				return errors.New("cannot use ids together with --older: it removes every run of that age")
 			case older < 0:
 				return fmt.Errorf("cannot use --older %s: it must not be negative", older)
 			case !byAge:
 				older = -1
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return rm(a, cmd.Context(), s, args, older) })
+			return a.WithSession(cmd.Context(), func(s *app.Session) error { return rm(cmd.Context(), a, s, args, older) })
 		},
 	}
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")
@@ -40,27 +42,36 @@ func newRmCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-// rm removes the runs that are named and, unless it is negative, those of an age.
-func rm(a *app.App, ctx context.Context, s *app.Session, args []string, older time.Duration) error {
-	removed := 0
-	for _, arg := range args {
-		run, err := s.Find(ctx, arg)
-		if err == nil {
-			err = s.Remove(ctx, run.GetId())
-		}
+// rm removes the runs that are named or, unless it is negative, those of an age. It
+// prints the id of each that is gone.
+func rm(ctx context.Context, a *app.App, s *app.Session, args []string, older time.Duration) error {
+	var ids []string
+	for _, arg := range args { // all are found before one is removed
+		run, err := findExactly(ctx, s, arg)
 		if err != nil {
+			return fmt.Errorf("cannot remove run %s: %w", arg, err)
+		}
+		ids = append(ids, run.GetId())
+	}
+	removed := 0
+	for _, id := range ids {
+		if err := s.Remove(ctx, id); err != nil {
 			if removed > 0 {
 				a.Say("%s removed", term.Plural(removed, "run"))
 			}
 			if strings.HasPrefix(err.Error(), "cannot remove run ") {
 				return err
 			}
-			return fmt.Errorf("cannot remove run %s: %w", arg, err)
+			return fmt.Errorf("cannot remove run %s: %w", id, err)
 		}
+		fmt.Fprintln(a.Out, id)
 		removed++
 	}
 	if older >= 0 {
 		ids, err := s.RemoveOlder(ctx, older)
+		for _, id := range ids {
+			fmt.Fprintln(a.Out, id)
+		}
 		removed += len(ids)
 		if err != nil {
 			return fmt.Errorf("%s removed, but then: %w", term.Plural(removed, "run"), err)

@@ -50,6 +50,9 @@ func newRunCommand(a *app.App) *cobra.Command {
   runnel run -c 'df -h / | tail -1' --on web1    a shell's text, on that runner
   runnel run -f fix.sh --all --where 'labels.env == "prod"'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseFlagsAfter(cmd, args); err != nil {
+				return err
+			}
 			req, err := r.request(args)
 			if err != nil {
 				return err
@@ -60,6 +63,26 @@ func newRunCommand(a *app.App) *cobra.Command {
 	cmd.Flags().SetInterspersed(false) // what comes after PROGRAM is its own
 	r.addFlags(cmd)
 	return cmd
+}
+
+// refuseFlagsAfter refuses a flag of ours after the program: the program would get
+// it, and the run go anywhere, say. Who means that writes -- before the program.
+// Short flags are left to the program; too many of them mean something there.
+func refuseFlagsAfter(cmd *cobra.Command, args []string) error {
+	if cmd.ArgsLenAtDash() >= 0 || len(args) == 0 {
+		return nil
+	}
+	for _, arg := range args[1:] {
+		name, long := strings.CutPrefix(arg, "--")
+		if long && name == "" {
+			return nil // what follows is the program's by its own rules
+		}
+		name, _, _ = strings.Cut(name, "=")
+		if long && (cmd.Flags().Lookup(name) != nil || cmd.InheritedFlags().Lookup(name) != nil) {
+			return fmt.Errorf("--%s after %q would be the program's: put it before the program, or write -- before the program to give it that flag", name, args[0])
+		}
+	}
+	return nil
 }
 
 func (r *runCommand) addFlags(cmd *cobra.Command) {

@@ -78,9 +78,11 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		},
 	}})
 	bar.Done()
-	switch printing := all.flush(); {
-	case errors.Is(context.Cause(ctx), errLeft):
+	switch printing, left := all.flush(), context.Cause(ctx); {
+	case errors.Is(left, errLeft):
 		return &cli.ExitError{Code: exitAborted, Message: "the runs may go on: runnel ps"}
+	case errors.Is(left, errNoEnd):
+		return &cli.ExitError{Code: exitAborted, Message: fmt.Sprintf("the runs were aborted, and not all ends are seen after %s; they may go on: runnel ps", r.endTime())}
 	case errors.Is(printing, syscall.EPIPE):
 		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
 	case printing != nil:

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
@@ -15,13 +12,6 @@ import (
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
 )
-
-// errLeft ends a command whose user has asked twice.
-var errLeft = errors.New("left")
-
-// abortWait is how long the answer to an abort may take; the end of the run is
-// seen in its output.
-const abortWait = 100 * time.Millisecond
 
 // runOne runs a task on one runner and shows its output until its end.
 func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
@@ -93,12 +83,16 @@ func endOf(run *pb.Run) *lines.End {
 // interrupted explains why output could not be shown to the end, and says what
 // becomes of the run.
 func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner string, err error) error {
-	switch {
-	case errors.Is(context.Cause(ctx), errLeft):
+	switch left := context.Cause(ctx); {
+	case errors.Is(left, errLeft):
 		return &cli.ExitError{Code: exitAborted, Message: r.goesOn(s)}
+	case errors.Is(left, errNoEnd):
+		return &cli.ExitError{Code: exitAborted, Message: fmt.Sprintf("the run was aborted, and no end is seen after %s; %s", r.endTime(), r.goesOn(s))}
 	case errors.Is(err, syscall.EPIPE):
 		// Whoever read our output has enough of it: so has the run, as in a
 		// shell's pipe.
+		ctx, cancel := context.WithTimeout(ctx, r.endTime())
+		defer cancel()
 		r.end(ctx, s, r.id)
 		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
 	case runner == "":
@@ -112,55 +106,6 @@ func (r *runCommand) goesOn(s *app.Session) string {
 		return "the run ends with this command"
 	}
 	return "the run may go on: runnel logs -f " + r.id
-}
-
-// end aborts runs of this command.
-func (r *runCommand) end(ctx context.Context, s *app.Session, ids ...string) {
-	var err error
-	if len(ids) == 1 {
-		_, err = s.Abort(ctx, ids[0], abortWait)
-	} else {
-		err = s.AbortAll(ctx, ids)
-	}
-	if err != nil && ctx.Err() == nil {
-		r.Say("cannot abort: %v", err)
-	}
-}
-
-// heedSignals makes the first signal abort what runs and a second one leave.
-// SIGPIPE becomes an error of the write that caused it. What it returns ends
-// that and waits for it.
-func (r *runCommand) heedSignals(leave context.CancelCauseFunc, abort func()) (stop func()) {
-	signals, stopSignals := cli.UserSignals()
-	noPipeSignal := cli.IgnorePipeSignal()
-	over := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		var first os.Signal
-		for {
-			select {
-			case <-over:
-				return
-			case sig := <-signals:
-				if first != nil {
-					leave(errLeft)
-					return
-				}
-				first = sig
-				if r.ErrLook.Terminal {
-					r.Say("aborting; once more to leave at once")
-				}
-				wg.Go(abort)
-			}
-		}
-	})
-	return func() {
-		stopSignals()
-		noPipeSignal()
-		close(over)
-		leave(nil)
-		wg.Wait()
-	}
 }
 
 // detachOne starts the task, prints its id and leaves.

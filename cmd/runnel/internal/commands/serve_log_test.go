@@ -31,7 +31,13 @@ func servedWithLog(t *testing.T, args ...string) (*exec.Cmd, *os.File, *bufio.Re
 		t.Fatal(err)
 	}
 	writer.Close()
-	t.Cleanup(func() { cmd.Process.Kill() })
+	t.Cleanup(func() { // in good order: its children write to the test's directories
+		cmd.Process.Signal(syscall.SIGCONT)
+		cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		cmd.Wait()
+	})
 	lines := bufio.NewReader(log)
 	for {
 		line, err := lines.ReadString('\n')

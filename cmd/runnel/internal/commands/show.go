@@ -27,7 +27,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Example: "  runnel show 01JD3Q8Z\n  runnel show 01JD3Q8Z --json | jq .exitCode",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return showRun(a, cmd.Context(), s, args[0], asJSON) })
+			return a.WithSession(cmd.Context(), func(s *app.Session) error { return showRun(cmd.Context(), a, s, args[0], asJSON) })
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the record as one JSON object")
@@ -35,7 +35,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-func showRun(a *app.App, ctx context.Context, s *app.Session, id string, asJSON bool) error {
+func showRun(ctx context.Context, a *app.App, s *app.Session, id string, asJSON bool) error {
 	run, err := s.Find(ctx, id)
 	if err != nil {
 		return err

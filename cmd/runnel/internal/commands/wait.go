@@ -37,7 +37,7 @@ func newWaitCommand(a *app.App) *cobra.Command {
 					ctx, cancel = context.WithTimeoutCause(ctx, atMost, notYet(state, atMost))
 				}
 				defer cancel()
-				return waitFor(a, ctx, s, args, state, asJSON)
+				return waitFor(ctx, a, s, args, state, asJSON)
 			})
 		},
 	}
@@ -57,7 +57,7 @@ func notYet(state string, waited time.Duration) error {
 	return fmt.Errorf("it was not %s in %s", strings.ToUpper(state), waited)
 }
 
-func waitFor(a *app.App, ctx context.Context, s *app.Session, args []string, state string, asJSON bool) error {
+func waitFor(ctx context.Context, a *app.App, s *app.Session, args []string, state string, asJSON bool) error {
 	var states []pb.State
 	if state != "" {
 		n, ok := pb.State_value[strings.ToUpper(state)]

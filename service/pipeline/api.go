@@ -1,0 +1,377 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// defaultPage is how many jobs are listed unless told otherwise; pageBytes
+// bounds what is listed in any case.
+const (
+	defaultPage = 100
+	pageBytes   = 900 << 10
+)
+
+func undefined(name string) error {
+	return endpoint.Coded(endpoint.CodeUnknown, fmt.Errorf("pipeline %q is not defined", name))
+}
+
+func conflict(format string, args ...any) error {
+	return endpoint.Coded(endpoint.CodeConflict, fmt.Errorf(format, args...))
+}
+
+// listen answers the verb for as long as the term lasts. Only the lease's
+// holder does.
+func (t *term) listen() error {
+	server, err := endpoint.New(t.ctx, endpoint.Config{
+		Conn: t.e.nc, Space: t.e.space, Runner: t.e.cfg.Name,
+		Rows: []endpoint.Row{{
+			Verb: subjects.Pipeline, Reach: endpoint.ReachAny, LeavesAny: true, Handle: endpoint.Handle(t.answer),
+			// Many at once share a write of the head.
+			Bound:   endpoint.Bound{AtOnce: opsAtOnce, Queue: 16 * opsAtOnce},
+			Smaller: "use limit and next",
+		}},
+		Free:    func() bool { return true },
+		Matches: func(string) (bool, error) { return true, nil },
+		Allow:   func(subjects.Verb) error { return nil },
+
+		ReplyPrefixes: func() []string { return t.e.cfg.ReplyPrefixes },
+		Code:          codeOf,
+		Metrics:       prometheus.NewRegistry(),
+		Logger:        t.e.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := server.Open(); err != nil {
+		return err
+	}
+	t.tasks.Go(func() {
+		<-t.ctx.Done()
+		server.Stop()
+		server.Close()
+		server.Wait()
+	})
+	return nil
+}
+
+// codeOf gives the codes of errors that have none of their own.
+func codeOf(err error) int {
+	switch {
+	case errors.Is(err, client.ErrUnknownJob):
+		return endpoint.CodeUnknown
+	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrQueueFull):
+		return endpoint.CodeConflict
+	case errors.Is(err, errFenced):
+		return endpoint.CodeFull
+	}
+	return 0
+}
+
+func (t *term) answer(ctx context.Context, r *endpoint.Request, req *pb.PipelineRequest) (*pb.PipelineReply, error) {
+	a := req.GetSpec().GetPipeline()
+	reply := &pb.PipelineReply{Engine: t.e.cfg.Name}
+	var err error
+	switch {
+	case a.Schedule != nil:
+		reply.Job, err = t.schedule(req.GetMetadata().GetId(), a.Schedule)
+		reply.JobId = reply.Job.GetId()
+	case a.List != nil:
+		reply.Pipelines = t.pipelines(a.List.GetName())
+		if name := a.List.GetName(); name != "" && len(reply.Pipelines) == 0 {
+			err = undefined(name)
+		}
+	case a.Jobs != nil:
+		reply.Jobs, reply.Next, err = t.listJobs(ctx, a.Jobs)
+	case a.Job != nil:
+		reply.Job, err = t.job(a.Job.GetId())
+	case a.Cancel != nil:
+		reply.Job, err = t.cancel(a.Cancel)
+	case a.Rerun != nil:
+		reply.Job, err = t.rerun(req.GetMetadata().GetId(), a.Rerun)
+		reply.JobId = reply.Job.GetId()
+	case a.Apply != nil:
+		if _, err = t.apply(a.Apply); err == nil {
+			reply.Pipelines = t.pipelines("")
+		}
+	case a.Remove != nil:
+		err = t.remove(a.Remove.GetName())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// jobID reads an id in any usual spelling of a UUID.
+func jobID(id string) (string, error) {
+	u, err := uuid.Parse(strings.TrimSpace(id))
+	if err != nil {
+		return "", pb.Invalid("invalid job id %q: it must be a UUID", id)
+	}
+	return u.String(), nil
+}
+
+// newJobID is the caller's own id, or a new one.
+func newJobID(own string) (string, error) {
+	if own == "" {
+		return uuid.NewString(), nil
+	}
+	return jobID(own)
+}
+
+// schedule takes a new job in.
+func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
+	d := t.definition(s.GetPipeline())
+	if d == nil {
+		return nil, undefined(s.GetPipeline())
+	}
+	text, err := s.VariablesText()
+	if err != nil {
+		return nil, err
+	}
+	vars, err := ReadVariables(text)
+	if err != nil {
+		return nil, pb.Invalid("%s", err)
+	}
+	body, err := json.Marshal(vars)
+	if err != nil {
+		return nil, pb.Invalid("cannot read variables: %s", err)
+	}
+	job := &pb.Job{
+		Pipeline: d.Name, Tasks: jobTasks(d.Pipeline), User: s.GetUser(), QueuePartition: s.GetQueuePartition(), VariablesJson: string(body),
+		ContinueAfterFailure: bool(d.Pipeline.ContinueAfterFailure),
+	}
+	if job.Id, err = newJobID(id); err != nil {
+		return nil, err
+	}
+	env := maps.Clone(t.e.cfg.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	maps.Copy(env, d.Env)
+	return t.accept(job, input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir})
+}
+
+// accept puts a job in its pipeline's queue. The head is written first: it is
+// what decides. The same id again gives the first job.
+func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
+	if old, err := t.readJob(job.GetId()); err == nil {
+		return t.again(old.job, job)
+	} else if !errors.Is(err, client.ErrUnknownJob) {
+		return nil, err
+	}
+	at := now()
+	job.Created = stamp(at)
+	var accepted Accepted
+	q := t.queue(job.GetPipeline())
+	err := q.changeThen(func(h Head) (next Head, err error) {
+		if _, waits := h.IsWaiting(job.GetId()); waits || slices.Contains(h.Running, job.GetId()) {
+			return h, conflict("a job with the id %s is being accepted", job.GetId())
+		}
+		w := Waiting{Job: job.GetId(), Partition: job.GetQueuePartition()}
+		next, accepted, err = h.Accept(in.Definition, w, at)
+		if place, waits := next.IsWaiting(job.GetId()); waits && err == nil {
+			if due := next.Waiting[place-1].NotBefore; !due.IsZero() {
+				job.NotBefore = stamp(due)
+			}
+		}
+		return next, err
+	}, func() error {
+		if accepted.Replaced != "" {
+			if err := t.replace(accepted.Replaced, job, in.Definition); err != nil {
+				return err
+			}
+		}
+		if err := t.saveInput(job.GetId(), in); err != nil {
+			return err
+		}
+		_, err := t.saveJob(job, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if accepted.Start {
+		t.begin(job.GetId())
+	} else if in.Definition.Interrupt {
+		t.interrupt(job)
+	}
+	t.e.log.Info("a job was accepted", "job", job.GetId(), "pipeline", job.GetPipeline(), "user", job.GetUser(), "waits", !accepted.Start)
+	return job, nil
+}
+
+func (t *term) again(old, job *pb.Job) (*pb.Job, error) {
+	if old.GetPipeline() != job.GetPipeline() || old.GetVariablesJson() != job.GetVariablesJson() {
+		return nil, conflict("another job has the id %s", job.GetId())
+	}
+	return old, nil
+}
+
+// replace ends the job that made room for another, which may inherit its variables.
+func (t *term) replace(id string, by *pb.Job, p *Pipeline) error {
+	old, err := t.readJob(id)
+	if err != nil {
+		return err
+	}
+	if p.Merges() {
+		if err := inherit(by, old.job); err != nil {
+			return err
+		}
+	}
+	endUnstarted(old.job, by.GetUser(), "replaced by job "+by.GetId())
+	_, err = t.saveJob(old.job, old.rev)
+	return err
+}
+
+func inherit(job, from *pb.Job) error {
+	vars, err := ReadVariables([]byte(from.GetVariablesJson()))
+	if err != nil {
+		return err
+	}
+	own, err := ReadVariables([]byte(job.GetVariablesJson()))
+	if err != nil {
+		return err
+	}
+	maps.Copy(vars, own)
+	body, err := json.Marshal(vars)
+	job.VariablesJson = string(body)
+	return err
+}
+
+// interrupt cancels the running jobs of a pipeline in favour of a new one, if
+// all of their tasks let themselves be interrupted.
+func (t *term) interrupt(job *pb.Job) {
+	for _, id := range t.queue(job.GetPipeline()).snapshot().Running {
+		t.mu.Lock()
+		w := t.works[id]
+		t.mu.Unlock()
+		if w == nil {
+			continue
+		}
+		if in, err := t.readInput(id); err == nil && in.Definition.Interruptible() {
+			w.cancel(cancelation{job.GetUser(), "interrupted by job " + job.GetId()})
+		}
+	}
+}
+
+// job is one job as it is now.
+func (t *term) job(id string) (*pb.Job, error) {
+	id, err := jobID(id)
+	if err != nil {
+		return nil, err
+	}
+	j, err := t.readJob(id)
+	if err != nil {
+		return nil, err
+	}
+	if place, waits := t.queue(j.job.GetPipeline()).snapshot().IsWaiting(id); waits {
+		j.job.Place = int64(place)
+	}
+	return j.job, nil
+}
+
+// cancel ends a job: one that waits at once, one that runs by and by. Of one
+// that has ended nothing changes.
+func (t *term) cancel(c *pb.CancelJob) (*pb.Job, error) {
+	id, err := jobID(c.GetId())
+	if err != nil {
+		return nil, err
+	}
+	j, err := t.readJob(id)
+	if err != nil || j.job.GetCompleted() {
+		return j.job, err
+	}
+	q := t.queue(j.job.GetPipeline())
+	waited := false
+	err = q.changeThen(func(h Head) (Head, error) {
+		if _, waited = h.IsWaiting(id); waited {
+			h, _ = h.Remove(id)
+		}
+		return h, nil
+	}, func() error {
+		if !waited {
+			return nil
+		}
+		endUnstarted(j.job, c.GetUser(), c.GetReason())
+		_, err := t.saveJob(j.job, j.rev)
+		return err
+	})
+	if err != nil || waited {
+		return j.job, err
+	}
+	t.mu.Lock()
+	w := t.works[id]
+	t.mu.Unlock()
+	if w == nil { // it has just begun or just ended
+		pause(t.ctx, beginTime)
+		t.mu.Lock()
+		w = t.works[id]
+		t.mu.Unlock()
+	}
+	if w != nil {
+		w.cancel(cancelation{c.GetUser(), c.GetReason()})
+	}
+	return t.job(id)
+}
+
+// cursor of a page of jobs.
+func cursorOf(r row) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", r.created, r.id))
+}
+
+func readCursor(text string) (r row, err error) {
+	if text == "" {
+		return r, nil
+	}
+	body, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		_, err = fmt.Sscanf(string(body), "%d %s", &r.created, &r.id)
+	}
+	if err != nil {
+		return r, pb.Invalid("invalid next: give back what the reply before had")
+	}
+	return r, nil
+}
+
+// listJobs is a page of jobs, newest first, that fits in a reply.
+func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string, error) {
+	before, err := readCursor(l.GetNext())
+	if err != nil {
+		return nil, "", err
+	}
+	limit := int(l.GetLimit())
+	if limit == 0 {
+		limit = defaultPage
+	}
+	rows, more := t.index.page(l.GetPipeline(), before, min(limit, 1000))
+	jobs, err := t.list(ctx, rows)
+	if err != nil {
+		return nil, "", err
+	}
+	size := 0
+	for i, job := range jobs {
+		if size += sizeOf(job); size > pageBytes && i > 0 {
+			jobs, more = jobs[:i], true
+			break
+		}
+	}
+	if !more || len(jobs) == 0 {
+		return jobs, "", nil
+	}
+	return jobs, cursorOf(rowOf(jobs[len(jobs)-1])), nil
+}

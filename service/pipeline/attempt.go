@@ -1,0 +1,386 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// Exit codes of tasks that have none of their own, as runnel run has them.
+const (
+	exitTimeout = 124
+	exitLost    = 125
+)
+
+// lostLook is how long the end of a run is waited for before the fleet is asked
+// about it: whoever is asked finds out that its runner is gone, and ends it.
+const lostLook = 20 * time.Second
+
+// attempt is one try at a task: it finds a runner, asks it, and waits for the end.
+type attempt struct {
+	w    *work
+	task *pb.JobTask
+	def  *Task
+	id   string // the run's
+
+	stopped  chan struct{} // closed by abort
+	stopOnce sync.Once
+	result   result // once it is sent on work.ended
+}
+
+// result is what became of an attempt. An empty text is a success.
+type result struct {
+	exitCode int
+	text     string
+	cause    string // lost, exit, signal, timeout, oom: what retries are for
+	canceled bool   // the run was aborted
+	runner   string
+	runs     []string
+}
+
+// attempt starts one; the record that says so has been written.
+func (w *work) attempt(task *pb.JobTask, def *Task) *attempt {
+	a := &attempt{w: w, task: task, def: def, id: task.RunID(w.id, task.GetAttempt()), stopped: make(chan struct{})}
+	w.attempts[task.GetName()] = a
+	w.t.tasks.Go(func() {
+		a.result = a.do(w.t.ctx)
+		select {
+		case w.ended <- a:
+		case <-w.t.ctx.Done():
+		}
+	})
+	return a
+}
+
+// abort ends the attempt: its run is aborted or, if it has not begun, never begins.
+func (a *attempt) abort() { a.stopOnce.Do(func() { close(a.stopped) }) }
+
+func (a *attempt) aborted() bool {
+	select {
+	case <-a.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+func (a *attempt) do(ctx context.Context) result {
+	req, err := a.request()
+	if err != nil {
+		return result{exitCode: exitLost, text: err.Error()}
+	}
+	if !a.pauseUntil(ctx, asTime(a.task.GetNotBefore())) {
+		return a.claim(ctx)
+	}
+	if on := a.def.On; on != nil && bool(on.All) {
+		return a.all(ctx, req)
+	}
+	run, err := a.start(ctx, req)
+	switch {
+	case err != nil && a.aborted():
+		return a.claim(ctx)
+	case err != nil:
+		return result{exitCode: exitLost, text: err.Error(), cause: "lost"}
+	}
+	return a.await(ctx, run)
+}
+
+// pauseUntil waits, and says false when the attempt is aborted meanwhile.
+func (a *attempt) pauseUntil(ctx context.Context, at time.Time) bool {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return !a.aborted()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-a.stopped:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// target is whom the task is for.
+func (a *attempt) target() client.Target {
+	if a.def.On == nil {
+		return client.Target{}
+	}
+	on := a.def.On
+	return client.Target{On: string(on.Runner), Pool: string(on.Pool), Where: string(on.Where), All: bool(on.All)}
+}
+
+// start asks until a runner has taken the run, for as long as a task may wait
+// for one. Asking again is harmless: the run's id is the task's.
+func (a *attempt) start(ctx context.Context, req *pb.TaskRequest) (*pb.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.w.t.e.cfg.StartTimeout)
+	defer cancel()
+	stop := context.AfterFunc(stopContext(ctx, a.stopped), cancel)
+	defer stop()
+	for {
+		run, err := a.w.t.e.client.Start(ctx, a.target(), req)
+		switch {
+		case err == nil:
+			return run, nil
+		case errors.Is(err, client.ErrConflict):
+			// Of an engine of another version: the run is this task's all the same.
+			return a.w.t.e.client.Status(ctx, a.id)
+		case !waitsForRunner(err):
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, a.noRunner(err)
+		}
+		if a.w.t.e.waitForFleet(ctx); ctx.Err() != nil {
+			return nil, a.noRunner(err)
+		}
+	}
+}
+
+// stopContext ends with ctx or when stopped is closed.
+func stopContext(ctx context.Context, stopped <-chan struct{}) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-stopped:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
+}
+
+// waitsForRunner says whether another runner, or the same one later, may take
+// what was not taken now.
+func waitsForRunner(err error) bool {
+	for _, passing := range []error{
+		client.ErrNoRunners, client.ErrNoMatch, client.ErrOffline, client.ErrNoAnswer, client.ErrFull, client.ErrBusy, client.ErrDraining, client.ErrTooLate,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return client.Code(err) == 0 && !errors.Is(err, client.ErrInvalid) || client.Code(err) >= 500
+}
+
+// noRunner says why a task was not taken by anybody in time.
+func (a *attempt) noRunner(last error) error {
+	if errors.Is(last, client.ErrNoRunners) || errors.Is(last, client.ErrNoMatch) || errors.Is(last, client.ErrOffline) {
+		return fmt.Errorf("no runner matches %s", describe(a.def.On))
+	}
+	return fmt.Errorf("no runner has taken it in %s: %w", a.w.t.e.cfg.StartTimeout, last)
+}
+
+func describe(on *Target) string {
+	if on == nil {
+		return "any"
+	}
+	var parts []string
+	for _, p := range []struct{ name, value string }{{"runner", string(on.Runner)}, {"pool", string(on.Pool)}, {"where", string(on.Where)}} {
+		if p.value != "" {
+			parts = append(parts, p.name+" "+p.value)
+		}
+	}
+	if len(parts) == 0 {
+		return "any"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// waitForFleet returns when a runner has written its card, which each does when
+// it comes, and when it has a free place again.
+func (e *Engine) waitForFleet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Lease)
+	defer cancel()
+	seen := map[string]time.Time{}
+	if known, err := e.client.Runners(ctx); err == nil {
+		for _, r := range known {
+			seen[r.Card.GetName()] = r.LastSeen
+		}
+	}
+	enough := errors.New("enough")
+	_ = e.client.WatchRunners(ctx, func(r client.Runner) error {
+		if r.LastSeen.After(seen[r.Card.GetName()]) {
+			return enough
+		}
+		return nil
+	})
+	pause(ctx, 100*time.Millisecond) // a fleet that comes back writes many
+}
+
+// claim makes sure that a run which was not accepted never starts: an engine
+// that believes it still leads may ask for it later.
+func (a *attempt) claim(ctx context.Context) result {
+	at := stamp(now())
+	run := &pb.Run{
+		Id: a.id, Name: a.task.GetName(), State: pb.State_ABORTED, Reason: "aborted", Error: "its job was cancelled before it started",
+		Tags: a.tags(), Created: at, Ended: at, LogComplete: true, Attempt: 1,
+	}
+	_, err := a.w.t.e.store.Create(ctx, run)
+	if errors.Is(err, store.ErrExists) { // it did start
+		if run, err = a.w.t.e.client.Status(ctx, a.id); err == nil {
+			return a.await(ctx, run)
+		}
+	}
+	return result{canceled: true, exitCode: exitLost, text: "aborted"}
+}
+
+// await returns how a run ended. It is aborted meanwhile if the attempt is.
+func (a *attempt) await(ctx context.Context, run *pb.Run) result {
+	e, id := a.w.t.e, run.GetId()
+	if store.Final(run.GetState()) {
+		return resultOf(run)
+	}
+	done := make(chan struct{})
+	defer close(done)
+	a.w.t.tasks.Go(func() {
+		select {
+		case <-a.stopped:
+			a.abortRun(ctx, id, done)
+		case <-done:
+		case <-ctx.Done():
+		}
+	})
+	for ctx.Err() == nil {
+		look, cancel := context.WithTimeout(ctx, lostLook)
+		now, err := e.store.Wait(look, id)
+		cancel()
+		switch {
+		case err == nil && store.Final(now.GetState()):
+			return resultOf(now)
+		case errors.Is(err, store.ErrUnknownRun):
+			return result{exitCode: exitLost, text: "the run's record was removed", cause: "lost", runs: []string{id}}
+		}
+		_, _ = e.client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs
+	}
+	return result{exitCode: exitLost, text: context.Cause(ctx).Error()}
+}
+
+// abortRun asks until the run's end is known.
+func (a *attempt) abortRun(ctx context.Context, id string, done <-chan struct{}) {
+	for ctx.Err() == nil {
+		_, err := a.w.t.e.client.Abort(ctx, id, 0)
+		wait := time.Second
+		if err == nil {
+			wait = lostLook
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-done:
+			timer.Stop()
+			return
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// resultOf is what a run's record means for its task.
+func resultOf(run *pb.Run) result {
+	r := result{exitCode: int(run.GetExitCode()), runner: run.GetRunner(), runs: []string{run.GetId()}}
+	switch run.GetState() {
+	case pb.State_COMPLETE:
+		switch {
+		case run.GetReason() == "oom":
+			r.cause, r.text = "oom", "out of memory"
+		case run.GetSignal() != "":
+			r.cause, r.text = "signal", "killed by "+run.GetSignal()
+		case run.GetExitCode() != 0:
+			r.cause, r.text = "exit", fmt.Sprintf("exit status %d", run.GetExitCode())
+		}
+	case pb.State_TIMEDOUT:
+		r.cause, r.text, r.exitCode = "timeout", "timed out", exitTimeout
+	case pb.State_ABORTED:
+		r.text, r.canceled, r.exitCode = "aborted", true, 130
+	default:
+		r.text, r.exitCode = run.GetError(), exitLost
+		if run.GetReason() == "lost" {
+			r.cause = "lost"
+		}
+		if r.text == "" {
+			r.text = strings.TrimSpace(run.GetState().String() + " " + run.GetReason())
+		}
+	}
+	if r.text != "" && r.exitCode == 0 {
+		r.exitCode = exitLost
+	}
+	return r
+}
+
+// all runs the task on every runner that matches, as one node.
+func (a *attempt) all(ctx context.Context, req *pb.TaskRequest) result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu      sync.Mutex
+		runs    []string
+		options client.RunAllOptions
+		on      = a.def.On
+	)
+	options.Limit, options.Batch = string(on.Limit), a.batch(ctx)
+	options.Enough = a.aborted
+	options.Accepted = func(run *pb.Run) {
+		mu.Lock()
+		defer mu.Unlock()
+		runs = append(runs, run.GetId())
+	}
+	a.w.t.tasks.Go(func() {
+		select {
+		case <-a.stopped:
+			mu.Lock()
+			ids := slices.Clone(runs)
+			mu.Unlock()
+			_ = a.w.t.e.client.AbortAll(ctx, ids)
+		case <-ctx.Done():
+		}
+	})
+	found, err := a.w.t.e.client.RunAll(ctx, a.target(), req, options)
+	slices.Sort(runs)
+	r := result{runs: runs, runner: fmt.Sprintf("%d runners", len(runs))}
+	switch {
+	case err != nil:
+		r.exitCode, r.text, r.cause = exitLost, err.Error(), "lost"
+	case a.aborted():
+		r.canceled, r.text, r.exitCode = true, "aborted", 130
+	default:
+		r.fromAll(found)
+	}
+	return r
+}
+
+// batch is how many runners are asked at a time; 0: all at once.
+func (a *attempt) batch(context.Context) int {
+	var n int
+	_, _ = fmt.Sscanf(string(a.def.On.Batch), "%d", &n)
+	return n
+}
+
+// fromAll gives a fan-out the exit codes of runnel run --all.
+func (r *result) fromAll(found *client.AllResult) {
+	var bad []string
+	for runner, o := range found.Outcomes {
+		if !o.OK() {
+			bad = append(bad, runner)
+		}
+	}
+	slices.Sort(bad)
+	switch {
+	case len(found.Missing) > 0 || found.Short > 0:
+		r.exitCode, r.cause, r.text = exitLost, "lost", "missing: "+strings.Join(found.Missing, ", ")
+	case len(bad)+len(found.Failed) > 0:
+		r.exitCode, r.cause, r.text = 1, "exit", "failed on "+strings.Join(append(bad, found.Failed...), ", ")
+	case len(found.Outcomes) == 0:
+		r.exitCode, r.cause, r.text = exitLost, "lost", "no runner matches"
+	}
+}

@@ -1,0 +1,225 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/kv"
+)
+
+// stored is a job and the revision of its record.
+type stored struct {
+	job *pb.Job
+	rev uint64
+}
+
+// input is what a job works with: the definition that it started with, and the
+// environment that nobody but engines may read.
+type input struct {
+	Definition *Pipeline         `json:"definition"`
+	Env        map[string]string `json:"env,omitempty"`
+	// Dir is the working directory of tasks that name none.
+	Dir string `json:"dir,omitempty"`
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
+
+// saveJob writes a job's record at a revision, 0 for a new one.
+func (t *term) saveJob(job *pb.Job, rev uint64) (uint64, error) {
+	body, err := pb.MarshalJSON(job)
+	if err != nil {
+		return 0, err
+	}
+	next, err := t.put(t.e.jobs, kv.Write{Key: job.GetId(), Body: body, Expect: rev, Create: rev == 0})
+	if err == nil {
+		t.index.put(proto.CloneOf(job))
+	}
+	return next, err
+}
+
+func (t *term) readJob(id string) (stored, error) {
+	e, err := t.e.jobs.GetLeader(t.ctx, id)
+	if errors.Is(err, kv.ErrNoKey) {
+		return stored{}, fmt.Errorf("%w %s", client.ErrUnknownJob, id)
+	}
+	if err != nil {
+		return stored{}, err
+	}
+	job, err := pb.JobOf(e.Body)
+	return stored{job, e.Rev}, err
+}
+
+func (t *term) saveInput(id string, in input) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	_, err = t.put(t.e.defs, kv.Write{Key: inputKey(id), Body: body, Create: true})
+	return err
+}
+
+func (t *term) readInput(id string) (in input, err error) {
+	e, err := t.e.defs.GetLeader(t.ctx, inputKey(id))
+	if err != nil {
+		return in, fmt.Errorf("cannot read the definition of job %s: %w", id, err)
+	}
+	return in, json.Unmarshal(e.Body, &in)
+}
+
+// recent is how many ended jobs the index keeps whole; older ones are read when
+// somebody asks.
+const recent = 2000
+
+// index has every job's id in order of creation, and the records of those that
+// are asked for most: what has not ended, and the newest of the rest.
+type index struct {
+	mu    sync.Mutex
+	rows  []row // oldest first
+	jobs  map[string]*pb.Job
+	ended []string // ids whose records are kept though they have ended, oldest first
+}
+
+// row is one job in the index.
+type row struct {
+	id, pipeline string
+	created      int64
+	end          int64 // 0: not ended
+}
+
+func newIndex() *index { return &index{jobs: map[string]*pb.Job{}} }
+
+func compareRows(a, b row) int {
+	return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.id, b.id))
+}
+
+func rowOf(job *pb.Job) row {
+	r := row{id: job.GetId(), pipeline: job.GetPipeline(), created: job.GetCreated().AsTime().UnixNano()}
+	if job.GetCompleted() {
+		r.end = max(job.GetEnd().AsTime().UnixNano(), 1)
+	}
+	return r
+}
+
+// put takes a job in, or replaces it. The index keeps the message.
+func (x *index) put(job *pb.Job) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := rowOf(job)
+	at, found := slices.BinarySearchFunc(x.rows, r, compareRows)
+	if found {
+		x.rows[at] = r
+	} else {
+		x.rows = slices.Insert(x.rows, at, r)
+	}
+	_, kept := x.jobs[r.id]
+	x.jobs[r.id] = job
+	if r.end == 0 || kept && slices.Contains(x.ended, r.id) {
+		return
+	}
+	x.ended = append(x.ended, r.id)
+	if len(x.ended) > recent {
+		delete(x.jobs, x.ended[0])
+		x.ended = x.ended[1:]
+	}
+}
+
+func (x *index) remove(id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.rows = slices.DeleteFunc(x.rows, func(r row) bool { return r.id == id })
+	x.ended = slices.DeleteFunc(x.ended, func(e string) bool { return e == id })
+	delete(x.jobs, id)
+}
+
+// get is a job's record if the index has it.
+func (x *index) get(id string) *pb.Job {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.jobs[id]
+}
+
+// page is the rows of a page, newest first, older than the cursor, and whether
+// there are more.
+func (x *index) page(pipeline string, before row, limit int) (rows []row, more bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	end := len(x.rows)
+	if before.id != "" {
+		end, _ = slices.BinarySearchFunc(x.rows, before, compareRows)
+	}
+	for i := end - 1; i >= 0; i-- {
+		if pipeline != "" && x.rows[i].pipeline != pipeline {
+			continue
+		}
+		if len(rows) == limit {
+			return rows, true
+		}
+		rows = append(rows, x.rows[i])
+	}
+	return rows, false
+}
+
+// outdated are the ended jobs of a pipeline that its retention gives up, and
+// when the next one will be.
+func (x *index) outdated(pipeline string, p *Pipeline, at time.Time) (ids []string, next time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	kept, period := 0, time.Duration(p.RetentionPeriod)
+	for i := len(x.rows) - 1; i >= 0; i-- {
+		r := x.rows[i]
+		if r.pipeline != pipeline || r.end == 0 {
+			continue
+		}
+		expires := time.Unix(0, r.end).Add(period)
+		switch {
+		case p.RetentionCount > 0 && kept >= int(p.RetentionCount), period > 0 && !expires.After(at):
+			ids = append(ids, r.id)
+			continue
+		case period > 0 && (next.IsZero() || expires.Before(next)):
+			next = expires
+		}
+		kept++
+	}
+	return ids, next
+}
+
+// list reads a page of jobs, newest first.
+func (t *term) list(ctx context.Context, rows []row) ([]*pb.Job, error) {
+	found := make(map[string]*pb.Job, len(rows))
+	var keys []string
+	for _, r := range rows {
+		if job := t.index.get(r.id); job != nil {
+			found[r.id] = job
+		} else {
+			keys = append(keys, r.id)
+		}
+	}
+	entries, err := t.e.jobs.GetMany(ctx, keys)
+	if err != nil && len(keys) > 0 {
+		return nil, err
+	}
+	jobs := make([]*pb.Job, 0, len(rows))
+	for _, r := range rows {
+		job := found[r.id]
+		if e, ok := entries[r.id]; ok {
+			if job, err = pb.JobOf(e.Body); err != nil {
+				return nil, err
+			}
+		}
+		if job != nil {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}

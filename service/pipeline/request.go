@@ -1,0 +1,140 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// request is what a runner is asked. It is the same, byte by byte, whichever
+// engine makes it: the run's id goes with the request's digest.
+func (a *attempt) request() (*pb.TaskRequest, error) {
+	task := &pb.Task{
+		Name: a.task.GetName(), Tags: a.tags(), Dir: string(a.def.Dir), Isolation: string(a.def.Isolation),
+		Grace: a.def.GraceOr().String(),
+	}
+	if task.Dir == "" {
+		task.Dir = a.w.in.Dir
+	}
+	if a.def.Timeout > 0 {
+		task.Timeout = time.Duration(a.def.Timeout).String()
+	}
+	var err error
+	if task.Limits, err = limitsOf(a.def.Limits); err != nil {
+		return nil, err
+	}
+	own := a.ownEnv()
+	items, err := a.def.Script.Render(NewScope(a.w.id, a.w.vars, own))
+	if err != nil {
+		return nil, err
+	}
+	var prelude string
+	task.Params, prelude = a.params(own)
+	if lang := a.def.Language; lang != nil {
+		task.Language = &pb.Language{Name: string(lang.Name), Version: string(lang.Version)}
+		task.File = &pb.File{Content: []byte(strings.Join(items, "\n"))}
+	} else {
+		task.File = &pb.File{Content: []byte(shellScript(prelude, items))}
+	}
+	return &pb.TaskRequest{
+		ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.TaskSpec{Task: task},
+		Metadata: &pb.Metadata{Name: a.w.job.GetPipeline() + "/" + a.task.GetName(), Id: a.id},
+	}, nil
+}
+
+func (a *attempt) tags() map[string]string {
+	return map[string]string{"pipeline": a.w.job.GetPipeline(), "job": a.w.id, "task": a.task.GetName()}
+}
+
+// limitsOf reads limits by the names and in the forms of a task request.
+func limitsOf(limits map[string]Text) (*pb.Limits, error) {
+	if len(limits) == 0 {
+		return nil, nil
+	}
+	body, err := json.Marshal(limits)
+	if err != nil {
+		return nil, err
+	}
+	out := &pb.Limits{}
+	if err := pb.UnmarshalJSON(body, out); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	return out, nil
+}
+
+// ownEnv is the environment that the pipeline and the task name.
+func (a *attempt) ownEnv() map[string]string {
+	env := map[string]string{}
+	for _, level := range []map[string]Text{a.w.in.Definition.Env, a.def.Env} {
+		for name, value := range level {
+			env[name] = string(value)
+		}
+	}
+	return env
+}
+
+// The bounds within which variables are in the environment: beyond them a
+// program could not be started at all.
+const (
+	maxEnvVariable  = 64 << 10
+	maxEnvVariables = 512 << 10
+)
+
+var (
+	variableName = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+	shellName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	reference    = regexp.MustCompile(`^\$[A-Za-z0-9_]+$`)
+)
+
+// params is the task's environment, lowest level first. A task request replaces
+// a value that is wholly "$NAME"; a pipeline's values are literal, so those go
+// into the script instead.
+func (a *attempt) params(own map[string]string) (params []*pb.Param, prelude string) {
+	env := maps.Clone(a.w.in.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	for name, value := range variablesEnv(a.w.vars) {
+		env[name] = value
+	}
+	maps.Copy(env, own)
+	env["TASK_NAME"], env["JOB_ID"] = a.task.GetName(), a.w.id
+	var exports strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		value := env[name]
+		if reference.MatchString(value) && shellName.MatchString(name) {
+			fmt.Fprintf(&exports, "export %s=%s\n", name, ShellQuote(value))
+			continue
+		}
+		params = append(params, &pb.Param{Name: name, Value: value})
+	}
+	return params, exports.String()
+}
+
+// variablesEnv is the job's variables as VAR_<name>; those that an environment
+// can't hold are left out.
+func variablesEnv(vars map[string]any) map[string]string {
+	env, total := map[string]string{}, 0
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		var text string
+		switch v := vars[name].(type) {
+		case map[string]any, []any:
+			text, _ = toJSON(v)
+		default:
+			text = textOf(v)
+		}
+		size := len(name) + len(text)
+		if !variableName.MatchString(name) || strings.ContainsRune(text, 0) || len(text) > maxEnvVariable || total+size > maxEnvVariables {
+			continue
+		}
+		total += size
+		env["VAR_"+name] = text
+	}
+	return env
+}

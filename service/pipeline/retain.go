@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// beginTime is how long a job takes at most from its head's write to its goroutine.
+const beginTime = 100 * time.Millisecond
+
+// tailBytes is how much of a failed task's output its handler is given.
+const tailBytes = 64 << 10
+
+func sizeOf(job *pb.Job) int { return proto.Size(job) + 16 }
+
+// retain removes the jobs that a pipeline keeps no longer, with their logs, and
+// comes back when the next one's time is over.
+func (t *term) retain(pipeline string) {
+	p := t.queue(pipeline).rules()
+	if p.RetentionCount == 0 && p.RetentionPeriod == 0 {
+		return
+	}
+	ids, next := t.index.outdated(pipeline, p, now())
+	for _, id := range ids {
+		if err := t.removeJob(id); err != nil {
+			if t.ctx.Err() == nil {
+				t.e.log.Warn("cannot remove an old job; it is tried again after the next one", "job", id, "error", err)
+			}
+			return
+		}
+	}
+	if next.IsZero() {
+		return
+	}
+	t.retainAt(pipeline, next)
+}
+
+// retainAt comes back to a pipeline's old jobs, once for the nearest time.
+func (t *term) retainAt(pipeline string, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q := t.queues[pipeline]
+	if q == nil || t.ctx.Err() != nil {
+		return
+	}
+	if q.retention != nil {
+		q.retention.Stop()
+	}
+	q.retention = time.AfterFunc(time.Until(at)+time.Millisecond, func() {
+		if t.ctx.Err() == nil {
+			t.retain(pipeline)
+		}
+	})
+}
+
+// removeJob removes the runs of a job, log first, and then the job.
+func (t *term) removeJob(id string) error {
+	j, err := t.readJob(id)
+	if errors.Is(err, client.ErrUnknownJob) {
+		t.index.remove(id)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, task := range j.job.GetTasks() {
+		if task.GetKept() {
+			continue // the runs are another job's
+		}
+		for _, run := range task.GetRuns() {
+			if err := t.e.client.Remove(t.ctx, run); err != nil && !errors.Is(err, client.ErrUnknownRun) {
+				return err
+			}
+		}
+	}
+	if e, err := t.e.defs.GetLeader(t.ctx, inputKey(id)); err == nil {
+		if err := t.e.defs.Delete(t.ctx, inputKey(id), e.Rev, 0); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, kv.ErrNoKey) {
+		return err
+	}
+	if err := t.e.jobs.Delete(t.ctx, id, j.rev, 0); err != nil {
+		return t.fenced(err)
+	}
+	t.index.remove(id)
+	return nil
+}
+
+// tails are the ends of the two streams of runs' output.
+func (e *Engine) tails(ctx context.Context, runs []string) (stdout, stderr string) {
+	var out, errs []byte
+	for _, id := range runs {
+		run, err := e.client.Status(ctx, id)
+		if err != nil {
+			continue
+		}
+		_, _ = e.client.Follow(ctx, run, client.FollowOptions{}, func(r lines.Record) error {
+			into := &out
+			if r.Stream == lines.Stderr {
+				into = &errs
+			}
+			*into = append(*into, r.Text...)
+			if !r.Open {
+				*into = append(*into, '\n')
+			}
+			*into = lastBytes(*into)
+			return nil
+		})
+	}
+	return clean(out), clean(errs)
+}
+
+func lastBytes(b []byte) []byte { return b[max(len(b)-tailBytes, 0):] }
+
+// clean makes an environment's value of output.
+func clean(b []byte) string {
+	return string(slices.DeleteFunc(b, func(c byte) bool { return c == 0 }))
+}

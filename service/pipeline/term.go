@@ -1,0 +1,244 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/kv"
+)
+
+// term is the time for which an engine holds the lease, and everything that it
+// knows meanwhile. It ends with its context; what it has begun by then is
+// either written or not, and the next term goes on from what is written.
+type term struct {
+	e     *Engine
+	ctx   context.Context
+	end   context.CancelCauseFunc
+	lease *lease
+	tasks sync.WaitGroup // goroutines
+
+	mu     sync.Mutex
+	defs   map[string]*definition
+	queues map[string]*queue
+	works  map[string]*work // jobs that are at work, by id
+	index  *index
+	opened bool
+}
+
+func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lease) *term {
+	return &term{
+		e: e, ctx: ctx, end: end, lease: l,
+		defs: map[string]*definition{}, queues: map[string]*queue{}, works: map[string]*work{}, index: newIndex(),
+	}
+}
+
+// open takes over: it reads everything, rewrites what an earlier holder could
+// still change, and goes on with the jobs. Then it can be asked.
+func (t *term) open() error {
+	heads, err := t.readDefinitions()
+	if err != nil {
+		return err
+	}
+	unfinished, err := t.readJobs()
+	if err != nil {
+		return err
+	}
+	for name := range t.defs { // each has a head, so that nobody else can make it
+		heads[name] = heads[name]
+	}
+	for name, h := range heads {
+		if err := t.takeHead(name, h, unfinished); err != nil {
+			return err
+		}
+	}
+	for _, j := range unfinished {
+		if err := t.takeJob(j); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	t.opened = true
+	for _, q := range t.queues {
+		t.tasks.Go(q.run)
+	}
+	t.mu.Unlock()
+	for name := range heads {
+		t.tasks.Go(func() { t.retain(name) })
+	}
+	return t.listen()
+}
+
+// close waits for everything that the term has begun.
+func (t *term) close() {
+	t.end(errors.New("the term is over"))
+	t.mu.Lock()
+	for _, q := range t.queues {
+		if q.retention != nil {
+			q.retention.Stop()
+		}
+	}
+	t.mu.Unlock()
+	t.tasks.Wait()
+}
+
+// headEntry is a head as it was read.
+type headEntry struct {
+	Head
+	rev uint64
+}
+
+// readDefinitions reads the definitions, and returns the heads beside them.
+func (t *term) readDefinitions() (map[string]headEntry, error) {
+	heads := map[string]headEntry{}
+	var broken error
+	err := t.e.defs.Scan(t.ctx, 0, func(e kv.Entry) {
+		if e.Body == nil {
+			return
+		}
+		switch kindOfKey(e.Key) {
+		case "def":
+			d, err := readDefinition(e)
+			if err != nil {
+				broken = err
+				return
+			}
+			t.defs[d.Name] = d
+		case "head":
+			h, err := readHead(e.Body)
+			if err != nil {
+				broken = err
+				return
+			}
+			heads[h.Pipeline] = headEntry{h, e.Rev}
+		}
+	})
+	return heads, errors.Join(err, broken)
+}
+
+// readJobs puts all jobs in the index and returns those that have not ended.
+func (t *term) readJobs() ([]stored, error) {
+	last := map[string]stored{}
+	err := t.e.jobs.Scan(t.ctx, 0, func(e kv.Entry) {
+		if e.Body == nil {
+			delete(last, e.Key)
+			return
+		}
+		job, err := pb.JobOf(e.Body)
+		if err != nil {
+			t.e.log.Warn("cannot read a job; it is left out", "job", e.Key, "error", err)
+			return
+		}
+		last[e.Key] = stored{job, e.Rev}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var unfinished []stored
+	for _, j := range last {
+		t.index.put(j.job)
+		if !j.job.GetCompleted() {
+			unfinished = append(unfinished, j)
+		}
+	}
+	slices.SortFunc(unfinished, func(a, b stored) int {
+		return a.job.GetCreated().AsTime().Compare(b.job.GetCreated().AsTime())
+	})
+	return unfinished, nil
+}
+
+// takeHead rewrites a head under this lease. A job that it names and that has
+// no record was never accepted; one that has ended only has to leave.
+func (t *term) takeHead(name string, h headEntry, unfinished []stored) error {
+	t.mu.Lock()
+	q := t.newQueue(name, h.Head, h.rev)
+	t.mu.Unlock()
+	next := h.clone()
+	for _, id := range append(slices.Clone(h.Running), jobsOf(h.Waiting)...) {
+		if slices.ContainsFunc(unfinished, func(j stored) bool { return j.job.GetId() == id }) {
+			continue
+		}
+		next, _ = next.Remove(id)
+		if _, err := t.readJob(id); !errors.Is(err, client.ErrUnknownJob) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		job := &pb.Job{Id: id, Pipeline: name, Created: stamp(now())}
+		endUnstarted(job, "", "the engine was lost before the job was accepted")
+		if _, err := t.saveJob(job, 0); err != nil {
+			return err
+		}
+	}
+	if err := q.save(next); err != nil {
+		return fmt.Errorf("cannot take over the queue of pipeline %q: %w", name, err)
+	}
+	return nil
+}
+
+func jobsOf(waiting []Waiting) (ids []string) {
+	for _, w := range waiting {
+		ids = append(ids, w.Job)
+	}
+	return ids
+}
+
+// takeJob rewrites the record of a job that has not ended and goes on with it.
+// One that is in no queue was accepted and never answered for: it is over.
+func (t *term) takeJob(j stored) error {
+	h := t.queue(j.job.GetPipeline()).snapshot()
+	switch _, waits := h.IsWaiting(j.job.GetId()); {
+	case waits:
+		return t.rewrite(&j)
+	case slices.Contains(h.Running, j.job.GetId()):
+		if err := t.rewrite(&j); err != nil {
+			return err
+		}
+		t.work(j)
+		return nil
+	}
+	t.e.log.Warn("a job was taken out of its queue by an engine that was lost", "job", j.job.GetId(), "pipeline", j.job.GetPipeline())
+	endUnstarted(j.job, "", "taken out of the queue")
+	return t.rewrite(&j)
+}
+
+func (t *term) rewrite(j *stored) error {
+	rev, err := t.saveJob(j.job, j.rev)
+	j.rev = rev
+	return err
+}
+
+// fenced ends the term where a write was refused: another engine has it.
+func (t *term) fenced(err error) error {
+	var conflict *kv.ConflictError
+	if errors.As(err, &conflict) {
+		t.end(errFenced)
+		return errFenced
+	}
+	return err
+}
+
+// put writes a key that this term alone writes; a conflict ends the term.
+func (t *term) put(b *kv.Bucket, w kv.Write) (uint64, error) {
+	rev, err := b.Put(t.ctx, w)
+	if err != nil {
+		return 0, t.fenced(err)
+	}
+	return rev, nil
+}
+
+// unfinished counts the jobs at work.
+func (t *term) unfinished() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.works)
+}
+
+// now is the time that records get.
+func now() time.Time { return time.Now().UTC() }

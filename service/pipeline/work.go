@@ -1,0 +1,372 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// work is one job under way. Its goroutine alone changes the job and writes its
+// record; attempts at tasks tell it what became of them.
+type work struct {
+	t        *term
+	id       string
+	job      *pb.Job
+	rev      uint64
+	in       input
+	vars     map[string]any
+	graph    *Graph
+	attempts map[string]*attempt // by task
+	ended    chan *attempt
+	cancels  chan cancelation
+	over     chan struct{} // closed when the record is final
+}
+
+// cancelation is somebody's wish that a job ends.
+type cancelation struct{ by, reason string }
+
+// work has a job go on, or begin.
+func (t *term) work(j stored) {
+	w := &work{
+		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
+		attempts: map[string]*attempt{}, ended: make(chan *attempt), cancels: make(chan cancelation, 1), over: make(chan struct{}),
+	}
+	t.mu.Lock()
+	t.works[w.id] = w
+	t.mu.Unlock()
+	t.tasks.Go(func() {
+		err := w.run()
+		t.mu.Lock()
+		delete(t.works, w.id)
+		t.mu.Unlock()
+		close(w.over)
+		if err == nil {
+			t.leaveQueue(j.job.GetPipeline(), w.id)
+		} else if t.ctx.Err() == nil {
+			t.e.log.Error("cannot go on with a job", "job", w.id, "error", err)
+			t.end(err)
+		}
+	})
+}
+
+// cancel asks the job to end; the first wish counts.
+func (w *work) cancel(c cancelation) {
+	select {
+	case w.cancels <- c:
+	default:
+	}
+}
+
+func (w *work) run() error {
+	if err := w.prepare(); err != nil {
+		return err
+	}
+	if err := w.save(); err != nil {
+		return err
+	}
+	w.resume()
+	for {
+		over, err := w.step()
+		if err != nil {
+			return err
+		}
+		if over {
+			break
+		}
+		if err := w.wait(); err != nil {
+			return err
+		}
+	}
+	if err := w.handleError(); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// prepare makes the graph of what the record says.
+func (w *work) prepare() (err error) {
+	if w.job.Start == nil {
+		w.job.Start = stamp(now())
+	}
+	if w.in, err = w.t.readInput(w.id); err != nil {
+		return err
+	}
+	if w.vars, err = ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
+		return err
+	}
+	w.graph = &Graph{Variables: w.vars, ContinueAfterFailure: bool(w.in.Definition.ContinueAfterFailure), Canceled: w.job.GetCanceled()}
+	for _, task := range w.job.GetTasks() {
+		def := w.in.Definition.Tasks[task.GetName()]
+		if def == nil {
+			continue // the handler, of an earlier term
+		}
+		n := &Node{
+			Name: task.GetName(), DependsOn: task.GetDependsOn(), Status: Status(task.GetStatus()), ExitCode: int(task.GetExitCode()),
+			AllowFailure: bool(def.AllowFailure), Empty: def.Script.Blank(),
+		}
+		if def.When != "" {
+			if n.When, err = CompileWhen(string(def.When)); err != nil {
+				return err
+			}
+		}
+		w.graph.Nodes = append(w.graph.Nodes, n)
+	}
+	return nil
+}
+
+// resume asks again for the runs of tasks that an earlier term has started.
+func (w *work) resume() {
+	for _, n := range w.graph.Nodes {
+		if n.Status == TaskRunning {
+			w.attempt(w.job.Task(n.Name), w.in.Definition.Tasks[n.Name])
+		}
+	}
+}
+
+// step applies what follows from what has happened, and starts and stops tasks
+// after that is written.
+func (w *work) step() (over bool, err error) {
+	step := w.graph.Next()
+	for _, e := range step.Ended {
+		task := w.job.Task(e.Node.Name)
+		task.Status, task.Error, task.End = string(e.Node.Status), e.Error, stamp(now())
+		if e.Node.Status == TaskDone {
+			task.Start = task.End
+		}
+		w.noteError(e.Node, e.Error)
+	}
+	for _, n := range step.Start {
+		task := w.job.Task(n.Name)
+		task.Status, task.Start, task.Attempt = string(TaskRunning), stamp(now()), 1
+		task.Runs = []string{task.RunID(w.id, 1)}
+	}
+	if step.Over {
+		return true, nil // the last record is finish's
+	}
+	if len(step.Ended)+len(step.Start) > 0 || len(w.attempts) > 0 {
+		if err := w.save(); err != nil {
+			return false, err
+		}
+	}
+	for _, n := range step.Start {
+		w.attempt(w.job.Task(n.Name), w.in.Definition.Tasks[n.Name])
+	}
+	for _, n := range step.Abort {
+		if a := w.attempts[n.Name]; a != nil {
+			a.abort()
+		}
+	}
+	return false, nil
+}
+
+// wait takes in one thing that happens.
+func (w *work) wait() error {
+	select {
+	case a := <-w.ended:
+		w.take(a)
+	case c := <-w.cancels:
+		w.job.Canceled, w.job.CanceledBy, w.job.Reason = true, c.by, c.reason
+		w.graph.Canceled = true
+	case <-w.t.ctx.Done():
+		return errFenced
+	}
+	return nil
+}
+
+// take puts the end of an attempt in the record, or has the task tried again.
+func (w *work) take(a *attempt) {
+	delete(w.attempts, a.task.GetName())
+	task, result := a.task, a.result
+	n := w.graph.Node(task.GetName())
+	task.ExitCode, task.Error, task.Runner = int32(result.exitCode), result.text, result.runner
+	if len(result.runs) > 0 {
+		task.Runs = result.runs
+	}
+	if w.retry(a) {
+		return
+	}
+	task.End, task.NotBefore = stamp(now()), nil
+	switch {
+	case result.canceled && (w.graph.Canceled || a.aborted()):
+		n.Status, task.Error = TaskCanceled, ""
+	case result.text != "":
+		n.Status = TaskError
+	default:
+		n.Status = TaskDone
+	}
+	n.ExitCode = result.exitCode
+	task.Status = string(n.Status)
+	w.noteError(n, task.GetError())
+}
+
+// retry starts another attempt of a task that failed, if it may have one.
+func (w *work) retry(a *attempt) bool {
+	r := a.def.Retries
+	if r == nil || a.result.text == "" || a.result.canceled || a.aborted() || w.graph.Canceled {
+		return false
+	}
+	if int(a.task.GetAttempt()) > int(r.Max) || !r.covers(a.result.cause) {
+		return false
+	}
+	task := a.task
+	task.Attempt++
+	task.Runs = []string{task.RunID(w.id, task.GetAttempt())}
+	if wait := r.wait(int(task.GetAttempt())); wait > 0 {
+		task.NotBefore = stamp(now().Add(wait))
+	}
+	if err := w.save(); err != nil {
+		return true // the term is over
+	}
+	w.attempt(task, a.def)
+	return true
+}
+
+// covers says whether a cause is one to try again after.
+func (r *Retries) covers(cause string) bool {
+	if cause == "" {
+		return false
+	}
+	for _, on := range r.On {
+		if on == cause {
+			return true
+		}
+	}
+	return len(r.On) == 0
+}
+
+// maxBackoff bounds what doubling makes of a backoff.
+const maxBackoff = time.Hour
+
+// wait is the time before an attempt, from the second on.
+func (r *Retries) wait(attempt int) time.Duration {
+	d := time.Duration(r.Backoff)
+	for range attempt - 2 {
+		if d *= 2; d > maxBackoff {
+			return maxBackoff
+		}
+	}
+	return d
+}
+
+// noteError keeps the first real error of the job.
+func (w *work) noteError(n *Node, text string) {
+	if n.failed() && w.job.GetLastError() == "" {
+		w.job.Errored, w.job.LastError = true, fmt.Sprintf("task %s: %s", n.Name, text)
+	}
+}
+
+// handleError runs the pipeline's handler after a failed job, once.
+func (w *work) handleError() error {
+	handler := w.in.Definition.OnError
+	if handler == nil || !w.job.GetErrored() || w.job.GetCanceled() || handler.Script.Blank() {
+		return nil
+	}
+	task := w.job.Task(OnErrorTask)
+	if task == nil {
+		task = &pb.JobTask{Name: OnErrorTask, Number: int32(len(w.job.GetTasks()) + 1), Attempt: 1, Status: string(TaskRunning), Start: stamp(now())}
+		task.Runs = []string{task.RunID(w.id, 1)}
+		w.job.Tasks = append(w.job.Tasks, task)
+		if err := w.save(); err != nil {
+			return err
+		}
+	}
+	if Status(task.GetStatus()).Final() {
+		return nil
+	}
+	a := w.attempt(task, &Task{Script: handler.Script, Env: w.handlerEnv(handler.Env)})
+	for {
+		select {
+		case <-w.ended:
+			task.ExitCode, task.Error, task.Runner, task.End = int32(a.result.exitCode), a.result.text, a.result.runner, stamp(now())
+			task.Status = string(TaskDone)
+			switch {
+			case a.result.canceled:
+				task.Status = string(TaskCanceled)
+			case a.result.text != "":
+				task.Status = string(TaskError)
+			}
+			return nil
+		case c := <-w.cancels:
+			w.job.CanceledBy, w.job.Reason = c.by, c.reason
+			a.abort()
+		case <-w.t.ctx.Done():
+			return errFenced
+		}
+	}
+}
+
+// handlerEnv adds what the handler knows of the failed task. It is environment
+// as well as template values, so that output never has to be part of shell code.
+func (w *work) handlerEnv(env map[string]Text) map[string]Text {
+	all := maps.Clone(env)
+	if all == nil {
+		all = map[string]Text{}
+	}
+	n := w.graph.Failed()
+	if n == nil {
+		return all
+	}
+	task := w.job.Task(n.Name)
+	all["failedTaskName"], all["failedTaskError"] = Text(n.Name), Text(task.GetError())
+	all["failedTaskExitCode"] = Text(fmt.Sprint(task.GetExitCode()))
+	stdout, stderr := w.t.e.tails(w.t.ctx, task.GetRuns())
+	all["failedTaskStdout"], all["failedTaskStderr"] = Text(stdout), Text(stderr)
+	return all
+}
+
+// finish writes the last record.
+func (w *work) finish() error {
+	w.job.Completed, w.job.End = true, stamp(now())
+	if err := w.save(); err != nil {
+		return err
+	}
+	w.t.e.log.Info("a job has ended", "job", w.id, "pipeline", w.job.GetPipeline(), "errored", w.job.GetErrored(), "canceled", w.job.GetCanceled())
+	return nil
+}
+
+func (w *work) save() error {
+	rev, err := w.t.saveJob(w.job, w.rev)
+	if err == nil {
+		w.rev = rev
+	}
+	return err
+}
+
+// leaveQueue takes a job that has ended out of its pipeline's head, so that the
+// next may start, and removes jobs that the pipeline keeps no longer.
+func (t *term) leaveQueue(pipeline, id string) {
+	err := t.queue(pipeline).change(func(h Head) (Head, error) {
+		h, _ = h.Remove(id)
+		return h, nil
+	})
+	if err != nil && !errors.Is(err, errFenced) {
+		t.e.log.Error("cannot take an ended job out of its queue", "job", id, "error", err)
+		t.end(err)
+		return
+	}
+	t.retain(pipeline)
+}
+
+// jobTasks are the tasks of a new job, all waiting.
+func jobTasks(p *Pipeline) []*pb.JobTask {
+	var tasks []*pb.JobTask
+	for i, name := range p.Order() {
+		tasks = append(tasks, &pb.JobTask{
+			Name: name, DependsOn: p.Tasks[name].DependsOn, Status: string(TaskWaiting),
+			AllowFailure: bool(p.Tasks[name].AllowFailure), Number: int32(i + 1),
+		})
+	}
+	return tasks
+}
+
+func asTime(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
