@@ -28,6 +28,11 @@ const (
 	HeaderGroup = "Runner-Group"
 	// HeaderSeq numbers the messages of one run's log: 1, 2, 3 …
 	HeaderSeq = "Runner-Seq"
+	// HeaderPos on a log message is the number of the line that it begins with.
+	HeaderPos = "Runner-Pos"
+	// HeaderBytes on a log message is how many bytes of each stream are stored
+	// before it, such as "stdout=123 stderr=45".
+	HeaderBytes = "Runner-Bytes"
 	// HeaderContentType with the value Protobuf makes request and reply protobuf.
 	HeaderContentType = "Content-Type"
 	Protobuf          = "application/protobuf"

@@ -16,8 +16,10 @@ import (
 type FollowOptions struct {
 	// Live waits for what is still to come, until the run's end.
 	Live bool
-	// FromPos begins at a line, from 1.
-	FromPos int64
+	// FromPos begins at a line, from 1; FromByte leaves out so many bytes of the
+	// text of Streams; Tail begins so many lines of Streams before the end of what
+	// is stored now. At most one of them.
+	FromPos, FromByte, Tail int64
 	// Since begins at a time.
 	Since time.Time
 	// Streams narrows to standard output or standard error.
@@ -33,7 +35,7 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 func (c *Client) follow(ctx context.Context, run *pb.Run, opts FollowOptions, fresh *logs.Fresh, each func(lines.Record) error) (logs.FollowResult, error) {
 	return logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
-		FromPos: opts.FromPos, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: fresh,
+		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: fresh,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
 }

@@ -43,7 +43,9 @@ type Cutter struct {
 
 	buf   []byte   // the body that is being filled
 	count int      // records and packed lines in buf
+	head  Head     // of buf, once that has something
 	full  [][]byte // bodies that take no more, oldest first
+	heads []Head   // theirs
 	spare []byte   // memory for the next body
 	group group    // the record at the end of buf, while it can take more lines
 
@@ -58,6 +60,7 @@ type Cutter struct {
 
 	digest digest
 	totals Totals
+	bytes  [2]int64 // of each stream, stored
 }
 
 // unfinished is the end of a stream, after its last newline.
@@ -157,7 +160,7 @@ func (c *Cutter) End(end End, now time.Time) []byte {
 func (c *Cutter) Next(dst []byte) ([]byte, bool) {
 	if len(c.full) > 0 {
 		body := c.full[0]
-		c.full = slices.Delete(c.full, 0, 1)
+		c.full, c.heads = slices.Delete(c.full, 0, 1), slices.Delete(c.heads, 0, 1)
 		if cap(c.buf) == 0 {
 			c.buf = dst[:0]
 		} else {
@@ -182,6 +185,17 @@ func (c *Cutter) Peek() []byte {
 		return c.buf
 	}
 	return nil
+}
+
+// Head tells where the message body that Next would take stands in the log; where there is none, where the EOF record does.
+func (c *Cutter) Head() Head {
+	switch {
+	case len(c.heads) > 0:
+		return c.heads[0]
+	case len(c.buf) > 0:
+		return c.head
+	}
+	return Head{c.next, c.bytes}
 }
 
 // Pending returns how many encoded bytes wait for Next.

@@ -11,6 +11,7 @@ func (c *Cutter) groupLine(s Stream, text []byte) bool {
 	if c.group.lines == 0 || c.group.stream != s {
 		c.closeGroup()
 		before := len(c.buf)
+		c.begin(c.next)
 		c.grow(len(text))
 		c.buf = appendHead(c.buf, c.next, c.stamp)
 		if s == Stderr {
@@ -37,7 +38,7 @@ func (c *Cutter) groupLine(s Stream, text []byte) bool {
 	}
 	c.group.lines++
 	c.next++
-	c.stored(text, true, true)
+	c.stored(s, text, true, true)
 	return true
 }
 
@@ -64,6 +65,7 @@ func (c *Cutter) record(s Stream, text []byte, open bool) bool {
 		pos = c.next
 	}
 	before := len(c.buf)
+	c.begin(pos)
 	c.grow(len(text))
 	c.buf = appendHead(c.buf, pos, c.stamp)
 	c.buf = append(appendPiece(c.buf, s, text, open), "}\n"...)
@@ -80,7 +82,7 @@ func (c *Cutter) record(s Stream, text []byte, open bool) bool {
 	if open {
 		st.pos = pos
 	}
-	c.stored(text, !open, first)
+	c.stored(s, text, !open, first)
 	return true
 }
 
@@ -95,21 +97,25 @@ func (c *Cutter) piece(s Stream, text []byte) {
 func (c *Cutter) emit(r Record) {
 	c.closeGroup()
 	before := len(c.buf)
+	c.begin(r.Pos)
 	c.buf = AppendJSON(c.buf, r)
 	if len(c.buf) > c.maxMessage {
 		c.buf = c.buf[:before]
 		c.seal()
+		c.begin(r.Pos)
 		c.buf = AppendJSON(c.buf, r)
 	}
 	c.counted()
 }
 
 // stored accounts for text that is in a record now.
-func (c *Cutter) stored(text []byte, newline, first bool) {
-	c.totals.Bytes += int64(len(text))
+func (c *Cutter) stored(s Stream, text []byte, newline, first bool) {
+	size := int64(len(text))
 	if newline {
-		c.totals.Bytes++
+		size++
 	}
+	c.totals.Bytes += size
+	c.bytes[s] += size
 	if first {
 		c.totals.Lines++
 	}
@@ -125,10 +131,17 @@ func (c *Cutter) counted() {
 	}
 }
 
+// begin notes where a message begins, if this is its first record.
+func (c *Cutter) begin(pos int64) {
+	if len(c.buf) == 0 {
+		c.head = Head{pos, c.bytes}
+	}
+}
+
 // seal ends the message that is being filled.
 func (c *Cutter) seal() {
 	c.closeGroup()
-	c.full = append(c.full, c.buf)
+	c.full, c.heads = append(c.full, c.buf), append(c.heads, c.head)
 	c.buf, c.spare, c.count = c.spare[:0], nil, 0
 }
 

@@ -33,6 +33,12 @@ type Record struct {
 	End       *End   // the last record; there is no text
 }
 
+// A Head tells where in the log a message stands.
+type Head struct {
+	Pos   int64    // number of the line that its first record belongs to; 0: not known
+	Bytes [2]int64 // of each stream, stored before it, newlines included
+}
+
 // A Gap counts output that was dropped.
 type Gap struct {
 	Lines int64

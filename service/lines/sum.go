@@ -52,7 +52,7 @@ type Sum struct {
 	next    int64    // pos of the next new line, less one, so that the zero value is right
 	open    [2]int64 // pos of the unfinished line of a stream, 0 for none
 	lines   int64
-	bytes   int64
+	bytes   [2]int64 // of each stream
 	dropped Gap
 	digest  digest
 	ended   bool
@@ -88,12 +88,13 @@ func (s *Sum) Add(r Record) {
 		s.fail("line %d of %s is unfinished, but line %d follows", *open, r.Stream, r.Pos)
 	}
 	*open = 0
-	s.bytes += int64(len(r.Text))
+	size := int64(len(r.Text))
 	if r.Open {
 		*open = r.Pos
 	} else {
-		s.bytes++
+		size++
 	}
+	s.bytes[r.Stream] += size
 	s.digest.add(r.Text, !r.Open)
 }
 
@@ -114,7 +115,10 @@ func (s *Sum) fail(format string, args ...any) {
 func (s *Sum) Lines() int64 { return s.lines }
 
 // Bytes returns how many bytes of text were added, newlines included.
-func (s *Sum) Bytes() int64 { return s.bytes }
+func (s *Sum) Bytes() int64 { return s.bytes[Stdout] + s.bytes[Stderr] }
+
+// Head tells where a message that begins with the next new line stands in the log.
+func (s *Sum) Head() Head { return Head{s.NextPos(), s.bytes} }
 
 // SHA256 returns the hash of the text, in hex.
 func (s *Sum) SHA256() string { return s.digest.hex() }
@@ -124,7 +128,7 @@ func (s *Sum) NextPos() int64 { return s.next + 1 }
 
 // Totals returns what was added.
 func (s *Sum) Totals() Totals {
-	return Totals{Lines: s.lines, Bytes: s.bytes, SHA256: s.SHA256(), Dropped: s.dropped}
+	return Totals{Lines: s.lines, Bytes: s.Bytes(), SHA256: s.SHA256(), Dropped: s.dropped}
 }
 
 // End returns the body of the EOF record that belongs after what was added.
@@ -139,8 +143,8 @@ func (s *Sum) Verify(end *End) error {
 		return s.err
 	case end.Lines != s.lines:
 		return fmt.Errorf("EOF tells of %d lines, got %d", end.Lines, s.lines)
-	case end.Bytes != s.bytes:
-		return fmt.Errorf("EOF tells of %d bytes, got %d", end.Bytes, s.bytes)
+	case end.Bytes != s.Bytes():
+		return fmt.Errorf("EOF tells of %d bytes, got %d", end.Bytes, s.Bytes())
 	case end.Dropped != s.dropped:
 		return fmt.Errorf("EOF tells of %d lines dropped, got %d", end.Dropped.Lines, s.dropped.Lines)
 	case end.SHA256 != s.SHA256():

@@ -58,7 +58,7 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Headers()), body: msg.Data()}, nil
+	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Headers()), header: msg.Headers(), body: msg.Data()}, nil
 }
 
 // close leaves nothing on the server.

@@ -17,7 +17,12 @@ type FollowOptions struct {
 	Stream  string // found by the subject if empty; both come from the run's record
 	Subject string
 
-	FromPos int64          // first line that is wanted; ≤ 1: all
+	// Where to begin: at most one of these. All but Since are found without reading from the start; FromByte needs messages
+	// that say where they stand (Runner-Bytes), and reads a log of an older runner from its start.
+	FromPos  int64 // first line that is wanted; ≤ 1: all
+	FromByte int64 // bytes of the text of Streams to leave out, as they are stored; the first record is cut to fit
+	Tail     int64 // only so many last lines of Streams, of those that are stored now; 0: all
+
 	Since   time.Time      // only records read at this time or later, by the runner's clock
 	Streams []lines.Stream // only their text; empty: both
 	Live    bool           // wait for the end; else return after what is stored now
@@ -73,6 +78,7 @@ type follower struct {
 	whole    bool   // it began with line 1
 	sum      *lines.Sum
 	streams  [2]bool
+	offset   int64 // bytes of the wanted streams before the next record; counted for FromByte only
 	result   FollowResult
 	consumer *consumer // nil while the fresh subscription is read
 }
@@ -82,7 +88,7 @@ func newFollower(log *stored, options FollowOptions, each func(lines.Record) err
 		each = func(lines.Record) error { return nil }
 	}
 	f := &follower{options: options, log: log, each: each, sum: new(lines.Sum)}
-	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.Since.IsZero()
+	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.FromByte <= 0 && options.Tail <= 0 && options.Since.IsZero()
 	if f.whole {
 		f.next = 1
 	}
@@ -101,6 +107,9 @@ var errDone = errors.New("done")
 
 func (f *follower) run(ctx context.Context) (FollowResult, error) {
 	defer f.closeConsumer()
+	if err := f.findTail(ctx); err != nil {
+		return f.result, err
+	}
 	err := errBehind
 	if f.options.Fresh != nil {
 		err = f.read(ctx, f.options.Fresh.next)
@@ -178,6 +187,11 @@ func (f *follower) take(m message) error {
 		f.whole = false
 	}
 	f.next = m.runnerSeq + 1
+	if f.options.FromByte > 0 {
+		if head := headOf(m.header); head.Pos > 0 {
+			f.offset = f.wanted(head.Bytes)
+		}
+	}
 	if err := lines.Decode(m.body, f.record); err != nil {
 		return err
 	}
@@ -208,7 +222,36 @@ func (f *follower) record(r lines.Record) error {
 		r.Gap == nil && !f.streams[r.Stream] {
 		return nil
 	}
+	if f.options.FromByte > 0 && !f.fromByte(&r) {
+		return nil
+	}
 	return f.each(r)
+}
+
+// fromByte cuts a record of a wanted stream to what is not left out, and says whether that is anything.
+func (f *follower) fromByte(r *lines.Record) bool {
+	skip := f.options.FromByte - f.offset
+	if r.Gap != nil {
+		return skip <= 0
+	}
+	f.offset += int64(len(r.Text))
+	if !r.Open {
+		f.offset++
+	}
+	if skip > 0 {
+		r.Text = r.Text[min(skip, int64(len(r.Text))):]
+	}
+	return f.offset > f.options.FromByte
+}
+
+// wanted adds up what is counted of the streams that are wanted.
+func (f *follower) wanted(n [2]int64) (sum int64) {
+	for s, wanted := range f.streams {
+		if wanted {
+			sum += n[s]
+		}
+	}
+	return sum
 }
 
 // conclude says what the log was like.

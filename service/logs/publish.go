@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/stream"
-	"github.com/runnel-io/runnel/subjects"
 )
 
 const (
@@ -54,7 +52,8 @@ type publisher struct {
 
 // publish returns when the message is stored, or ctx ends, or somebody else has written, or the connection is closed for good.
 // slow is called when that takes longer than it should, perhaps more than once.
-func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow func()) error {
+func (p *publisher) publish(ctx context.Context, m outgoing, slow func()) error {
+	n := m.number
 	began, said := time.Now(), false
 	if p.ackTime == 0 {
 		p.ackTime = firstAckTime
@@ -68,7 +67,7 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 	}()
 	for {
 		sent := time.Now()
-		acked, err := p.try(ctx, n, body, timeout)
+		acked, err := p.try(ctx, m, timeout)
 		switch {
 		case acked:
 			p.ackTime += (time.Since(sent) - p.ackTime) / 8
@@ -105,18 +104,18 @@ func (p *publisher) publish(ctx context.Context, n uint64, body []byte, slow fun
 }
 
 // try publishes once. No error and not acked means that the message had been stored before.
-func (p *publisher) try(ctx context.Context, n uint64, body []byte, timeout time.Duration) (acked bool, err error) {
-	msg := &nats.Msg{Subject: p.subject, Data: body, Header: nats.Header{subjects.HeaderSeq: {strconv.FormatUint(n, 10)}}}
+func (p *publisher) try(ctx context.Context, m outgoing, timeout time.Duration) (acked bool, err error) {
+	msg := &nats.Msg{Subject: p.subject, Data: m.body, Header: m.header()}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	ack, err := stream.Publish(attempt, p.js, msg, p.seq)
 	cancel()
 	if err == nil {
-		p.stored(n, ack.Sequence)
+		p.stored(m.number, ack.Sequence)
 		p.stream = ack.Stream
 		return true, nil
 	}
 	if stream.IsWrongLast(err) {
-		return false, p.look(ctx, n, body, err)
+		return false, p.look(ctx, m.number, m.body, err)
 	}
 	return false, err
 }

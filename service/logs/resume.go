@@ -71,7 +71,7 @@ func resume(ctx context.Context, cfg Config, end lines.End) (lines.End, error) {
 	body := sum.End(end, time.Now().UnixNano())
 	totals := sum.Totals()
 	end.Lines, end.Bytes, end.SHA256, end.Dropped = totals.Lines, totals.Bytes, totals.SHA256, totals.Dropped
-	return end, pub.publish(ctx, pub.runnerSeq+1, body, func() {})
+	return end, pub.publish(ctx, outgoing{number: pub.runnerSeq + 1, head: sum.Head(), body: body}, func() {})
 }
 
 // sendSpool publishes what the spool has beyond what is stored, whose last body is given.
@@ -84,25 +84,24 @@ func sendSpool(ctx context.Context, pub *publisher, cfg Config, last []byte) err
 		return err
 	}
 	defer left.file.Close()
-	var body []byte
+	var m outgoing
 	for was := pub.runnerSeq; ; {
-		var number uint64
-		number, body, err = left.next(body)
+		m, err = left.next(m.body)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if number == was && !bytes.Equal(body, last) {
+		if m.number == was && !bytes.Equal(m.body, last) {
 			return ErrFenced
 		}
-		if number > pub.runnerSeq {
-			if err := pub.publish(ctx, number, body, func() {}); err != nil {
+		if m.number > pub.runnerSeq {
+			if err := pub.publish(ctx, m, func() {}); err != nil {
 				return err
 			}
 		}
-		left.read += frameHead + int64(len(body))
+		left.read += left.frame
 	}
 }
 

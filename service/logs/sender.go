@@ -27,7 +27,7 @@ func (w *Writer) send() {
 		w.mu.Unlock()
 		var err error
 		if !brokenDrop || m.number%3 != 2 {
-			err = w.pub.publish(w.ctx, m.number, m.body, w.becameSlow)
+			err = w.pub.publish(w.ctx, m, w.becameSlow)
 		}
 		w.mu.Lock()
 		w.settle(err)
@@ -39,9 +39,10 @@ func (w *Writer) send() {
 // take makes the oldest message that waits the one in flight.
 func (w *Writer) take() bool {
 	if !w.spool.empty() {
-		number, body, err := w.spool.next(w.spare)
+		m, err := w.spool.next(w.spare)
 		if err == nil {
-			w.inflight, w.spare = outgoing{number, body, true}, nil
+			m.spooled = true
+			w.inflight, w.spare = m, nil
 			return true
 		}
 		// What follows has its numbers, so readers see that some are missing.
@@ -49,12 +50,13 @@ func (w *Writer) take() bool {
 		w.note(w.spool.reset())
 	}
 	w.cutter.Drop(false)
+	head := w.cutter.Head()
 	body, ok := w.cutter.Next(w.spare)
 	if !ok {
 		return false
 	}
 	w.number++
-	w.inflight, w.spare = outgoing{number: w.number, body: body}, nil
+	w.inflight, w.spare = outgoing{number: w.number, head: head, body: body}, nil
 	return true
 }
 
@@ -73,7 +75,7 @@ func (w *Writer) settle(err error) {
 	w.inflight, w.spare = outgoing{}, m.body
 	w.slow, w.scratch = false, nil
 	if m.spooled {
-		w.note(w.spool.skip(len(m.body)))
+		w.note(w.spool.skip())
 	}
 }
 
@@ -91,13 +93,13 @@ func (w *Writer) becameSlow() {
 func (w *Writer) stash() bool {
 	w.stashed = time.Now()
 	if w.inflight.number != 0 && !w.inflight.spooled {
-		if !w.keep(w.inflight.number, w.inflight.body) {
+		if !w.keep(w.inflight) {
 			return false
 		}
 		w.inflight.spooled = true
 	}
 	for body := w.cutter.Peek(); body != nil; body = w.cutter.Peek() {
-		if !w.keep(w.number+1, body) {
+		if !w.keep(outgoing{number: w.number + 1, head: w.cutter.Head(), body: body}) {
 			return false
 		}
 		w.number++
@@ -106,8 +108,8 @@ func (w *Writer) stash() bool {
 	return true
 }
 
-func (w *Writer) keep(number uint64, body []byte) bool {
-	err := w.spool.append(number, body)
+func (w *Writer) keep(m outgoing) bool {
+	err := w.spool.append(m)
 	if err != nil && !errors.Is(err, errSpoolFull) {
 		w.note(err)
 	}

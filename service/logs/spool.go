@@ -8,27 +8,35 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/runnel-io/runnel/service/lines"
 )
 
 // spool is a file of messages that wait for the stream, in order. It is written and read at once: what is read is
 // forgotten when all of it is. A frame is
 //
-//	length of the body  4 bytes, little endian
+//	length of the body  4 bytes, little endian; the highest bit says that the head has a place
 //	CRC-32C             4 bytes, of all that follows
 //	number in the run   8 bytes
+//	place in the log    24 bytes: first line, bytes of stdout and of stderr before it
 //	body
 //
-// so that a file whose last write was cut short ends before it.
+// so that a file whose last write was cut short ends before it. Runners before the place was there have left files without.
 type spool struct {
 	path     string
 	maxBytes int64
 	file     *os.File // nil until there is something
 	read     int64    // where the next frame to be read begins
 	written  int64    // where the last whole frame ends
+	frame    int64    // size of the frame that next has read
 	buf      []byte   // head of the frame that is being written
 }
 
-const frameHead = 16
+const (
+	shortHead = 16
+	frameHead = 40
+	hasPlace  = 1 << 31
+)
 
 var (
 	errSpoolFull = errors.New("the spool is full")
@@ -55,7 +63,8 @@ func openSpool(path string) (*spool, error) {
 func (s *spool) empty() bool { return s.read == s.written }
 
 // append adds a message. It returns errSpoolFull when there is no room, and then the file is as it was.
-func (s *spool) append(n uint64, body []byte) error {
+func (s *spool) append(m outgoing) error {
+	body := m.body
 	if s.path == "" || s.written+frameHead+int64(len(body)) > s.maxBytes {
 		return errSpoolFull
 	}
@@ -66,9 +75,11 @@ func (s *spool) append(n uint64, body []byte) error {
 		}
 		s.file = file
 	}
-	s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], uint32(len(body)))
+	s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], uint32(len(body))|hasPlace)
 	s.buf = binary.LittleEndian.AppendUint32(s.buf, 0)
-	s.buf = binary.LittleEndian.AppendUint64(s.buf, n)
+	for _, v := range []uint64{m.number, uint64(m.head.Pos), uint64(m.head.Bytes[0]), uint64(m.head.Bytes[1])} {
+		s.buf = binary.LittleEndian.AppendUint64(s.buf, v)
+	}
 	binary.LittleEndian.PutUint32(s.buf[4:], frameSum(s.buf, body))
 	if _, err := s.file.WriteAt(s.buf, s.written); err != nil {
 		return fmt.Errorf("cannot write spool: %w", err)
@@ -86,26 +97,38 @@ func frameSum(head, body []byte) uint32 {
 
 // next reads a message into buf and stays where it is. It returns io.EOF at the end, and where what follows was never written
 // whole.
-func (s *spool) next(buf []byte) (n uint64, body []byte, err error) {
-	var head [frameHead]byte
-	if _, err := s.file.ReadAt(head[:], s.read); err != nil {
-		return 0, buf, tornTail(err)
+func (s *spool) next(buf []byte) (outgoing, error) {
+	none := outgoing{body: buf}
+	var place [frameHead]byte
+	head := place[:shortHead]
+	if _, err := s.file.ReadAt(head, s.read); err != nil {
+		return none, tornTail(err)
 	}
-	size := int64(binary.LittleEndian.Uint32(head[:]))
-	if s.read+frameHead+size > s.written {
-		return 0, buf, io.EOF
+	size := binary.LittleEndian.Uint32(head)
+	if size&hasPlace != 0 {
+		size &^= hasPlace
+		head = place[:]
+		if _, err := s.file.ReadAt(head[shortHead:], s.read+shortHead); err != nil {
+			return none, tornTail(err)
+		}
 	}
-	if int64(cap(buf)) < size {
+	frame := int64(len(head)) + int64(size)
+	if s.read+frame > s.written {
+		return none, io.EOF
+	}
+	if cap(buf) < int(size) {
 		buf = make([]byte, size)
 	}
 	buf = buf[:size]
-	if _, err := s.file.ReadAt(buf, s.read+frameHead); err != nil {
-		return 0, buf, tornTail(err)
+	if _, err := s.file.ReadAt(buf, s.read+int64(len(head))); err != nil {
+		return none, tornTail(err)
 	}
-	if frameSum(head[:], buf) != binary.LittleEndian.Uint32(head[4:]) {
-		return 0, buf, io.EOF
+	if frameSum(head, buf) != binary.LittleEndian.Uint32(head[4:]) {
+		return none, io.EOF
 	}
-	return binary.LittleEndian.Uint64(head[8:]), buf, nil
+	s.frame = frame
+	at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(place[i:])) }
+	return outgoing{number: uint64(at(8)), head: lines.Head{Pos: at(16), Bytes: [2]int64{at(24), at(32)}}, body: buf}, nil
 }
 
 func tornTail(err error) error {
@@ -115,9 +138,9 @@ func tornTail(err error) error {
 	return fmt.Errorf("cannot read spool: %w", err)
 }
 
-// skip goes past a message of that many bytes. When that was the last one, the file is empty again.
-func (s *spool) skip(size int) error {
-	s.read += frameHead + int64(size)
+// skip goes past the message that next has read. When that was the last one, the file is empty again.
+func (s *spool) skip() error {
+	s.read += s.frame
 	if !s.empty() {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/runnel-io/runnel/service/lines"
 	"pgregory.net/rapid"
 )
 
@@ -24,7 +25,7 @@ func TestSpoolKeepsOrder(t *testing.T) {
 		for range rapid.IntRange(0, 50).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "write") {
 				body := rapid.SliceOfN(rapid.Byte(), 0, 500).Draw(t, "body")
-				err := s.append(number+1, body)
+				err := s.append(outgoing{number: number + 1, head: lines.Head{Pos: int64(number), Bytes: [2]int64{1, 2}}, body: body})
 				if errors.Is(err, errSpoolFull) && s.written+frameHead+int64(len(body)) > s.maxBytes {
 					continue
 				}
@@ -41,11 +42,11 @@ func TestSpoolKeepsOrder(t *testing.T) {
 			if s.empty() {
 				continue
 			}
-			n, body, err := s.next(nil)
-			if err != nil || n != first || !bytes.Equal(body, waiting[0]) {
-				t.Fatalf("message %d (%v), want %d", n, err, first)
+			m, err := s.next(nil)
+			if err != nil || m.number != first || m.head.Pos != int64(first)-1 || m.head.Bytes != [2]int64{1, 2} || !bytes.Equal(m.body, waiting[0]) {
+				t.Fatalf("message %+v (%v), want %d", m, err, first)
 			}
-			if err := s.skip(len(body)); err != nil {
+			if err := s.skip(); err != nil {
 				t.Fatal(err)
 			}
 			waiting = waiting[1:]
@@ -64,7 +65,8 @@ func TestSpoolKeepsOrder(t *testing.T) {
 		}
 		defer left.file.Close()
 		for last := uint64(0); ; {
-			n, body, err := left.next(nil)
+			m, err := left.next(nil)
+			n, body := m.number, m.body
 			if errors.Is(err, io.EOF) {
 				return
 			}
@@ -72,7 +74,7 @@ func TestSpoolKeepsOrder(t *testing.T) {
 				t.Fatalf("message %d after %d: %v", n, last, err)
 			}
 			last = n
-			left.read += frameHead + int64(len(body))
+			left.read += left.frame
 		}
 	})
 }

@@ -46,6 +46,7 @@ func refused(err error) bool {
 type message struct {
 	seq       uint64 // in the stream
 	runnerSeq uint64 // in the run, from 1; 0 if it has none
+	header    nats.Header
 	body      []byte
 }
 
@@ -100,7 +101,7 @@ func (s *stored) get(ctx context.Context, read func(context.Context, stream.Stre
 	if err != nil {
 		return message{}, fmt.Errorf("cannot read %s: %w", s.subject, err)
 	}
-	return message{seq: m.Seq, runnerSeq: runnerSeq(m.Header), body: m.Data}, nil
+	return message{seq: m.Seq, runnerSeq: runnerSeq(m.Header), header: m.Header, body: m.Data}, nil
 }
 
 // runnerSeq returns a message's number in its run, 0 if it has none.

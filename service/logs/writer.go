@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // What a Writer does when the spool is full, too.
@@ -95,8 +98,19 @@ type Writer struct {
 // outgoing is a message on its way.
 type outgoing struct {
 	number  uint64
+	head    lines.Head // where it stands in the log
 	body    []byte
 	spooled bool // it is the first in the spool
+}
+
+// header is that of the stored message. Where it stands is not known of one that an older runner has put into its spool.
+func (m outgoing) header() nats.Header {
+	h := nats.Header{subjects.HeaderSeq: {strconv.FormatUint(m.number, 10)}}
+	if m.head.Pos > 0 {
+		h[subjects.HeaderPos] = []string{strconv.FormatInt(m.head.Pos, 10)}
+		h[subjects.HeaderBytes] = []string{formatBytes(m.head.Bytes)}
+	}
+	return h
 }
 
 // Open returns a Writer for the output of a new run. It does nothing yet.
@@ -219,14 +233,14 @@ func (w *Writer) Close(ctx context.Context, end lines.End) (lines.Totals, error)
 	stop()
 	totals, err := w.cutter.Totals(), w.err
 	body := w.cutter.End(end, now)
-	number := w.number + 1
+	last := outgoing{number: w.number + 1, head: w.cutter.Head(), body: body}
 	w.mu.Unlock()
 
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		err = w.pub.publish(ctx, number, body, func() {})
+		err = w.pub.publish(ctx, last, func() {})
 	}
 	if err != nil {
 		w.Abandon(err)

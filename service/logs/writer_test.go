@@ -413,8 +413,10 @@ func TestResumeAfterKill(t *testing.T) {
 	}
 	var last, body []byte
 	for {
-		var n uint64
-		n, body, err = left.next(body)
+		var m outgoing
+		m, err = left.next(body)
+		n := m.number
+		body = m.body
 		if err != nil {
 			break
 		}
@@ -422,7 +424,7 @@ func TestResumeAfterKill(t *testing.T) {
 			t.Fatal("a message without a number")
 		}
 		last = append(last[:0], body...)
-		left.read += frameHead + int64(len(body))
+		left.read += left.frame
 	}
 	left.file.Close()
 	if err := os.Truncate(spoolPath, left.read); err != nil {
