@@ -3,6 +3,7 @@ package service
 import (
 	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -52,6 +53,7 @@ func (s *Service) table() []endpoint.Row {
 
 // newEndpoints makes what answers the table; openEndpoints lets it be heard.
 func (s *Service) newEndpoints() (err error) {
+	clock := &store.ServerClock{Ask: s.store.ServerTime}
 	s.endpoints, err = endpoint.New(s.life.ctx, endpoint.Config{
 		Conn: s.nc, Space: s.space, Version: Version,
 		Runner: s.cfg.Name, Instance: s.data.Instance, Pools: s.cfg.Pools,
@@ -61,6 +63,7 @@ func (s *Service) newEndpoints() (err error) {
 			return s.settings.Load().policy.CheckVerb(string(verb))
 		},
 		ReplyPrefixes: func() []string { return s.settings.Load().replies },
+		ServerTime:    clock.Bounds,
 		Matches:       s.matcher(),
 		Code:          codeOf,
 		Metrics:       s.metrics.registry, Logger: s.log,

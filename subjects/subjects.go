@@ -26,6 +26,9 @@ const (
 	// HeaderGroup on a task request to one runner makes its run part of a
 	// fan-out: the run is <group>-<runner>, as on an all scope.
 	HeaderGroup = "Runner-Group"
+	// HeaderDeadline on a request is when its caller stops waiting, by the NATS
+	// server's clock (RFC 3339): a runner that reads it later does nothing.
+	HeaderDeadline = "Runner-Deadline"
 	// HeaderSeq numbers the messages of one run's log: 1, 2, 3 …
 	HeaderSeq = "Runner-Seq"
 	// HeaderPos on a log message is the number of the line that it begins with.

@@ -52,7 +52,8 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	defer cancel()
 	subject := c.space.Request(verb, scope)
 	began := time.Now()
-	msg, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: asProtobuf(), Data: body})
+	ask := &nats.Msg{Subject: subject, Header: c.headers(ctx, patience), Data: body}
+	msg, err := c.nc.RequestMsgWithContext(ctx, ask)
 	for errors.Is(err, nats.ErrNoResponders) {
 		cause, online := c.nobody(ctx, scope)
 		if !online || time.Since(began) > reconnectTime {
@@ -63,7 +64,7 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 		case <-ctx.Done():
 			return cause
 		}
-		msg, err = c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: asProtobuf(), Data: body})
+		msg, err = c.nc.RequestMsgWithContext(ctx, ask)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
@@ -87,12 +88,6 @@ func encode(req pb.Request) ([]byte, error) {
 		return nil, fmt.Errorf("cannot send the request: %w", err)
 	}
 	return body, nil
-}
-
-// asProtobuf are the headers that say how a request is written, and its reply
-// will be.
-func asProtobuf() nats.Header {
-	return nats.Header{subjects.HeaderContentType: []string{subjects.Protobuf}}
 }
 
 func decode(msg *nats.Msg, reply pb.Message) error {

@@ -38,6 +38,8 @@ type Client struct {
 	timeout time.Duration
 	online  time.Duration
 
+	clock *store.ServerClock
+
 	mu    sync.Mutex
 	store *store.Store
 }
@@ -57,7 +59,9 @@ func New(nc *nats.Conn, opts Options) (*Client, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	return &Client{nc: nc, js: js, space: space, timeout: opts.Timeout, online: opts.OnlineFor}, nil
+	c := &Client{nc: nc, js: js, space: space, timeout: opts.Timeout, online: opts.OnlineFor}
+	c.clock = c.newClock()
+	return c, nil
 }
 
 // Space is where the fleet lives.

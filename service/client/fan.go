@@ -34,6 +34,7 @@ type fan struct {
 	group    string // of a fan-out of runs
 
 	inbox    string
+	headers  nats.Header // of the requests of a round
 	messages chan *nats.Msg
 	asked    time.Time
 	waiting  map[string]bool // expected, not answered
@@ -179,7 +180,7 @@ func (f *fan) publishEach(names []string) error {
 // publish asks. The end of the reply subject tells whom: "nobody is there" says
 // it no other way.
 func (f *fan) publish(subject, whom string) error {
-	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.body, Header: asProtobuf()}
+	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.body, Header: maps.Clone(f.headers)}
 	if f.oneByOne && f.group != "" {
 		msg.Header.Set(subjects.HeaderGroup, f.group)
 	}
@@ -199,6 +200,7 @@ func (f *fan) round(ctx context.Context, names []string, ask func() error) error
 	if patience <= 0 {
 		patience = f.c.timeout
 	}
+	f.headers = f.c.headers(ctx, patience)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for _, name := range names {

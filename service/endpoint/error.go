@@ -13,6 +13,7 @@ const (
 	CodeBadRequest = 400
 	CodeRefused    = 403
 	CodeUnknown    = 404
+	CodeTooLate    = 408
 	CodeConflict   = 409
 	CodeTooLarge   = 413
 	CodeBusy       = 429

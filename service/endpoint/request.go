@@ -112,6 +112,10 @@ func (r *Request) serve(handle Handler) {
 		r.Answer(nil, Coded(CodeFull, ErrStopping))
 		return
 	}
+	if err := r.checkDeadline(); err != nil {
+		r.Answer(nil, err)
+		return
+	}
 	matches, err := r.matches()
 	switch {
 	case err != nil:
@@ -142,6 +146,28 @@ func (r *Request) giveBack() {
 	if r.release != nil {
 		r.release()
 	}
+}
+
+// lateness is how far past its deadline a request may come.
+const lateness = time.Second
+
+// checkDeadline refuses what its caller has stopped waiting for: the runner was
+// stopped or cut off, or had much to do. Where the server's time can't be had the
+// request counts as in time.
+func (r *Request) checkDeadline() error {
+	text := r.Header(subjects.HeaderDeadline)
+	if text == "" {
+		return nil
+	}
+	deadline, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return Coded(CodeBadRequest, fmt.Errorf("%s: %q is not a time such as 2026-11-26T09:00:00.5Z", subjects.HeaderDeadline, text))
+	}
+	now, _, err := r.server.cfg.ServerTime(r.server.ctx)
+	if late := now.Sub(deadline); err == nil && late > lateness {
+		return Coded(CodeTooLate, fmt.Errorf("asked too late: it is %s past the caller's deadline; nothing was done, ask again", late.Round(time.Millisecond)))
+	}
+	return nil
 }
 
 // matches applies Runner-Where.

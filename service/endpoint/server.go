@@ -33,6 +33,9 @@ type Config struct {
 	Rows []Row
 	// Free says whether the runner has a free place.
 	Free func() bool
+	// ServerTime returns the earliest and latest that the NATS server's time can be
+	// now.
+	ServerTime func(context.Context) (earliest, latest time.Time, err error)
 	// Matches says whether a selector (Runner-Where) is true for this runner.
 	Matches func(where string) (bool, error)
 	// Allow refuses a verb that the runner's policy has switched off.

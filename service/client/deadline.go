@@ -1,0 +1,39 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// newClock tells the NATS server's time: a runner's clock and this host's may be
+// hours apart. The fleet's bucket is what every caller may look at.
+func (c *Client) newClock() *store.ServerClock {
+	return &store.ServerClock{Ask: func(ctx context.Context) (time.Time, error) {
+		stream, err := c.js.Stream(ctx, "KV_"+c.space.FleetBucket())
+		if err != nil {
+			return time.Time{}, err
+		}
+		return stream.CachedInfo().TimeStamp, nil
+	}}
+}
+
+// headers of a request: how it is written, as its reply will be, and how long
+// its caller waits, so that a runner that was stopped or cut off does not begin
+// then what nobody expects any more. Where the server's time can't be had, a
+// request has no deadline.
+func (c *Client) headers(ctx context.Context, patience time.Duration) nats.Header {
+	header := nats.Header{subjects.HeaderContentType: []string{subjects.Protobuf}}
+	began := time.Now()
+	_, latest, err := c.clock.Bounds(ctx)
+	if err != nil {
+		return header
+	}
+	deadline := latest.Add(patience - time.Since(began))
+	header.Set(subjects.HeaderDeadline, deadline.UTC().Format(time.RFC3339Nano))
+	return header
+}
