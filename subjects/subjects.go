@@ -161,6 +161,12 @@ func (s Space) PipelinesBucket() string { return s.lower() + "_pipelines" }
 // JobsBucket is the KV bucket of pipelines' jobs.
 func (s Space) JobsBucket() string { return s.lower() + "_jobs" }
 
+// BucketStream is the stream that holds a bucket.
+func BucketStream(bucket string) string { return "KV_" + bucket }
+
+// KeySubject is the subject of a bucket's key.
+func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
+
 func (s Space) lower() string { return strings.ReplaceAll(s.prefix, ".", "_") }
 func (s Space) upper() string { return strings.ToUpper(s.lower()) }
 

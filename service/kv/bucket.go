@@ -96,16 +96,22 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, err
 	return nil, fmt.Errorf("cannot open bucket %s: %w", cfg.Name, err)
 }
 
+// createOrAdopt looks before it creates: whoever may not make streams may use one.
 func createOrAdopt(ctx context.Context, js jetstream.JetStream, cfg Config) (jetstream.KeyValue, error) {
-	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: cfg.Name, Description: cfg.Description,
-		History: history, LimitMarkerTTL: cfg.MarkerTTL, Replicas: max(cfg.Replicas, 1),
-	})
-	if err == nil || !errors.Is(err, jetstream.ErrBucketExists) {
-		return kv, err
-	}
 	have, err := js.Stream(ctx, "KV_"+cfg.Name)
-	if err != nil {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: cfg.Name, Description: cfg.Description,
+			History: history, LimitMarkerTTL: cfg.MarkerTTL, Replicas: max(cfg.Replicas, 1),
+		})
+		if err == nil || !errors.Is(err, jetstream.ErrBucketExists) {
+			return kv, err
+		}
+		have, err = js.Stream(ctx, "KV_"+cfg.Name) // made by somebody else, just now
+		if err != nil {
+			return nil, err
+		}
+	} else if err != nil {
 		return nil, err
 	}
 	_, err = stream.Update(ctx, js, have, func(c *jetstream.StreamConfig) {
@@ -153,6 +159,9 @@ func newBucket(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 
 // Name is the bucket's.
 func (b *Bucket) Name() string { return b.kv.Bucket() }
+
+// Subject is where a key is written, such as "$KV.things.a".
+func (b *Bucket) Subject(key string) string { return b.subject + key }
 
 // KV is the client's own view of the bucket.
 func (b *Bucket) KV() jetstream.KeyValue { return b.kv }

@@ -38,13 +38,16 @@ var errNoAnswer = errors.New("no answer of the server")
 func (b *Bucket) Scan(ctx context.Context, from uint64, each func(Entry)) (err error) {
 	consumer, err := b.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: scanOrphan,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: stream.OrphanLife(b.nc, scanOrphan),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot scan bucket %s: %w", b.kv.Bucket(), err)
 	}
 	info := consumer.CachedInfo()
 	defer func() {
+		if !stream.Tidies(b.nc) {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stream.RequestTimeout)
 		defer cancel()
 		_ = b.stream.DeleteConsumer(ctx, info.Name) // else it goes after scanOrphan

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/stream"
 )
 
 const (
@@ -36,7 +38,7 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		Replicas:          1,
-		InactiveThreshold: consumerLife,
+		InactiveThreshold: stream.OrphanLife(log.js.Conn(), consumerLife),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", log.subject, err)
@@ -64,6 +66,9 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 // close leaves nothing on the server.
 func (c *consumer) close() {
 	c.messages.Stop()
+	if !stream.Tidies(c.log.js.Conn()) {
+		return
+	}
 	// The server deletes it by itself after a while where this fails.
 	_ = deleteConsumer(c.log, c.consumer)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -96,6 +97,9 @@ func (s *Store) Cards(ctx context.Context) ([]Seen, error) {
 // or forgotten, until ctx ends, which is no error, or each returns one. That a
 // runner goes offline is no event: nobody writes it.
 func (s *Store) WatchCards(ctx context.Context, each func(Seen) error) error {
+	if !stream.Tidies(s.fleet.Conn()) {
+		return s.listenCards(ctx, each)
+	}
 	now, err := s.ServerTime(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,419 @@
+package roles_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/roles"
+	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func space(t *testing.T) subjects.Space {
+	t.Helper()
+	s, err := subjects.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// users of the server of these tests.
+var users = []roles.User{
+	{Name: "ann", Role: roles.Admin},
+	{Name: "olga", Role: roles.Operator},
+	{Name: "tom", Role: roles.Task, Pools: []string{"web"}},
+	{Name: "vera", Role: roles.Viewer},
+	{Name: "web1", Role: roles.Runner, Pools: []string{"web"}},
+	{Name: "db1", Role: roles.Runner, Pools: []string{"db"}},
+}
+
+// site is a server that permits what the lists say, and its users.
+type site struct {
+	t      *testing.T
+	server *rig.Server
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	var conf strings.Builder
+	conf.WriteString("authorization {\n  users = [\n")
+	for _, user := range users {
+		list, err := roles.For(space(t), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&conf, "    {user: %s, password: x, permissions: %s}\n", user.Name, list.Conf("    "))
+	}
+	// Whoever installs the site: the streams are not a runner's to make.
+	conf.WriteString("    {user: setup, password: x}\n  ]\n}\n")
+	var options natsserver.Options
+	if err := options.ProcessConfigString(conf.String()); err != nil {
+		t.Fatalf("%v in\n%s", err, conf.String())
+	}
+	s := &site{t, rig.Start(t, options)}
+	first, err := service.Start(rig.Within(t, rig.Patience), s.as("setup").Conn, service.Config{
+		Name: "first", DataDir: t.TempDir(), Logger: rig.Logger(t), OnDemand: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if err := s.as("ann").client().Forget(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) runner(name string) {
+	s.t.Helper()
+	fleet.Runner(s.t, s.as(name).Conn, service.Config{Name: name, CardInterval: 100 * time.Millisecond, Pools: []string{map[string]string{"web1": "web", "db1": "db"}[name]}, Logger: rig.Logger(s.t)})
+}
+
+// person is a user, and what the server has refused to them.
+type person struct {
+	*nats.Conn
+	t       *testing.T
+	name    string
+	refused chan error
+}
+
+func (s *site) as(name string) *person {
+	s.t.Helper()
+	p := &person{t: s.t, name: name, refused: make(chan error, 100)}
+	s.t.Cleanup(p.nothingRefused) // after the connection was closed
+	p.Conn = rig.Dial(s.t, s.server.ClientURL(), nats.UserInfo(name, "x"), nats.CustomInboxPrefix(roles.InboxPrefix(name)),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.refused <- err }))
+	return p
+}
+
+func (p *person) nothingRefused() {
+	select {
+	case err := <-p.refused:
+		p.t.Errorf("%s was refused: %v", p.name, err)
+	default:
+	}
+}
+
+func (p *person) client() *client.Client {
+	p.t.Helper()
+	return fleet.Client(p.t, p.Conn)
+}
+
+// mayNot publishes on each subject and is refused.
+func (p *person) mayNot(subjects ...string) {
+	p.t.Helper()
+	for _, subject := range subjects {
+		if err := p.Publish(subject, []byte("{}")); err != nil {
+			p.t.Fatal(err)
+		}
+		p.isRefused("publish on " + subject)
+	}
+}
+
+// mayNotHear subscribes to each subject and is refused.
+func (p *person) mayNotHear(subjects ...string) {
+	p.t.Helper()
+	for _, subject := range subjects {
+		sub, err := p.SubscribeSync(subject)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.isRefused("subscribe to " + subject)
+		_ = sub.Unsubscribe()
+	}
+}
+
+func (p *person) isRefused(what string) {
+	p.t.Helper()
+	select {
+	case err := <-p.refused:
+		if !errors.Is(err, nats.ErrPermissionViolation) {
+			p.t.Errorf("%s, %s: %v", p.name, what, err)
+		}
+	case <-time.After(rig.Patience):
+		p.t.Errorf("%s may %s", p.name, what)
+	}
+}
+
+// runs has a task run and follows it to its end.
+func (p *person) runs(target client.Target, id string) {
+	p.t.Helper()
+	request := &pb.TaskRequest{
+		Kind: pb.Kind, Metadata: &pb.Metadata{Id: id},
+		Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{"seq 3; sleep 0.1; seq 4 1000; exit 3"}}},
+	}
+	said := 0
+	outcome, err := p.client().Run(rig.Within(p.t, rig.Patience), target, request, client.RunEvents{Record: func(_ *pb.Run, r lines.Record) error {
+		if r.End == nil && !r.Open {
+			said++
+		}
+		return nil
+	}})
+	if err != nil || !outcome.Log.Verified || outcome.End().ExitCode != 3 || said != 1000 {
+		p.t.Errorf("%s runs %s: %d lines, %+v, %v", p.name, id, said, outcome.Log, err)
+	}
+}
+
+// reads finds, waits for and replays a run, lists and watches the runners.
+func (p *person) reads(id string) {
+	p.t.Helper()
+	ctx := rig.Within(p.t, rig.Patience)
+	c := p.client()
+	if runners, err := c.Runners(ctx); err != nil || len(runners) != 2 {
+		p.t.Errorf("%s: runners %v, %v", p.name, runners, err)
+	}
+	run, err := c.Find(ctx, id[:len(id)-1])
+	if err != nil {
+		p.t.Fatalf("%s can't find %s: %v", p.name, id, err)
+	}
+	if again, err := c.Wait(ctx, id); err != nil || again.GetState() != run.GetState() {
+		p.t.Errorf("%s waits for %s: %v, %v", p.name, id, again, err)
+	}
+	if all, err := c.Query(ctx, &pb.Query{All: true}); err != nil || len(all.GetRuns()) == 0 {
+		p.t.Errorf("%s queries: %v, %v", p.name, all, err)
+	}
+	for _, options := range []client.FollowOptions{{Live: true}, {FromPos: 990}, {Since: run.GetStarted().AsTime()}} {
+		if result, err := c.Follow(ctx, run, options, nil); err != nil || result.Problem != nil || result.End == nil {
+			p.t.Errorf("%s replays %s: %+v, %v", p.name, id, result, err)
+		}
+	}
+	watching, stop := context.WithCancel(ctx)
+	seen := map[string]bool{}
+	err = c.WatchRunners(watching, func(r client.Runner) error {
+		if seen[r.Card.GetName()] = true; len(seen) == 2 {
+			stop()
+		}
+		return nil
+	})
+	stop()
+	if err != nil || !seen["web1"] || !seen["db1"] {
+		p.t.Errorf("%s watches %v, %v", p.name, seen, err)
+	}
+}
+
+// waits has runs on every runner waited for and aborted by way of the others.
+func (s *site) waits(name string) {
+	s.t.Helper()
+	ctx := rig.Within(s.t, rig.Patience)
+	c := s.as(name).client()
+	var waiting sync.WaitGroup
+	for i := range 8 {
+		run, err := c.Start(ctx, client.Target{On: []string{"web1", "db1"}[i%2]}, &pb.TaskRequest{
+			Metadata: &pb.Metadata{Id: fmt.Sprint("waited-", i)}, Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"sleep", "1000"}}},
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		waiting.Go(func() {
+			if _, err := c.Wait(ctx, run.GetId()); err != nil {
+				s.t.Errorf("%s waits for %s: %v", name, run.GetId(), err)
+			}
+		})
+	}
+	if reply, err := c.Query(ctx, &pb.Query{Runs: []string{"waited-0", "waited-1", "waited-2"}}); err != nil || len(reply.GetRuns()) != 3 {
+		s.t.Errorf("%s queries: %v, %v", name, reply, err)
+	}
+	for i := range 8 {
+		if _, err := c.Abort(ctx, fmt.Sprint("waited-", i), rig.Patience); err != nil {
+			s.t.Errorf("%s aborts: %v", name, err)
+		}
+	}
+	waiting.Wait()
+}
+
+func (p *person) looks() {
+	p.t.Helper()
+	result, err := p.client().GlanceAll(rig.Within(p.t, rig.Patience), client.Target{}, &pb.Glance{Sys: &pb.SysQuery{Enable: true}}, client.FanOptions{})
+	if err != nil || len(result.OK) != 2 {
+		p.t.Errorf("%s looks at %+v, %v", p.name, result, err)
+	}
+	for _, subject := range []string{"$SRV.PING.runner", "$SRV.INFO.runner", "$SRV.STATS.runner"} {
+		if _, err := p.Request(subject, nil, rig.Patience); err != nil {
+			p.t.Errorf("%s: %s: %v", p.name, subject, err)
+		}
+	}
+}
+
+// wiretap collects who publishes on what; whose inbox the reply goes to tells.
+func (s *site) wiretap() (used func(user, pattern string) bool) {
+	s.t.Helper()
+	var mu sync.Mutex
+	seen := map[[2]string]bool{}
+	if _, err := s.as("setup").Subscribe(">", func(msg *nats.Msg) {
+		inbox, _, _ := strings.Cut(msg.Reply, ".")
+		mu.Lock()
+		defer mu.Unlock()
+		seen[[2]string{strings.TrimPrefix(inbox, "_INBOX_"), msg.Subject}] = true
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	return func(user, pattern string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for one := range seen {
+			if (one[0] == user || one[0] == "") && natsserver.SubjectsCollide(one[1], pattern) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// seldom are the lines of a runner that only a crash, a conflict or a load need.
+var seldom = []string{"$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+
+// Each role does all that it is for, is refused nothing meanwhile, and needs
+// every line of its list.
+func TestEveryUseWorks(t *testing.T) {
+	s := newSite(t)
+	used := s.wiretap()
+	s.runner("web1")
+	s.runner("db1")
+	s.waits("olga")
+	tom, olga, vera, ann := s.as("tom"), s.as("olga"), s.as("vera"), s.as("ann")
+	tom.runs(client.Target{Pool: "web"}, "tom-1")
+	olga.runs(client.Target{}, "olga-1")
+	olga.runs(client.Target{On: "db1"}, "olga-2")
+	for _, p := range []*person{tom, olga, vera, ann} {
+		p.reads("tom-1")
+	}
+	for _, p := range []*person{olga, vera, ann} {
+		p.looks()
+	}
+	ctx := rig.Within(t, rig.Patience)
+	for _, p := range []*person{tom, olga} {
+		all, err := p.client().RunAll(ctx, client.Target{Pool: "web"}, &pb.TaskRequest{
+			Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"echo", "x"}}},
+		}, client.RunAllOptions{})
+		if err != nil || len(all.OK) != 1 || !all.Outcomes["web1"].OK() {
+			t.Errorf("%s runs on all of the pool: %+v, %v", p.name, all, err)
+		}
+		run, err := p.client().Start(ctx, client.Target{Pool: "web"}, &pb.TaskRequest{Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"sleep", "1000"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if run, err = p.client().Abort(ctx, run.GetId(), rig.Patience); err != nil || run.GetState() != pb.State_ABORTED {
+			t.Errorf("%s aborts: %v, %v", p.name, run, err)
+		}
+	}
+	if _, _, err := olga.client().ClockAll(ctx, client.Target{}, &pb.ClockQuery{}, client.FanOptions{}); err != nil {
+		t.Errorf("olga compares clocks: %v", err)
+	}
+	if err := ann.client().Remove(ctx, "tom-1"); err != nil {
+		t.Errorf("ann removes a run: %v", err)
+	}
+	for _, user := range users {
+		list, err := roles.For(space(t), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range list.Publish {
+			rare := user.Role == roles.Runner && slices.ContainsFunc(seldom, func(s string) bool { return strings.HasPrefix(line.Subject, s) })
+			if user.Role != roles.Admin && !rare && !used(user.Name, line.Subject) {
+				t.Errorf("%s: nobody needs %s (%s)", user.Name, line.Subject, line.Why)
+			}
+		}
+	}
+}
+
+// What gives power over others is refused to every role but the admin's.
+func TestNothingMoreIsAllowed(t *testing.T) {
+	s := newSite(t)
+	s.runner("web1")
+	js := rig.JetStream(t, s.as("ann").Conn)
+	_, err := js.CreateConsumer(t.Context(), "RUNNER_LOG", jetstream.ConsumerConfig{Durable: "victim"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := json.Marshal(jetstream.StreamConfig{Name: "EVIL", Subjects: []string{"evil"}, RePublish: &jetstream.RePublish{Source: "evil", Destination: "runner.log.web1.x"}})
+	if err != nil || len(mirror) == 0 {
+		t.Fatal(err)
+	}
+	everybody := []*person{s.as("vera"), s.as("tom"), s.as("olga"), s.as("db1")}
+	for _, p := range everybody {
+		p.mayNot(
+			"runner.log.web1.x", "$KV.runner_fleet.web1",
+			"$JS.API.STREAM.CREATE.EVIL", "$JS.API.STREAM.UPDATE.RUNNER_LOG", "$JS.API.STREAM.PURGE.RUNNER_LOG",
+			"$JS.API.STREAM.DELETE.RUNNER_LOG", "$JS.API.STREAM.MSG.DELETE.RUNNER_LOG", "$JS.API.STREAM.SNAPSHOT.RUNNER_LOG",
+			"$JS.API.STREAM.RESTORE.EVIL", "$JS.API.STREAM.LEADER.STEPDOWN.RUNNER_LOG", "$JS.API.STREAM.DELETE.KV_runner_runs",
+			"$JS.API.CONSUMER.DELETE.RUNNER_LOG.victim", "$JS.API.CONSUMER.DURABLE.CREATE.RUNNER_LOG.victim",
+			"$JS.API.CONSUMER.PAUSE.RUNNER_LOG.victim", "$JS.API.CONSUMER.NAMES.RUNNER_LOG", "$JS.API.CONSUMER.LIST.RUNNER_LOG",
+			"$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x", "$JS.ACK.RUNNER_LOG.victim.1.1.1.1.1",
+			"$SYS.REQ.SERVER.PING", "_INBOX.x.y", "_INBOX_ann.x", "acme.task.any",
+		)
+		p.mayNotHear(">", "_INBOX.>", "_INBOX_ann.>", "_INBOX_*.>", "*.>", "$JS.EVENT.>", "$SYS.>", "$KV.>", "$JS.API.>")
+	}
+	vera, tom, olga, db1 := everybody[0], everybody[1], everybody[2], everybody[3]
+	for _, p := range []*person{vera, tom, olga} {
+		p.mayNot("$KV.runner_runs.x")
+		p.mayNotHear("runner.task.any", "runner.task.at.web1", "runner.*.any", "$SRV.>", "$SRV.PING")
+	}
+	vera.mayNot("runner.task.any", "runner.task.at.web1", "runner.abort.any", "runner.maint.any")
+	tom.mayNot("runner.task.any", "runner.task.all", "runner.task.at.web1", "runner.task.pool.db.any", "runner.maint.all", "runner.glance.at.web1")
+	db1.mayNot("runner.task.any", "runner.task.at.db1", "runner.task.at.web1", "runner.maint.all", "runner.query.any")
+	db1.mayNotHear("runner.task.at.web1", "runner.task.any", "runner.task.pool.web.any", "runner.task.>")
+	if _, err := js.Consumer(t.Context(), "RUNNER_LOG", "victim"); err != nil {
+		t.Errorf("the consumer is gone: %v", err)
+	}
+}
+
+// A runner answers where it was asked from, and nowhere else.
+func TestRepliesReachTheirInbox(t *testing.T) {
+	s := newSite(t)
+	s.runner("web1")
+	for _, name := range []string{"vera", "olga"} {
+		reply, err := s.as(name).Request("runner.glance.at.web1", []byte(`{"kind":"runner","spec":{"glance":{}}}`), rig.Patience)
+		if err != nil || reply.Header.Get("Nats-Service-Error") != "" {
+			t.Errorf("%s: %v, %v", name, reply, err)
+		}
+	}
+}
+
+// The lists of a prefix have nothing of another one.
+func TestListsOfAPrefix(t *testing.T) {
+	acme, err := subjects.New("acme.east")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range roles.All() {
+		list, err := roles.For(acme, roles.User{Name: "x", Role: role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range append(list.Publish, list.Subscribe...) {
+			if line.Why == "" {
+				t.Errorf("%s: %s has no reason", role, line.Subject)
+			}
+			for _, foreign := range []string{"runner.", "RUNNER_", "runner_", "$JS.API.>"} {
+				if strings.HasPrefix(line.Subject, foreign) && role != roles.Admin {
+					t.Errorf("%s has %s", role, line.Subject)
+				}
+			}
+		}
+	}
+	for _, bad := range []roles.User{{Name: "", Role: roles.Viewer}, {Name: "a.b", Role: roles.Viewer}, {Name: "x"}, {Name: "x", Role: "god"}, {Name: "x", Role: roles.Task, Pools: []string{"*"}}} {
+		if _, err := roles.For(acme, bad); err == nil {
+			t.Errorf("%+v is no error", bad)
+		}
+	}
+}
