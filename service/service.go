@@ -110,7 +110,6 @@ func (s *Service) connect(context.Context) error {
 	opts.ReconnectBufSize = -1
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
-	opts.IgnoreAuthErrorAbort = true
 	opts.AsyncErrorCB = nil
 	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.presence.Back() }
 	pub, err := opts.Connect()
@@ -213,8 +212,7 @@ func (s *Service) openEndpoints(ctx context.Context) error {
 	if err := s.presence.Ready(ctx); err != nil {
 		return err
 	}
-	s.life.tasks.Go(s.watchFate)
-	s.life.tasks.Go(s.watchLink)
+	s.life.tasks.Go(s.watchIdentity)
 	return s.Err()
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,11 @@ func (t *term) listen() error {
 			Bound:   endpoint.Bound{AtOnce: opsAtOnce, Queue: 16 * opsAtOnce},
 			Smaller: "use limit and next",
 		}},
-		Free:    func() bool { return true },
+		Free: func() bool { return true },
+		ServerTime: func(ctx context.Context) (earliest, latest time.Time, err error) {
+			earliest, err = t.e.store.ServerTime(ctx)
+			return earliest, earliest, err
+		},
 		Matches: func(string) (bool, error) { return true, nil },
 		Allow:   func(subjects.Verb) error { return nil },
 

@@ -20,29 +20,29 @@ type Pipeline struct {
 	// Concurrency is how many jobs run at a time. Default, 0: 1.
 	Concurrency Int `yaml:"concurrency" json:"concurrency,omitempty"`
 	// QueueLimit is how many jobs may wait; absent: any number; 0: none.
-	QueueLimit *Int `yaml:"queue_limit" json:"queueLimit,omitempty"`
+	QueueLimit *Int `yaml:"queue_limit" json:"queue_limit,omitempty"`
 	// QueueStrategy says what happens to a job when the queue is full.
-	QueueStrategy Strategy `yaml:"queue_strategy" json:"queueStrategy,omitempty"`
+	QueueStrategy Strategy `yaml:"queue_strategy" json:"queue_strategy,omitempty"`
 	// QueuePartitionLimit is how many jobs of one partition may wait.
-	QueuePartitionLimit *Int `yaml:"queue_partition_limit" json:"queuePartitionLimit,omitempty"`
+	QueuePartitionLimit *Int `yaml:"queue_partition_limit" json:"queue_partition_limit,omitempty"`
 	// Interrupt: a new job cancels running ones whose tasks are all interruptible.
 	Interrupt Bool `yaml:"interrupt" json:"interrupt,omitempty"`
 	// Variables says what a job that replaces another does with its variables.
 	Variables Variables `yaml:"variables" json:"variables,omitempty"`
 	// StartDelay is how long a job waits before it may start.
-	StartDelay Duration `yaml:"start_delay" json:"startDelay,omitempty"`
+	StartDelay Duration `yaml:"start_delay" json:"start_delay,omitempty"`
 	// ContinueAfterFailure lets running tasks end when another one has failed.
-	ContinueAfterFailure Bool `yaml:"continue_running_tasks_after_failure" json:"continueRunningTasksAfterFailure,omitempty"`
+	ContinueAfterFailure Bool `yaml:"continue_running_tasks_after_failure" json:"continue_running_tasks_after_failure,omitempty"`
 	// RetentionPeriod is how long an ended job and its logs are kept; 0: for ever.
-	RetentionPeriod Duration `yaml:"retention_period" json:"retentionPeriod,omitempty"`
+	RetentionPeriod Duration `yaml:"retention_period" json:"retention_period,omitempty"`
 	// RetentionCount is how many ended jobs are kept; 0: all.
-	RetentionCount Int `yaml:"retention_count" json:"retentionCount,omitempty"`
+	RetentionCount Int `yaml:"retention_count" json:"retention_count,omitempty"`
 	// Env is the environment of all tasks, above the runner's.
 	Env map[string]Text `yaml:"env" json:"env,omitempty"`
 	// Tasks by name.
 	Tasks map[string]*Task `yaml:"tasks" json:"tasks,omitempty"`
 	// OnError runs once after a failed job.
-	OnError *Handler `yaml:"on_error" json:"onError,omitempty"`
+	OnError *Handler `yaml:"on_error" json:"on_error,omitempty"`
 	// Schedule starts jobs by the clock.
 	Schedule []Timer `yaml:"schedule" json:"schedule,omitempty"`
 }
@@ -52,9 +52,9 @@ type Task struct {
 	// Script has the items that are run one after the other in one shell.
 	Script Script `yaml:"script" json:"script,omitempty"`
 	// DependsOn names the tasks that must have ended well before this one starts.
-	DependsOn Names `yaml:"depends_on" json:"dependsOn,omitempty"`
+	DependsOn Names `yaml:"depends_on" json:"depends_on,omitempty"`
 	// AllowFailure records an error of this task and lets the job go on.
-	AllowFailure Bool `yaml:"allow_failure" json:"allowFailure,omitempty"`
+	AllowFailure Bool `yaml:"allow_failure" json:"allow_failure,omitempty"`
 	// Env is the environment of this task, above the pipeline's.
 	Env map[string]Text `yaml:"env" json:"env,omitempty"`
 	// Dir is the working directory. Default: the run's own.

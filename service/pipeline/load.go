@@ -23,9 +23,10 @@ type Definitions struct {
 	Source map[string]string
 	// Files that were read, sorted.
 	Files []string
-	// Dirs that were looked through, for a watch.
-	Dirs []string
 }
+
+// skipped are directories that hold other people's files by the thousand.
+func skipped(dir string) bool { return dir == "node_modules" || dir == ".git" }
 
 // Load reads every file below dir that matches pattern, in which ** stands for
 // any number of directories and {a,b} for either. The errors of all files are
@@ -59,10 +60,9 @@ func (d *Definitions) find(dir string, patterns []string) error {
 			return nil // a directory that may not be read has none for us
 		}
 		if entry.IsDir() {
-			if name != dir && (entry.Name() == "node_modules" || entry.Name() == ".git") {
+			if name != dir && skipped(entry.Name()) {
 				return filepath.SkipDir
 			}
-			d.Dirs = append(d.Dirs, name)
 			return nil
 		}
 		rel, err := filepath.Rel(dir, name)
@@ -139,4 +139,17 @@ func expand(pattern string) ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// LoadPath is Load for a directory, or for one file whatever its name.
+func LoadPath(path, pattern string) (*Definitions, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read pipelines: %w", err)
+	}
+	if info.IsDir() {
+		return Load(path, pattern)
+	}
+	defs := &Definitions{Pipelines: map[string]*Pipeline{}, Source: map[string]string{}, Files: []string{path}}
+	return defs, defs.add(path)
 }

@@ -17,18 +17,19 @@ import (
 type flagGroup string
 
 const (
-	FlagsWhat    flagGroup = "What"
-	FlagsWhere   flagGroup = "Where"
-	FlagsHow     flagGroup = "How"
-	FlagsLimits  flagGroup = "Limits"
-	FlagsOutput  flagGroup = "Output"
-	flagsOther   flagGroup = "Flags"
-	FlagsGlobal  flagGroup = "General"
-	FlagsConnect flagGroup = "Connection, as in the nats command"
+	FlagsWhat      flagGroup = "What"
+	FlagsWhere     flagGroup = "Where"
+	FlagsHow       flagGroup = "How"
+	FlagsPipelines flagGroup = "Pipelines"
+	FlagsLimits    flagGroup = "Limits"
+	FlagsOutput    flagGroup = "Output"
+	flagsOther     flagGroup = "Flags"
+	FlagsGlobal    flagGroup = "General"
+	FlagsConnect   flagGroup = "Connection, as in the nats command"
 )
 
 // Reading order; a flag without a group is in flagsOther.
-var flagGroups = []flagGroup{FlagsWhat, FlagsWhere, FlagsHow, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
+var flagGroups = []flagGroup{FlagsWhat, FlagsWhere, FlagsHow, FlagsPipelines, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
 
 // Offline marks commands that no server is needed for: their help is without
 // the connection flags.

@@ -45,6 +45,7 @@ func newRoot(a *app.App) *cobra.Command {
 		newWaitCommand(a),
 		newAbortCommand(a),
 		newRmCommand(a),
+		newPipelineCommand(a),
 		newListCommand(a),
 		newForgetCommand(a),
 		newGlanceCommand(a),

@@ -38,6 +38,7 @@ type command struct {
 	simulate     int
 	syncAlways   bool
 	drainTimeout time.Duration
+	pipelines    pipelines
 
 	// What is open, in this order.
 	server  *embedded.Server // nil with a server elsewhere
@@ -127,6 +128,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
 	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
 	cli.Group(flags, cli.FlagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "max-step", "cgroup", "no-cgroup")
+	s.pipelines.addFlags(cmd)
 	cli.BindEnvAll(cmd)
 }
 
@@ -162,7 +164,7 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		s.policy.Clock.MaxStep = s.maxStep
 	}
 	s.cfg.Prefix, s.cfg.Policy, s.cfg.Logger = s.Prefix, &s.policy, s.Log
-	if err := s.policy.Validate(); err != nil {
+	if err := errors.Join(s.policy.Validate(), s.pipelines.check()); err != nil {
 		return err
 	}
 	switch {
@@ -250,6 +252,9 @@ func (s *command) start(ctx context.Context) error {
 	if err := s.startRunners(ctx); err != nil {
 		return err
 	}
+	if err := s.startEngine(ctx); err != nil {
+		return err
+	}
 	if err := s.startHealth(); err != nil {
 		return err
 	}
@@ -332,6 +337,7 @@ func (s *command) Close() error {
 	if s.health != nil {
 		err = errors.Join(err, s.health.Close())
 	}
+	s.pipelines.close()
 	for _, r := range s.runners {
 		r.Close()
 	}

@@ -121,4 +121,5 @@ func (s *command) reload() {
 			s.Log.Error("cannot reload", "runner", r.Name, "error", err)
 		}
 	}
+	s.pipelines.again()
 }
