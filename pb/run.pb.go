@@ -609,7 +609,7 @@ func (x *QuerySpec) GetQuery() *Query {
 }
 
 // Query: a run matches when its id is listed (or all), its state is in states
-// and its tags are as asked.
+// and its tags, runner and group are as asked.
 type Query struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ids. An unknown one is a 404.
@@ -626,7 +626,11 @@ type Query struct {
 	Next string `protobuf:"bytes,6,opt,name=next,proto3" json:"next,omitempty"`
 	// A duration: how long to wait for a first match when nothing matches.
 	// Default: don't wait; at most "30s".
-	Wait          string `protobuf:"bytes,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait string `protobuf:"bytes,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Only runs of this runner; empty means any.
+	Runner string `protobuf:"bytes,16,opt,name=runner,proto3" json:"runner,omitempty"`
+	// Only runs of this group; empty means any.
+	Group         string `protobuf:"bytes,17,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,6 +710,20 @@ func (x *Query) GetNext() string {
 func (x *Query) GetWait() string {
 	if x != nil {
 		return x.Wait
+	}
+	return ""
+}
+
+func (x *Query) GetRunner() string {
+	if x != nil {
+		return x.Runner
+	}
+	return ""
+}
+
+func (x *Query) GetGroup() string {
+	if x != nil {
+		return x.Group
 	}
 	return ""
 }
@@ -1061,7 +1079,7 @@ const file_run_proto_rawDesc = "" +
 	"\bmetadata\x18\x03 \x01(\v2\x13.runnel.v1.MetadataR\bmetadata\x12(\n" +
 	"\x04spec\x18\x04 \x01(\v2\x14.runnel.v1.QuerySpecR\x04spec\"3\n" +
 	"\tQuerySpec\x12&\n" +
-	"\x05query\x18\x01 \x01(\v2\x10.runnel.v1.QueryR\x05query\"\xfe\x01\n" +
+	"\x05query\x18\x01 \x01(\v2\x10.runnel.v1.QueryR\x05query\"\xac\x02\n" +
 	"\x05Query\x12\x12\n" +
 	"\x04runs\x18\x01 \x03(\tR\x04runs\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12(\n" +
@@ -1069,7 +1087,9 @@ const file_run_proto_rawDesc = "" +
 	"\x04tags\x18\x04 \x03(\v2\x1a.runnel.v1.Query.TagsEntryR\x04tags\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x12\n" +
 	"\x04next\x18\x06 \x01(\tR\x04next\x12\x12\n" +
-	"\x04wait\x18\a \x01(\tR\x04wait\x1a7\n" +
+	"\x04wait\x18\a \x01(\tR\x04wait\x12\x16\n" +
+	"\x06runner\x18\x10 \x01(\tR\x06runner\x12\x14\n" +
+	"\x05group\x18\x11 \x01(\tR\x05group\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"x\n" +

@@ -89,7 +89,7 @@ func BenchmarkPeek(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if p, err := peekFast(body, run.Tags); err != nil || !p.tagged {
+		if p, err := peekFast(body, traits{tags: run.Tags}); err != nil || !p.fits {
 			b.Fatal(p, err)
 		}
 	}

@@ -74,16 +74,16 @@ func parseCursor(s string) (*cursor, error) {
 // filter is what a query asks of a record.
 type filter struct {
 	states []pb.State // empty: any
-	tags   map[string]string
+	traits
 }
 
 func (f filter) matches(p peeked) bool {
-	return p.tagged && (len(f.states) == 0 || slices.Contains(f.states, p.state))
+	return p.fits && (len(f.states) == 0 || slices.Contains(f.states, p.state))
 }
 
-// canMatch says whether a record can match, now or later: its tags never change.
+// canMatch says whether a record can match, now or later: its traits never change.
 func (f filter) canMatch(p peeked) bool {
-	return p.tagged && (len(f.states) == 0 ||
+	return p.fits && (len(f.states) == 0 ||
 		slices.ContainsFunc(f.states, func(s pb.State) bool { return canReach(p.state, s) }))
 }
 
@@ -117,7 +117,7 @@ func (p *page) add(e kv.Entry) {
 		p.drop(e.Key)
 		return
 	}
-	seen, err := peek(e.Body, p.tags)
+	seen, err := peek(e.Body, p.traits)
 	if err != nil || string(seen.id) != e.Key || subjects.RunID(e.Key) != nil {
 		return // not written by us
 	}

@@ -58,7 +58,7 @@ func TestListAgreesWithModel(t *testing.T) {
 		q.Tags = rapid.SampledFrom([]map[string]string{nil, {"team": "blue"}, {"n": "7"}, {"n": "7", "team": "blue"}, {"n": "x"}}).Draw(rt, "tags")
 		var want []string
 		for _, m := range all {
-			if (len(q.States) == 0 || slices.Contains(q.States, m.run.State)) && hasTags(m.run.Tags, q.Tags) {
+			if (len(q.States) == 0 || slices.Contains(q.States, m.run.State)) && (traits{tags: q.Tags}).fit(m.run) {
 				want = append(want, m.run.Id)
 			}
 		}

@@ -14,7 +14,7 @@ func (s *Store) Live(ctx context.Context, runner string) ([]*pb.Run, error) {
 	bodies := make(map[string][]byte)
 	err := s.runs.Scan(ctx, 0, func(e kv.Entry) {
 		delete(bodies, e.Key)
-		if p, err := peek(e.Body, nil); e.Body != nil && err == nil && !Final(p.state) {
+		if p, err := peek(e.Body, traits{}); e.Body != nil && err == nil && !Final(p.state) {
 			bodies[e.Key] = e.Body
 		}
 	})

@@ -14,16 +14,26 @@ type peeked struct {
 	id      []byte // part of the record's own memory
 	state   pb.State
 	created int64 // Unix, ns; 0 if there is none
-	tagged  bool  // it has the tags that were asked for
+	fits    bool  // it has the tags, the runner and the group that were asked for
 }
+
+// traits are what never changes of a run, and what one can ask for: empty ones
+// are any.
+type traits struct {
+	tags          map[string]string
+	runner, group string
+}
+
+// none says whether every run has them.
+func (t traits) none() bool { return len(t.tags) == 0 && t.runner == "" && t.group == "" }
 
 // errOdd: the JSON isn't in the form that we write.
 var errOdd = errors.New("not a record")
 
 // peek reads of a record's JSON only what a list needs. Decoding ten thousand
 // records in full would take longer than reading them from the server.
-func peek(body []byte, tags map[string]string) (peeked, error) {
-	p, err := peekFast(body, tags)
+func peek(body []byte, want traits) (peeked, error) {
+	p, err := peekFast(body, want)
 	if err == nil {
 		return p, nil
 	}
@@ -31,29 +41,39 @@ func peek(body []byte, tags map[string]string) (peeked, error) {
 	if err != nil {
 		return peeked{}, err
 	}
-	p = peeked{id: []byte(run.GetId()), state: run.GetState(), tagged: hasTags(run.GetTags(), tags)}
+	p = peeked{id: []byte(run.GetId()), state: run.GetState(), fits: want.fit(run)}
 	if run.GetCreated() != nil {
 		p.created = run.GetCreated().AsTime().UnixNano()
 	}
 	return p, nil
 }
 
-func hasTags(have, want map[string]string) bool {
-	for k, v := range want {
-		if got, ok := have[k]; !ok || got != v {
+func (t traits) fit(run *pb.Run) bool {
+	for k, v := range t.tags {
+		if got, ok := run.GetTags()[k]; !ok || got != v {
 			return false
 		}
 	}
-	return true
+	return (t.runner == "" || run.GetRunner() == t.runner) && (t.group == "" || run.GetGroup() == t.group)
 }
 
 // peekFast reads the compact form that pb.MarshalJSON writes and knows no other.
-func peekFast(b []byte, tags map[string]string) (peeked, error) {
-	p := peeked{tagged: len(tags) == 0}
-	const id, state, created, tag = 1, 2, 4, 8
+func peekFast(b []byte, want traits) (peeked, error) {
+	p := peeked{fits: true}
+	const id, state, created, tags, runner, group, all = 1, 2, 4, 8, 16, 32, 63
 	found := 0
-	if p.tagged {
-		found = tag
+	if len(want.tags) == 0 {
+		found |= tags
+	}
+	if want.runner == "" {
+		found |= runner
+	}
+	if want.group == "" {
+		found |= group
+	}
+	fits := func(bit int, fits bool) {
+		found |= bit
+		p.fits = p.fits && fits
 	}
 	err := eachField(b, func(key, value []byte) (bool, error) {
 		var err error
@@ -67,17 +87,27 @@ func peekFast(b []byte, tags map[string]string) (peeked, error) {
 		case "created":
 			p.created, err = nanosOf(value)
 			found |= created
+		case "runner", "group":
+			var name []byte
+			if name, err = plainString(value); string(key) == "runner" {
+				fits(runner, want.runner == "" || string(name) == want.runner)
+			} else {
+				fits(group, want.group == "" || string(name) == want.group)
+			}
 		case "tags":
-			if len(tags) > 0 {
-				p.tagged, err = tagsIn(value, tags)
-				found |= tag
+			if len(want.tags) > 0 {
+				var have bool
+				have, err = tagsIn(value, want.tags)
+				fits(tags, have)
 			}
 		}
-		return found != id|state|created|tag, err
+		return found != all, err
 	})
 	if err == nil && found&id == 0 {
 		err = errOdd
 	}
+	const traits = tags | runner | group
+	p.fits = p.fits && found&traits == traits
 	return p, err
 }
 

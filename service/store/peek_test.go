@@ -41,7 +41,7 @@ func TestPeekAgreesWithDecode(t *testing.T) {
 				want[k] = v
 			}
 		}
-		p, err := peekFast(body, want)
+		p, err := peekFast(body, traits{tags: want})
 		if err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}
@@ -49,8 +49,8 @@ func TestPeekAgreesWithDecode(t *testing.T) {
 		if run.Created != nil {
 			created = run.Created.AsTime().UnixNano()
 		}
-		if string(p.id) != run.Id || p.state != run.State || p.created != created || p.tagged != hasTags(run.Tags, want) {
-			t.Fatalf("%s asked for %q: got %q %s %d %v", body, want, p.id, p.state, p.created, p.tagged)
+		if string(p.id) != run.Id || p.state != run.State || p.created != created || p.fits != (traits{tags: want}).fit(run) {
+			t.Fatalf("%s asked for %q: got %q %s %d %v", body, want, p.id, p.state, p.created, p.fits)
 		}
 	})
 }
@@ -58,11 +58,11 @@ func TestPeekAgreesWithDecode(t *testing.T) {
 // TestPeekReadsOtherForms: what a person or a later version wrote is decoded.
 func TestPeekReadsOtherForms(t *testing.T) {
 	body := "{ \"later\": [1, {\"id\":\"x\"}], \"tags\": {\"a\": \"b\"},\n\"id\": \"r\", \"state\": 2, \"created\": \"2026-01-02T03:04:05+01:00\" }"
-	p, err := peek([]byte(body), map[string]string{"a": "b"})
-	if err != nil || string(p.id) != "r" || p.state != pb.State_RUNNING || !p.tagged || p.created != 1767319445e9 {
-		t.Errorf("got %q %s %d %v, %v", p.id, p.state, p.created, p.tagged, err)
+	p, err := peek([]byte(body), traits{tags: map[string]string{"a": "b"}})
+	if err != nil || string(p.id) != "r" || p.state != pb.State_RUNNING || !p.fits || p.created != 1767319445e9 {
+		t.Errorf("got %q %s %d %v, %v", p.id, p.state, p.created, p.fits, err)
 	}
-	if _, err := peek([]byte("rubbish"), nil); err == nil {
+	if _, err := peek([]byte("rubbish"), traits{}); err == nil {
 		t.Error("rubbish was taken for a record")
 	}
 }
@@ -73,7 +73,7 @@ func FuzzPeek(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, err := peekFast(body, map[string]string{"a": "b"})
+		p, err := peekFast(body, traits{tags: map[string]string{"a": "b"}})
 		var keys map[string]json.RawMessage
 		if err != nil || json.Unmarshal(body, &keys) != nil || countKey(body, "id") != 1 {
 			return

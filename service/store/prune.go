@@ -29,7 +29,7 @@ func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 		if e.Body == nil {
 			return
 		}
-		if p, err := peek(e.Body, nil); err == nil && Final(p.state) {
+		if p, err := peek(e.Body, traits{}); err == nil && Final(p.state) {
 			final = append(final, e.Key)
 		}
 	}); err != nil {

@@ -25,7 +25,7 @@ func (s *Store) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := newPage(filter{q.GetStates(), q.GetTags()}, q.GetLimit(), after)
+	p := newPage(filter{q.GetStates(), traits{q.GetTags(), q.GetRunner(), q.GetGroup()}}, q.GetLimit(), after)
 	find, watch := s.list, s.watchAll
 	if !q.GetAll() {
 		ids := unique(q.GetRuns())
@@ -140,12 +140,12 @@ const maxPicked = kv.ManyKeys
 // pickPage fills the page where only a few records match: it finds their ids in
 // the bare values and then reads those whole. It says no if it can't.
 func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, error) {
-	if !s.runs.Direct() || len(p.states) == 0 && len(p.tags) == 0 {
+	if !s.runs.Direct() || len(p.states) == 0 && p.traits.none() {
 		return false, nil
 	}
 	picked := make(map[string]struct{})
 	if err := s.runs.Bodies(ctx, until, func(body []byte) bool {
-		if seen, err := peek(body, p.tags); err == nil && p.matches(seen) && subjects.RunID(string(seen.id)) == nil {
+		if seen, err := peek(body, p.traits); err == nil && p.matches(seen) && subjects.RunID(string(seen.id)) == nil {
 			picked[string(seen.id)] = struct{}{}
 		}
 		return len(picked) <= maxPicked

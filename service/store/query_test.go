@@ -292,3 +292,28 @@ func TestClockAhead(t *testing.T) {
 		t.Errorf("got %v, want right before wrong", got)
 	}
 }
+
+// TestQueryByRunnerAndGroup: both narrow a list, alone and together with others.
+func TestQueryByRunnerAndGroup(t *testing.T) {
+	s := open(t, server(t), Config{})
+	for i, run := range []struct{ runner, group string }{{"one", ""}, {"two", "g"}, {"one", "g"}, {"two", ""}} {
+		r := newRun(name(i), pb.State_RUNNING)
+		r.Runner, r.Group = run.runner, run.group
+		create(t, s, r)
+	}
+	for _, c := range []struct {
+		query *pb.Query
+		want  []string
+	}{
+		{&pb.Query{Runner: "one"}, []string{name(2), name(0)}},
+		{&pb.Query{Group: "g"}, []string{name(2), name(1)}},
+		{&pb.Query{Runner: "one", Group: "g"}, []string{name(2)}},
+		{&pb.Query{Runner: "three"}, nil},
+		{&pb.Query{Runner: "two", Tags: map[string]string{"team": "red"}}, nil},
+	} {
+		c.query.All = true
+		if got := ids(query(t, s, c.query).Runs); !slices.Equal(got, c.want) {
+			t.Errorf("%v: got %v, want %v", c.query, got, c.want)
+		}
+	}
+}

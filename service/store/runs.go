@@ -217,7 +217,7 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 	case e.Rev != rev:
 		return 0, refusal(e)
 	}
-	p, err := peek(e.Body, nil)
+	p, err := peek(e.Body, traits{})
 	if err == nil && Final(p.state) {
 		err = ErrFinal
 	}
@@ -226,7 +226,7 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 
 // refusal says why a record can't be written over.
 func refusal(now kv.Entry) error {
-	if p, err := peek(now.Body, nil); err == nil && Final(p.state) {
+	if p, err := peek(now.Body, traits{}); err == nil && Final(p.state) {
 		return ErrFinal
 	}
 	return ErrConflict

@@ -58,7 +58,7 @@ func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
 		if e.Body == nil {
 			continue
 		}
-		if seen, err := peek(e.Body, p.tags); err == nil && p.canMatch(seen) {
+		if seen, err := peek(e.Body, p.traits); err == nil && p.canMatch(seen) {
 			return true
 		}
 	}
