@@ -10,6 +10,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/lockfile"
 )
 
@@ -25,6 +26,9 @@ func (s *Server) openDir() error {
 	s.dir = dir
 	if err := os.MkdirAll(filepath.Join(dir, storeDirName), 0o700); err != nil {
 		return fmt.Errorf("cannot use data directory %s: %w", dir, cause(err))
+	}
+	if err := files.CheckOwn(filepath.Join(dir, storeDirName)); err != nil {
+		return fmt.Errorf("cannot use data directory %s: %w", dir, err)
 	}
 	lock, err := lockfile.Try(filepath.Join(dir, storeDirName, lockFileName))
 	if err != nil {
@@ -81,6 +85,9 @@ func (s *Server) loadUser() (*natsserver.NkeyUser, error) {
 func readSeed(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
+		return nil, err
+	}
+	if err := files.CheckOwn(path); err != nil {
 		return nil, err
 	}
 	// Whoever copied the file may have opened it to others; a seed is a password.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/lockfile"
 )
 
@@ -50,6 +51,9 @@ func OpenDataDir(path string) (*DataDir, error) {
 
 func (d *DataDir) open() (err error) {
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return err
+	}
+	if err := files.CheckOwn(d.Path); err != nil {
 		return err
 	}
 	d.lock, err = lockfile.Try(d.file("runner.lock"))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/jsm.go/natscontext"
 
+	"github.com/runnel-io/runnel/service/files"
 	"github.com/runnel-io/runnel/service/lockfile"
 )
 
@@ -79,6 +80,9 @@ func (l *Local) Leave() error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := files.CheckOwn(dir); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(l, "", "  ")
@@ -161,6 +165,10 @@ func eachLocal(each func(*Local)) error {
 func readLocal(path string) (*Local, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
+		return nil, err
+	}
+	// It says which seed to prove oneself with, and where.
+	if err := files.CheckOwn(path); err != nil {
 		return nil, err
 	}
 	l := &Local{}
