@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 
 	"github.com/runnel-io/runnel/service/endpoint"
@@ -61,7 +62,7 @@ func (s *Service) newSettings(cfg Settings) (*settings, error) {
 	}
 	opener := files.New(files.Config{
 		Roots: cfg.Policy.Files.Roots, Deny: cfg.Policy.Files.Deny, HideCommandLines: cfg.Policy.HideCommandLines,
-		Own: append([]string{s.data.Path}, s.cfg.Secrets...),
+		Own: append([]string{s.data.Path}, s.cfg.Secrets...), NoHomes: os.Geteuid() == 0,
 	})
 	return &settings{
 		labels: cfg.Labels,

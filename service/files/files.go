@@ -7,20 +7,19 @@
 // which a bind mount doesn't change. So a denied file stays denied through
 // links, "..", /proc/*/root, hard links and bind mounts.
 //
-// Never to be seen, whatever the configuration: password files (shadow), private
-// keys by the names and folders they have, what /proc tells of a process's
-// environment and memory, and the runner's own files.
+// Never to be seen, whatever the configuration: password files (shadow); keys
+// and credentials by the names and folders they usually have, and by what their
+// first 64 KiB look like; what /proc tells of a process's environment and memory;
+// and the runner's own files.
 package files
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,6 +39,9 @@ type Files struct {
 // regular file nor a link nor a directory.
 var ErrNotRegular = errors.New("not a regular file")
 
+// homes are where systems keep the homes of people, and root's.
+var homes = []string{"/home", "/root", "/Users", "/var/root", "/var/home", "/export/home"}
+
 // Config of Files. The zero value allows everything but secrets.
 type Config struct {
 	// Roots that everything opened must be beneath, absolute. Empty: everywhere.
@@ -48,6 +50,8 @@ type Config struct {
 	Deny []string
 	// Own are the runner's own folders and credentials, absolute.
 	Own []string
+	// NoHomes refuses the homes of people, where there are no Roots.
+	NoHomes bool
 	// HideCommandLines makes /proc/*/cmdline unreadable.
 	HideCommandLines bool
 }
@@ -109,40 +113,13 @@ func (f *Files) open(path string, isDir bool) (*os.File, error) {
 	} else {
 		err = f.check(at, path)
 	}
-	if err == nil && !isDir && at.info.Size() > 0 && holdsKey(file) {
-		err = &Refusal{"files.deny", path + " is a private key"}
+	if err == nil && !isDir && at.info.Size() > 0 {
+		err = checkShape(file, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
-}
-
-const (
-	keyHead = 4 << 10  // what tells that a file may be one of keys
-	keyBody = 64 << 10 // how far into such a file a key is looked for
-)
-
-var (
-	nkeySeed = regexp.MustCompile(`^S[AUONCX][A-Z2-7]{56}\s*$`)
-	pemKey   = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*(PRIVATE KEY|NKEY SEED)`)
-)
-
-// holdsKey recognises a private key of whatever name by what is in it: PEM, also
-// behind a certificate or parameters; NATS's; age's.
-func holdsKey(file *os.File) bool {
-	head := make([]byte, keyHead)
-	n, _ := file.ReadAt(head, 0) // what can't be read is no secret
-	text := bytes.TrimSpace(bytes.TrimPrefix(head[:n], []byte("\xef\xbb\xbf")))
-	switch {
-	case nkeySeed.Match(text), bytes.HasPrefix(text, []byte("AGE-SECRET-KEY-1")), bytes.Contains(text, []byte("\nAGE-SECRET-KEY-1")):
-		return true
-	case !bytes.HasPrefix(text, []byte("-----BEGIN ")) && !bytes.HasPrefix(text, []byte("Bag Attributes")):
-		return false
-	}
-	body := make([]byte, keyBody)
-	n, _ = file.ReadAt(body, 0)
-	return pemKey.Match(body[:n])
 }
 
 // checkUnreadable: what the host didn't let the runner open is safe; but it is
@@ -204,13 +181,20 @@ func beneath(root, path string) (rel string, ok bool) {
 // check decides on the open file.
 func (f *Files) check(at *location, path string) error {
 	for _, name := range at.names() {
-		if what := secret(name, at.isProc, f.hideCommands); what != "" {
+		if what := at.secret(name, f.hideCommands); what != "" {
 			return &Refusal{"files.deny", fmt.Sprintf("%s is %s", path, what)}
 		}
 	}
 	for _, p := range f.deny {
 		if p.matches(at) || p.isLiteral() && at.isIn(p.text) {
 			return &Refusal{"files.deny", fmt.Sprintf("%s is denied by %q", path, p.text)}
+		}
+	}
+	if f.cfg.NoHomes && len(f.roots) == 0 {
+		for _, home := range homes {
+			if at.isIn(home) {
+				return &Refusal{"files.roots", fmt.Sprintf("%s is in a home, and this runner is root's; name the directories that may be seen in policy.files.roots, [/] for all", path)}
+			}
 		}
 	}
 	for _, own := range f.own {

@@ -15,10 +15,35 @@ var passwordFiles = []string{
 	"/etc/security/opasswd", "/etc/master.passwd", "/etc/spwd.db",
 }
 
-var keyNames = []string{
-	"id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk",
-	"id_rsa.*", "id_dsa.*", "id_ecdsa.*", "id_ed25519.*", "privkey*.pem", "*private*.pem", "*key.pem", "*.key", "*.p12", "*.pfx", "*.ppk", "*.jks",
-	"*.keystore", "*.nk", "*.creds", "ssh_host_*_key", "secring.gpg",
+// secretNames are last names that files with keys or credentials usually have,
+// in lower case.
+var secretNames = []string{
+	"id_rsa.*", "id_dsa.*", "id_ecdsa.*", "id_ed25519.*", "ssh_host_*_key", "privkey*.pem", "*private*.pem", "*key.pem",
+	"*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.ppk", "*.jks", "*.bks", "*.keystore", "*.keytab", "*.nk", "*.creds", "*.kdbx", "*.ovpn", "secring.gpg",
+	".netrc", "_netrc", ".pgpass", "pgpass.conf", ".my.cnf", ".mylogin.cnf", "debian.cnf", ".git-credentials", ".npmrc", ".pypirc", ".dockercfg",
+	".s3cfg", ".boto", "rclone.conf", ".vault-token", ".fetchmailrc", ".msmtprc", "*htpasswd", "*htdigest", "wp-config*.php*",
+	"*.tfstate", "*.tfstate.*", "*.tfvars", "kubeconfig", "*.kubeconfig", "*-secrets", "ipsec.secrets", "*.nmconnection",
+	"application_default_credentials.json", "credentials.tfrc.json", "client_secret*.json", "secrets.yml", "secrets.yaml",
+}
+
+// secretsIn are names that hold a secret in certain folders only.
+var secretsIn = map[string][]string{
+	".aws":              {"credentials*"},
+	".docker":           {"config.json*"},
+	"containers":        {"auth.json"},
+	".kube":             {"config*"},
+	"gcloud":            {"credentials.db", "access_tokens.db", "adc.json"},
+	"gh":                {"hosts.yml"},
+	"glab-cli":          {"config.yml"},
+	".cargo":            {"credentials*"},
+	".gem":              {"credentials*"},
+	".m2":               {"settings*.xml"},
+	".gradle":           {"gradle.properties"},
+	".composer":         {"auth.json"},
+	"composer":          {"auth.json"},
+	"private-keys-v1.d": {"*"},
+	"wireguard":         {"*.conf"},
+	"wpa_supplicant":    {"*.conf"},
 }
 
 // procSecrets of a process or one of its threads.
@@ -29,7 +54,7 @@ var procSecrets = map[string]string{
 
 // secret says what a file is that nobody may read through glance, "" for other
 // files. Name is absolute, as the kernel or the file system has it.
-func secret(name string, isProc, hideCommands bool) string {
+func (at *location) secret(name string, hideCommands bool) string {
 	parts := strings.Split(strings.Trim(strings.ToLower(filepath.ToSlash(name)), "/"), "/")
 	base, folders := parts[len(parts)-1], parts[:len(parts)-1]
 	folder := ""
@@ -37,14 +62,14 @@ func secret(name string, isProc, hideCommands bool) string {
 		folder = folders[len(folders)-1]
 	}
 	switch {
-	case isProc:
+	case at.isProc:
 		return procSecret(base, len(folders) > 0, hideCommands)
 	case (folder == "etc" || folder == "backups") && (base == "shadow" || base == "gshadow" || hasOneOf(base, "shadow-", "shadow.", "gshadow-", "gshadow.")),
 		folder == "etc" && (base == "master.passwd" || base == "spwd.db"), folder == "security" && base == "opasswd":
 		return "a password file"
 	case isPublic(base):
 		return ""
-	case slices.ContainsFunc(keyNames, func(p string) bool { return matchName(p, base) }), isKeyIn(folders, base):
+	case !at.info.IsDir() && isSecretName(base, folder), isKeyIn(folders, base):
 		return "a private key or a credential"
 	}
 	return ""
@@ -69,16 +94,36 @@ func isPublic(base string) bool {
 	return strings.HasSuffix(base, ".pub") || strings.HasSuffix(base, ".crt")
 }
 
+func isSecretName(base, folder string) bool {
+	matches := func(p string) bool { return matchName(p, base) }
+	switch {
+	case slices.ContainsFunc(secretNames, matches), slices.ContainsFunc(secretsIn[folder], matches):
+		return true
+	case strings.HasPrefix(base, "id_"): // a key of ssh's has no extension
+		return !strings.Contains(base, ".")
+	case base == ".env", strings.HasPrefix(base, ".env."), strings.HasSuffix(base, ".env"):
+		return !slices.ContainsFunc([]string{"example", "sample", "template", "dist"}, func(s string) bool { return strings.Contains(base, s) })
+	}
+	return false
+}
+
+// isKeyIn knows folders whose files are secret whatever their names are.
 func isKeyIn(folders []string, base string) bool {
 	in := func(names ...string) bool {
 		return slices.ContainsFunc(folders, func(f string) bool { return slices.Contains(names, f) })
 	}
+	inRow := func(outer, inner string) bool {
+		i := slices.Index(folders, outer)
+		return i >= 0 && i+1 < len(folders) && folders[i+1] == inner
+	}
 	switch {
 	case in(".ssh") && !slices.Contains([]string{"config", "environment", "rc"}, base) && !hasOneOf(base, "known_hosts", "authorized_keys"):
-		return true // whatever name a key has there
-	case in("private") && in("ssl", "tls", "pki", "letsencrypt"), in("private-keys-v1.d"):
 		return true
-	case in("letsencrypt") && in("keys"):
+	case in("private") && in("ssl", "tls", "pki", "letsencrypt"), in("private-keys-v1.d"), in("letsencrypt") && in("keys"):
+		return true
+	case in(".azure") && base != "config", inRow(".aws", "sso"), inRow(".aws", "cli"), in("legacy_credentials"):
+		return true
+	case inRow("run", "secrets"), inRow("nats", "context"):
 		return true
 	}
 	return false

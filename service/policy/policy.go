@@ -67,7 +67,8 @@ type Policy struct {
 
 // FileRules of glance.
 type FileRules struct {
-	// Roots that dir and file may look under, absolute. Empty: everywhere.
+	// Roots that dir and file may look under, absolute. Empty: everywhere, but a
+	// runner that is root's shows no homes (/home, /root, /Users).
 	Roots []string `yaml:"roots,omitempty"`
 	// Deny is what they may not look at beside what never may be (see package files):
 	// an absolute path denies everything below it too; "*" stands for part of

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -35,7 +36,9 @@ type Target struct {
 	Options               []nats.Option
 	JsDomain, JsAPIPrefix string
 	Server                *embedded.Server // a private one, or else nil
-	local                 *Local           // the local `runnel serve`, or else nil
+	// Secrets are the files that the credentials come from, absolute.
+	Secrets []string
+	local   *Local // the local `runnel serve`, or else nil
 }
 
 // Search is what the search for a server depends on beside the flags.
@@ -111,7 +114,29 @@ func (c *Flags) remote(selected string) (*Target, error) {
 		Options:     c.WithCommon(options),
 		JsDomain:    settings.JSDomain(),
 		JsAPIPrefix: settings.JSAPIPrefix(),
+		Secrets:     secretsOf(settings, name),
 	}, nil
+}
+
+// secretsOf are the files that a connection's settings were read from: the
+// contexts, because each may have credentials, and what the settings name.
+func secretsOf(settings *natscontext.Context, name string) []string {
+	paths := []string{settings.Creds(), settings.NKey(), settings.Key(), settings.Path()}
+	if path, err := natscontext.ContextPath(name); name != "" && err == nil {
+		paths = append(paths, filepath.Dir(path))
+	}
+	var all []string
+	for _, path := range paths {
+		if rest, ok := strings.CutPrefix(path, "~/"); ok {
+			if home, err := HomeDir(); err == nil {
+				path = filepath.Join(home, rest)
+			}
+		}
+		if abs, err := filepath.Abs(path); path != "" && err == nil {
+			all = append(all, abs)
+		}
+	}
+	return all
 }
 
 // reachLocal is the local server. Whether it answers is found out by connect.

@@ -124,7 +124,7 @@ func (s *command) secrets() []string {
 	if dir, err := connect.UserDataDir(); err == nil {
 		paths = append(paths, dir)
 	}
-	return paths
+	return append(paths, s.target.Secrets...)
 }
 
 // boundLogs gives a new log stream a tenth of the store of the server built in.
