@@ -156,7 +156,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	host, err := sandbox.Open(sandbox.Config{
 		CgroupRoot: s.cfg.CgroupRoot, NoCgroup: s.cfg.NoCgroup,
 		Prefix: "runnel-" + s.data.Instance + "-", Logger: s.log,
-		Hide: append([]string{s.data.Path}, s.cfg.Secrets...),
+		Hide: append([]string{s.data.Path}, s.cfg.Secrets...), Budget: &s.hanging,
 	})
 	if err != nil {
 		return err

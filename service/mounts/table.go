@@ -47,7 +47,11 @@ type Table struct {
 	root     Mount
 	children map[key]Mount
 	byID     map[int]Mount
+	mayHang  bool // one of them
 }
+
+// MayHang says whether any mount in the table may hang.
+func (t *Table) MayHang() bool { return t.mayHang }
 
 // errLine says that a line isn't one of mountinfo.
 var errLine = errors.New("not a line of mountinfo")
@@ -75,6 +79,9 @@ func Parse(text string) (*Table, error) {
 	}
 	t.plant(all)
 	t.markOverlays(overlays)
+	for _, m := range t.children {
+		t.mayHang = t.mayHang || m.MayHang()
+	}
 	return t, firstBad
 }
 

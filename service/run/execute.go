@@ -1,6 +1,7 @@
 package run
 
 import (
+	"sync"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -54,8 +55,12 @@ func (a *active) process(act activity) ending {
 	}
 	s := act.prepare()
 	defer s.cleanUp()
+	leave := sync.OnceFunc(func() { <-a.r.start })
+	if s.isFar() { // others must not wait for a mount that hangs
+		leave()
+	}
 	proc, err := s.begin()
-	<-a.r.start
+	leave()
 	if err != nil {
 		if a.named() != nil {
 			return a.endedBeforeStart()

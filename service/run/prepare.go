@@ -92,7 +92,7 @@ func (a *active) spec() sandbox.Spec {
 	s := sandbox.Spec{
 		ID: a.id, Env: a.r.cfg.Environ, Params: a.terms.params,
 		Dir: a.task.GetDir(), Stdin: a.task.GetStdin(), User: a.task.GetUser(),
-		Limits: a.terms.bounds.limits, Isolation: a.terms.isolation, Network: a.task.GetNetwork(),
+		Done: a.ended, Limits: a.terms.bounds.limits, Isolation: a.terms.isolation, Network: a.task.GetNetwork(),
 	}
 	if trace := a.trace; trace != "" { // an isolated run has no Env
 		s.Params = append([]string{"TRACEPARENT=" + trace}, s.Params...)
@@ -114,6 +114,8 @@ func (s start) begin() (*sandbox.Process, error) {
 	}
 	return s.prepared.Start()
 }
+
+func (s start) isFar() bool { return s.prepared != nil && s.prepared.IsFar() }
 
 func (s start) discard() {
 	if s.prepared != nil {

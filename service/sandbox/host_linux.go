@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service/limits"
+	"github.com/runnel-io/runnel/service/mounts"
 )
 
 // hostOS is what a Host has on Linux alone.
@@ -24,6 +25,7 @@ type hostOS struct {
 	taker        taker
 	shims        *shims
 	uids         uids
+	budget       *mounts.Budget
 	hide         []string
 	probed       sync.Mutex // guards levels and noLevels
 	levels       []Isolation
@@ -86,7 +88,10 @@ func (h *Host) openOS(cfg Config) error {
 		}
 		h.cgroups = found
 	}
-	h.shims = &shims{null: h.null, running: map[bool]*shim{}}
+	if h.budget = cfg.Budget; h.budget == nil {
+		h.budget = &mounts.Budget{}
+	}
+	h.shims = &shims{null: h.null, running: map[kind]*shim{}}
 	h.shims.path, h.shims.why = findShim(cfg.Shim)
 	for _, path := range cfg.Hide {
 		if path, err := filepath.EvalSymlinks(within("", path)); err == nil {

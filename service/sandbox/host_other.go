@@ -44,6 +44,9 @@ func (p *Prepared) Start() (*Process, error) {
 	return nil, &StartError{Op: "start", Err: errRefused}
 }
 
+// IsFar says that Start may wait for a mount.
+func (p *Prepared) IsFar() bool { return false }
+
 // Discard does nothing.
 func (p *Prepared) Discard() {}
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runnel-io/runnel/service/limits"
+	"github.com/runnel-io/runnel/service/mounts"
 )
 
 // Numbers of accounts that nothing else uses (see systemd's list of ranges): as root, an isolated run that names no user gets one of these for itself alone, so that no two runs can signal
@@ -97,7 +98,9 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 // orderFor is what the shim is told, or nil if none is needed.
 func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	if spec.Isolation == None && len(spec.Limits.Rlimits()) == 0 {
-		return nil, nil
+		if cmd.far == nil {
+			return nil, nil
+		}
 	}
 	o := &order{level: spec.Isolation, network: spec.Network || spec.Isolation == Standard, uid: -1, gid: -1,
 		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
@@ -127,13 +130,23 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 			return nil, err
 		}
 	}
+	if cmd.far != nil {
+		o.far, o.searchPath = true, cmd.far.path
+		if o.dir != "" {
+			o.dir = within("", o.dir)
+		}
+	}
 	if spec.Isolation == None {
 		return o, nil
 	}
-	if o.dir == "" {
+	switch {
+	case o.dir == "":
 		o.dir = "/tmp"
-	} else if o.dir, err = filepath.EvalSymlinks(within("", o.dir)); err != nil {
-		return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "%w", rootCause(err))
+	case o.far: // the shim finds it
+	default:
+		if o.dir, err = filepath.EvalSymlinks(within("", o.dir)); err != nil {
+			return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "%w", rootCause(err))
+		}
 	}
 	for _, hidden := range h.hide {
 		if isBelow(o.dir, hidden) {
@@ -143,7 +156,7 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	if o.level == Standard { // what the account can't go through would hide what is to be shown below it
 		for _, home := range homes() {
 			shows := slices.ContainsFunc(o.readOnly, func(path string) bool { return isBelow(path, home) })
-			if shows && !mayEnter(home, cmd.who) {
+			if shows && (mayHang(home) || !mayEnter(home, cmd.who)) {
 				o.homes = append(o.homes, home)
 			}
 		}
@@ -176,11 +189,19 @@ func homes() []string {
 	}
 	var there []string
 	for _, path := range found {
-		if path, err := filepath.EvalSymlinks(path); err == nil {
+		if mayHang(path) {
+			there = append(there, path)
+		} else if path, err := filepath.EvalSymlinks(path); err == nil {
 			there = append(there, path)
 		}
 	}
 	return there
+}
+
+// mayHang says whether a path is on a mount that may hang, without touching that.
+func mayHang(path string) bool {
+	m, err := mounts.Of(path)
+	return err == nil && m.MayHang()
 }
 
 // realPaths are paths without symbolic links, so that what is shown is what was meant.

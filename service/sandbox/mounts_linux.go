@@ -104,6 +104,9 @@ func (o *order) covers() []string {
 
 // isThere says whether a place can be covered. A symbolic link is none: what it leads to is, if it is in the list.
 func isThere(place string) (isDir, ok bool) {
+	if mayHang(place) { // a mount's point, which is covered without being looked at
+		return true, true
+	}
 	info, err := os.Lstat(place)
 	if err != nil || info.Mode()&os.ModeSymlink != 0 {
 		return false, false

@@ -11,6 +11,7 @@ import (
 type order struct {
 	level   Isolation
 	network bool
+	far     bool // the directory and the program are still to be found, and may be on a mount that hangs
 	users   bool // in a user namespace: there is one user, and no groups to set
 	hasLeaf bool
 	uid     int64 // -1: as the shim
@@ -18,6 +19,7 @@ type order struct {
 	groups  []int64
 
 	path         string
+	searchPath   string // of a far order's program
 	argv, env    []string
 	dir          string
 	readOnly     []string // shown though hidden
@@ -40,13 +42,14 @@ var errOrder = errors.New("the order is not well-formed")
 func (o *order) encode() []byte {
 	var e encoder
 	e.text(string(o.level))
-	for _, flag := range []bool{o.network, o.users, o.hasLeaf} {
+	for _, flag := range []bool{o.network, o.far, o.users, o.hasLeaf} {
 		e.flag(flag)
 	}
 	e.number(o.uid)
 	e.number(o.gid)
 	e.numbers(o.groups)
 	e.text(o.path)
+	e.text(o.searchPath)
 	e.texts(o.argv)
 	e.texts(o.env)
 	e.text(o.dir)
@@ -62,11 +65,11 @@ func (o *order) encode() []byte {
 func decodeOrder(in []byte) (*order, error) {
 	d := decoder{in: in}
 	o := &order{level: Isolation(d.text())}
-	for _, flag := range []*bool{&o.network, &o.users, &o.hasLeaf} {
+	for _, flag := range []*bool{&o.network, &o.far, &o.users, &o.hasLeaf} {
 		*flag = d.flag()
 	}
 	o.uid, o.gid, o.groups = d.number(), d.number(), d.numbers()
-	o.path, o.argv, o.env, o.dir = d.text(), d.texts(), d.texts(), d.text()
+	o.path, o.searchPath, o.argv, o.env, o.dir = d.text(), d.text(), d.texts(), d.texts(), d.text()
 	for _, list := range []*[]string{&o.readOnly, &o.writable, &o.hide, &o.homes} {
 		*list = d.texts()
 	}

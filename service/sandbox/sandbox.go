@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service/limits"
+	"github.com/runnel-io/runnel/service/mounts"
 )
 
 // DefaultPrefix begins the names of leaf cgroups and the marker's value, if Config has none.
@@ -29,6 +30,8 @@ type Config struct {
 	Shim string
 	// Hide lists files and directories that no isolated run may see: the runner's own data and keys.
 	Hide []string
+	// Budget bounds how many starts may hang on a mount; nil means one of this Host's own.
+	Budget *mounts.Budget
 	// Logger gets what is worth a line; nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -47,6 +50,8 @@ type Spec struct {
 	Params []string
 	// Dir is the working directory; empty means this process's own.
 	Dir string
+	// Done gives up a start that a mount holds up, when it is closed; nil never is.
+	Done <-chan struct{}
 	// Stdin is what can be read on standard input; empty means end of file at once.
 	Stdin []byte
 	// User is the account to run as, by name or number; empty means this process's own, and for isolated runs of root one that is nobody else's.

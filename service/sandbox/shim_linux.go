@@ -72,6 +72,13 @@ func serveOrder(message []byte, fds []int) {
 	o, fds, err := openOrder(message, fds)
 	answer, p := answer{}, &plan{}
 	pid, pidfd := 0, -1
+	if err == nil && o.far {
+		p.far = fds[0]
+		err = o.resolve()
+		if isUnwanted(p.far) {
+			return
+		}
+	}
 	if err == nil {
 		pid, pidfd, err = p.carryOut(o, fds[1:])
 	}
@@ -80,7 +87,7 @@ func serveOrder(message []byte, fds []int) {
 	}
 	answer.pid = int64(pid)
 	var give []int
-	if pidfd >= 0 {
+	if pidfd >= 0 && p.far == 0 {
 		give = []int{pidfd}
 	}
 	_ = send(fds[0], answer.encode(), give) // if the runner has ended, so has its interest
@@ -177,6 +184,7 @@ func (s *steps) addLoopback() error {
 // answer is what a shim says about an order. Without a step, the program is executed.
 type answer struct {
 	pid   int64
+	op    string // of a start error that needs no more words
 	step  string // what failed
 	errno int64  // and why, if the step does not say it
 }
@@ -184,6 +192,11 @@ type answer struct {
 func (a *answer) fail(err error) {
 	var failed *stepError
 	var errno syscall.Errno
+	var start *StartError
+	if errors.As(err, &start) {
+		a.op, a.step = start.Op, start.Err.Error()
+		return
+	}
 	a.step = err.Error()
 	if errors.As(err, &failed) {
 		a.step = failed.step
@@ -197,6 +210,7 @@ func (a *answer) fail(err error) {
 func (a *answer) encode() []byte {
 	var e encoder
 	e.number(a.pid)
+	e.text(a.op[:min(len(a.op), maxAnswer/4)])
 	e.text(a.step[:min(len(a.step), maxAnswer/2)])
 	e.number(a.errno)
 	return e.out
@@ -204,7 +218,7 @@ func (a *answer) encode() []byte {
 
 func decodeAnswer(in []byte) (a answer, err error) {
 	d := decoder{in: in}
-	a.pid, a.step, a.errno = d.number(), d.text(), d.number()
+	a.pid, a.op, a.step, a.errno = d.number(), d.text(), d.text(), d.number()
 	if d.bad || len(d.in) > 0 {
 		return answer{}, errors.New("the shim's answer is not well-formed")
 	}

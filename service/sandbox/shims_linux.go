@@ -19,8 +19,11 @@ type shims struct {
 	null *os.File
 
 	mu      sync.Mutex
-	running map[bool]*shim // by whether it is in a user namespace
+	running map[kind]*shim
 }
+
+// kind is what a shim is for: whether it is in a user namespace, and whether it may hang.
+type kind struct{ users, far bool }
 
 // shim is a running one.
 type shim struct{ pid, pidfd, sock int }
@@ -53,26 +56,45 @@ type held struct{ pid, pidfd int }
 
 // carry has an order carried out and returns the first child. An error of the shim's is an *answerError.
 func (s *shims) carry(o *order, fds []int) (held, error) {
+	sock, err := s.order(o, fds, 0)
+	if err != nil {
+		return held{}, err
+	}
+	defer unix.Close(sock)
+	return hear(sock)
+}
+
+// ask has a far order carried out. The answers come from a file that does not block.
+func (s *shims) ask(o *order, fds []int) (*os.File, error) {
+	sock, err := s.order(o, fds, unix.SOCK_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(sock), "far start"), nil
+}
+
+// order gives an order to a shim and returns where its answer comes.
+func (s *shims) order(o *order, fds []int, flags int) (sock int, err error) {
 	message, file, err := packOrder(o)
 	if err != nil {
-		return held{}, err
+		return -1, err
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|flags, 0)
 	if err != nil {
-		return held{}, err
+		return -1, err
 	}
-	defer unix.Close(pair[0])
 	fds = append([]int{pair[1]}, fds...)
 	if file != nil {
 		defer file.Close()
 		fds = append(fds, int(file.Fd()))
 	}
-	err = s.give(o.users, message, fds)
+	err = s.give(kind{o.users, o.far}, message, fds)
 	unix.Close(pair[1])
 	if err != nil {
-		return held{}, err
+		unix.Close(pair[0])
+		return -1, err
 	}
-	return hear(pair[0])
+	return pair[0], nil
 }
 
 // hear waits for the answer.
@@ -93,7 +115,7 @@ func hear(sock int) (held, error) {
 		child.pidfd = got[0]
 	}
 	if err == nil && a.step != "" {
-		err = &answerError{a.step, syscall.Errno(a.errno)}
+		err = &answerError{a.op, a.step, syscall.Errno(a.errno)}
 	}
 	if err == nil && (child.pid <= 0 || child.pidfd < 0) {
 		err = errors.New("the shim's answer is not well-formed")
@@ -118,24 +140,24 @@ func endChild(pid, pidfd int) {
 }
 
 // give gives a shim an order; a shim that has ended is replaced.
-func (s *shims) give(users bool, message []byte, fds []int) error {
+func (s *shims) give(of kind, message []byte, fds []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.path == "" {
 		return errors.New(s.why)
 	}
-	if one := s.running[users]; one != nil {
+	if one := s.running[of]; one != nil {
 		if err := send(one.sock, message, fds); err == nil {
 			return nil
 		}
 		one.end()
-		delete(s.running, users)
+		delete(s.running, of)
 	}
-	one, err := s.start(users)
+	one, err := s.start(of.users)
 	if err != nil {
 		return err
 	}
-	s.running[users] = one
+	s.running[of] = one
 	return send(one.sock, message, fds)
 }
 
@@ -169,7 +191,9 @@ func (s *shims) start(users bool) (*shim, error) {
 
 func (s *shim) end() {
 	unix.Close(s.sock)
-	endChild(s.pid, s.pidfd)
+	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) // it may have ended
+	waitPidfd(s.pidfd, stuckAfter/2)                        // one that hangs ends when its mount does
+	_, _ = unix.Wait4(s.pid, nil, unix.WNOHANG, nil)
 }
 
 func (s *shims) close() {
@@ -198,6 +222,7 @@ func needUserNamespace() bool { return os.Geteuid() != 0 }
 
 // answerError is why a shim could not start a run.
 type answerError struct {
+	op    string // of a start error that needs no more words
 	step  string
 	errno syscall.Errno // 0 if the step says it all
 }

@@ -62,6 +62,23 @@ func send(sock int, message []byte, fds []int) error {
 	}
 }
 
+// receiveFrom is receive without a thread that waits.
+func receiveFrom(sock *os.File, buf []byte) (n int, fds []int, err error) {
+	raw, err := sock.SyscallConn()
+	if err != nil {
+		return 0, nil, err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, fds, failed = receive(int(fd), buf)
+		return failed != unix.EAGAIN
+	})
+	if err == nil {
+		err = failed
+	}
+	return n, fds, err
+}
+
 // receive takes one message and its descriptors.
 func receive(sock int, buf []byte) (n int, fds []int, err error) {
 	var oob [64]byte // seven descriptors and their header

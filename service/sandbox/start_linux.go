@@ -77,7 +77,9 @@ func (r *Prepared) spawn() (_ *Process, err error) {
 	if h.portable {
 		return h.spawnPortable(cmd)
 	}
-	if cmd.order != nil {
+	if cmd.far != nil {
+		err = p.forkFar(cmd, r.seat.writers, r.seat.leafFD)
+	} else if cmd.order != nil {
 		err = p.forkInShim(cmd, r.seat.writers, r.seat.leafFD)
 	} else if err = p.fork(cmd, r.seat.writers, r.seat.leafFD); err != nil {
 		err = explain(cmd, err)

@@ -50,6 +50,7 @@ type command struct {
 	stdin  *os.File
 	limits limits.Set
 	order  *order // for a shim, or nil
+	far    *farStart
 }
 
 // isolatedEnv is an isolated run's environment before its account and its parameters: nothing of the runner's.
@@ -150,15 +151,17 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	if err := checkStrings(cmd); err != nil {
 		return nil, err
 	}
-	if err := checkDir(spec.Dir); err != nil {
-		return nil, err
-	}
 	where := cmd.env
 	if spec.OwnProgram {
 		where = env
 	}
-	if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, where); err != nil {
-		return nil, err
+	if cmd.far = h.farOf(spec, where); cmd.far == nil {
+		if err := checkDir(spec.Dir); err != nil {
+			return nil, err
+		}
+		if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, where); err != nil {
+			return nil, err
+		}
 	}
 	if cmd.order, err = h.orderFor(spec, cmd); err != nil {
 		return nil, err

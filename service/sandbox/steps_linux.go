@@ -90,6 +90,7 @@ type plan struct {
 	first        *steps
 	second       *steps // or nil: then the first steps end in exec
 	result       int    // where the first child writes how the second ended
+	far          int    // of a far order: where the runner is told of the first child; else 0
 
 	// What the kernel writes to, and what is written.
 	pidfd  int32
@@ -133,6 +134,7 @@ func (p *plan) run() (pid, pidfd int, err error) {
 	if errno != 0 {
 		return 0, -1, &stepError{stepFork, errno}
 	}
+	p.tellBorn(int(child), int(p.pidfd))
 	told := (*[unsafe.Sizeof(failure{})]byte)(unsafe.Pointer(new(failure)))
 	n, err := readFull(ends[0], told[:])
 	failed := (*failure)(unsafe.Pointer(told))

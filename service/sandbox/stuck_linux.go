@@ -31,14 +31,13 @@ func (p *Process) leaveBehind() Status {
 	p.pipes = [2]int{-1, -1}
 	p.tree.watch.close()
 	p.tree.watch = nil
-	pidfd, leaf := p.tree.pidfd, p.tree.leaf
-	p.tree.pidfd, p.tree.leaf = -1, ""
+	pidfd, err := unix.FcntlInt(uintptr(p.tree.pidfd), unix.F_DUPFD_CLOEXEC, 0) // whoever signals it has the other
+	if err != nil {
+		return Status{ExitCode: -1, Signal: unix.SIGKILL}
+	}
 	h.leftBehind.add(pidfd, func() {
 		p.work.Wait()
 		_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil)
-		if leaf != "" {
-			h.removeLeaf(p.id, leaf)
-		}
 		p.undoStart()
 		h.giveBack(p.who)
 	})

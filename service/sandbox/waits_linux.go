@@ -15,10 +15,19 @@ type waits struct {
 	work   sync.WaitGroup
 }
 
-// add takes a pidfd, and calls ended, unless that is nil, when its process has ended.
+// add takes a pidfd, and calls ended when its process has ended.
 func (w *waits) add(pidfd int, ended func()) {
 	_ = unix.SetNonblock(pidfd, true) // or os.NewFile would not give it to the runtime's poller
 	file := os.NewFile(uintptr(pidfd), "process")
+	w.run(file, func() {
+		if awaitReadable(file) {
+			ended()
+		}
+	})
+}
+
+// run calls wait, which comes back when the file is closed, and closes it.
+func (w *waits) run(file *os.File, wait func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -30,14 +39,11 @@ func (w *waits) add(pidfd int, ended func()) {
 	}
 	w.files[file] = struct{}{}
 	w.work.Go(func() {
-		hasEnded := awaitReadable(file)
+		wait()
 		w.mu.Lock()
 		delete(w.files, file)
 		w.mu.Unlock()
 		file.Close()
-		if hasEnded {
-			ended()
-		}
 	})
 }
 
