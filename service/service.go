@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -204,11 +205,18 @@ func (s *Service) placesChanged() {
 	s.presence.PlacesChanged()
 }
 
+// readyTimeout is how long NATS has to take the card that says ready.
+const readyTimeout = 10 * time.Second
+
 func (s *Service) openEndpoints(ctx context.Context) error {
 	s.life.onClose(s.endpoints.Close)
 	if err := s.endpoints.Open(); err != nil {
 		return err
 	}
+	// From here on there may be runs: a start that is called off now has succeeded,
+	// and whoever called it off drains.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
 	if err := s.presence.Ready(ctx); err != nil {
 		return err
 	}
