@@ -78,15 +78,17 @@ func parse(text string) ([]block, error) {
 		blocks []block
 		fence  string
 		begin  int
+		indent string
 		body   strings.Builder
 	)
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
-		bare := strings.TrimRight(line, "\n")
+		bare := strings.TrimSpace(line) // a block in a list is indented
 		switch {
 		case fence == "" && strings.HasPrefix(bare, "```"):
 			fence, begin = bare, number
+			indent = line[:strings.Index(line, "`")]
 			body.Reset()
 		case fence != "" && bare == "```":
 			var err error
@@ -95,7 +97,7 @@ func parse(text string) ([]block, error) {
 			}
 			fence = ""
 		case fence != "":
-			body.WriteString(line)
+			body.WriteString(strings.TrimPrefix(line, indent))
 		}
 	}
 	if fence != "" {
