@@ -61,6 +61,9 @@ func execute(blocks []block, bin string, inRepository bool) (ran int, problems [
 }
 
 func (s *shell) run(b block) error {
+	if b.mode == "file" {
+		return os.WriteFile(filepath.Join(s.dir, b.file), []byte(b.text), 0o600)
+	}
 	p, err := s.start(b.text)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@
 //	```sh stop        is stopped with ^C when it has printed something and pauses
 //	```sh skip: WHY   is not run
 //	```output         is exactly what the block before it prints
+//	```yaml file NAME is written to a file, for the blocks after it
 //
 // Every other block needs a language, so that none is passed over by mistake.
 package main
@@ -67,7 +68,8 @@ func run(files []string) error {
 // block is a fenced block of shell commands.
 type block struct {
 	line   int
-	mode   string // "", "background", "stop"
+	mode   string // "", "background", "stop", "file"
+	file   string // that it is written to
 	text   string
 	output *string // what it prints exactly, if that is shown
 }
@@ -109,6 +111,9 @@ func parse(text string) ([]block, error) {
 // add files one block by its info string.
 func add(blocks []block, line int, info, text string) ([]block, error) {
 	language, mode, _ := strings.Cut(info, " ")
+	if name, isFile := strings.CutPrefix(mode, "file "); isFile && filepath.IsLocal(name) {
+		return append(blocks, block{line: line, mode: "file", file: name, text: text}), nil
+	}
 	switch language {
 	case "":
 		return nil, fmt.Errorf("%d: a block has no language: sh, output or text", line)

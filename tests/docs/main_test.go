@@ -34,6 +34,8 @@ func TestExecute(t *testing.T) {
 		"```sh stop", "echo x; exec sleep 1000", "```", // 28
 		"```sh stop", "echo over", "```", // 31
 		"```sh skip: as a test", "exit 1", "```",
+		"```json file a.json", "{}", "```",
+		"```sh", "cat a.json", "```", "```output", "{}", "```",
 		"```json", "{}", "```", "",
 	}, "\n")
 	blocks, err := parse(text)
@@ -46,7 +48,7 @@ func TestExecute(t *testing.T) {
 		line, _, _ := strings.Cut(problem.Error(), ":")
 		lines = append(lines, line)
 	}
-	if got := strings.Join(lines, " "); ran != 8 || got != "13 16 25 31" {
+	if got := strings.Join(lines, " "); ran != 10 || got != "13 16 25 31" {
 		t.Errorf("ran %d blocks, problems %v", ran, problems)
 	}
 }
