@@ -23,7 +23,7 @@ const startGate = 16
 // startRunners starts the runner, or those that are simulated.
 func (s *command) startRunners(ctx context.Context) error {
 	s.cfg.Secrets = s.secrets()
-	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JsDomain, s.target.JsAPIPrefix
+	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JSDomain, s.target.JSAPIPrefix
 	if err := s.boundLogs(ctx); err != nil {
 		return err
 	}
@@ -71,10 +71,14 @@ func (s *command) startRunner(ctx context.Context, cfg service.Config) (*app.Run
 	if err != nil {
 		return nil, err
 	}
+	if err := s.target.Suits(ctx, nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
 	svc, err := service.Start(ctx, nc, cfg)
 	if err != nil {
 		nc.Close()
-		return nil, withHint(err)
+		return nil, withHint(s.target.Explain(err))
 	}
 	return &app.Runner{Name: cfg.Name, Nc: nc, Service: svc}, nil
 }
