@@ -111,6 +111,7 @@ func (s *Service) connect(context.Context) error {
 	opts.ReconnectBufSize = -1
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
+	opts.IgnoreAuthErrorAbort = true
 	opts.AsyncErrorCB = nil
 	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.presence.Back() }
 	pub, err := opts.Connect()
@@ -220,7 +221,8 @@ func (s *Service) openEndpoints(ctx context.Context) error {
 	if err := s.presence.Ready(ctx); err != nil {
 		return err
 	}
-	s.life.tasks.Go(s.watchIdentity)
+	s.life.tasks.Go(s.watchFate)
+	s.life.tasks.Go(s.watchLink)
 	return s.Err()
 }
 
