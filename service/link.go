@@ -10,6 +10,11 @@ import (
 
 // connected says why NATS can't be reached now, nil if it can.
 func (s *Service) connected() error {
+	if s.cfg.ServerTrouble != nil {
+		if err := s.cfg.ServerTrouble(); err != nil {
+			return fmt.Errorf("the NATS server can't store anything: %w", err)
+		}
+	}
 	for _, nc := range []*nats.Conn{s.nc, s.pub} {
 		if nc.IsConnected() {
 			continue

@@ -320,6 +320,7 @@ func (s *command) startServer() error {
 	case err != nil:
 		return err
 	}
+	s.cfg.ServerTrouble = s.server.Trouble
 	s.Say("embedded NATS with JetStream on %s, data in %s", natsURL(s.server.ListenAddress()), tilde(s.cfg.DataDir))
 	s.local = &connect.Local{
 		Name: s.cfg.Name, URL: s.server.URL(), SeedFile: s.server.SeedFile(), Lock: s.server.LockFile(),
