@@ -172,10 +172,11 @@ func (s *Service) openRunner(ctx context.Context) error {
 		}
 	})
 	environ := taskEnviron(os.Environ())
-	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.Path, "languages")})
+	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.Path, "languages"), Host: host, Logger: s.log, OnChange: s.presence.Prepares})
 	if err != nil {
 		return err
 	}
+	s.life.onClose(s.languages.Close)
 	if err := s.knowsLanguages(s.cfg.Policy); err != nil {
 		return err
 	}
