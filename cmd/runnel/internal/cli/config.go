@@ -87,15 +87,36 @@ func applyEntry(key ast.MapKeyNode, value ast.Node, flags *pflag.FlagSet, sectio
 	if f == nil {
 		return errorAt(key.GetToken(), "unknown setting %q", name)
 	}
-	if f.Changed || value.Type() == ast.NullType {
+	if value.Type() == ast.NullType {
 		return nil
 	}
 	values, err := flagValues(value, repeatable(f))
 	if err != nil {
 		return err
 	}
+	if f.Changed { // what comes before the file hides its value, not a mistake in it
+		return tryValues(f, name, values)
+	}
 	for _, v := range values {
 		if err := flags.Set(f.Name, v.Value); err != nil {
+			return errorAt(v, "%s: %v", name, plainFlagError(err))
+		}
+	}
+	return nil
+}
+
+// tryValues says what is wrong with the values of a flag, which keeps its own.
+func tryValues(f *pflag.Flag, name string, values []*token.Token) error {
+	if repeatable(f) {
+		return nil // any text will do
+	}
+	before := f.Value.String()
+	for _, v := range values {
+		err := f.Value.Set(v.Value)
+		if back := f.Value.Set(before); back != nil { // it was taken before
+			return back
+		}
+		if err != nil {
 			return errorAt(v, "%s: %v", name, plainFlagError(err))
 		}
 	}

@@ -88,6 +88,28 @@ func TestCommandLineComesBeforeTheFile(t *testing.T) {
 	}
 }
 
+// A value that can't be is an error, even where the command line hides it.
+func TestHiddenValueIsReadAllTheSame(t *testing.T) {
+	for text, want := range map[string]string{
+		"slots: many\n": "1:8: slots: it is a whole number", "drainTimeout: soon\n": `1:15: drainTimeout: time: invalid duration "soon"`,
+		"syncAlways: perhaps\n": "1:13: syncAlways: it is true or false", "name: [a]\n": "1:7: one value is expected, not a list",
+		"labels: [env]\n": "", "slots: 16\n": "",
+	} {
+		var got settings
+		flags := got.flags()
+		if err := flags.Parse([]string{"--slots", "2", "--drain-timeout", "3s", "--sync-always", "--name", "flag", "--label", "a=b"}); err != nil {
+			t.Fatal(err)
+		}
+		err := ApplyConfig(writeConfig(t, text), flags, nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+		if diff := cmp.Diff(settings{Name: "flag", Slots: 2, Drain: 3 * time.Second, Sync: true, Labels: map[string]string{"a": "b"}}, got); diff != "" {
+			t.Errorf("%q: settings (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
 func TestConfigErrorsSayWhere(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"unknown":          {"name: a\nslotz: 3\n", `2:1: unknown setting "slotz"`},
