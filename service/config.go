@@ -14,8 +14,9 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// Version of Runnel. It is also the micro service's.
-const Version = "0.1.0"
+// Version of Runnel, a semantic version. It is also the micro service's, and the
+// card's. The linker may set it: -X github.com/runnel-io/runnel/service.Version=1.2.3-rc1.
+var Version = "0.1.0"
 
 // DefaultPool is the pool of a runner that names none.
 const DefaultPool = "default"

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/service"
 )
 
 // addMan adds the command that writes man pages. It is for those who package
@@ -29,7 +30,7 @@ func newManCommand() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("cannot write man pages to %s: %w", args[0], cli.Cause(err))
 			}
-			header := &doc.GenManHeader{Title: "RUNNEL", Section: "1", Source: "Runnel " + version, Manual: "Runnel"}
+			header := &doc.GenManHeader{Title: "RUNNEL", Section: "1", Source: "Runnel " + service.Version, Manual: "Runnel"}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // a build is to be repeatable
 			if err := doc.GenManTree(root, header, args[0]); err != nil {

@@ -13,9 +13,6 @@ import (
 	"github.com/runnel-io/runnel/service"
 )
 
-// version may be set by the linker: -X github.com/runnel-io/runnel/cmd/runnel/internal/commands.version=1.2.3-rc1.
-var version = service.Version
-
 // build is what is known of this binary.
 type build struct {
 	Version  string `json:"version"`
@@ -27,7 +24,7 @@ type build struct {
 }
 
 func thisBuild() build {
-	b := build{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := build{Version: service.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
