@@ -23,7 +23,7 @@ type logsCommand struct {
 	*app.App
 	follow, asJSON, raw bool
 	stream, since, out  string
-	from                int64
+	from, tail          int64
 }
 
 func newLogsCommand(a *app.App) *cobra.Command {
@@ -33,12 +33,18 @@ func newLogsCommand(a *app.App) *cobra.Command {
 		GroupID: cli.GroupRun,
 		Short:   "Print what a run has printed, or prints",
 		Example: `  runnel logs 01JD3Q8Z                           a beginning of the id is enough
-  runnel logs -f 01JD3Q8Z                        until the run ends
+  runnel logs -f --tail 20 01JD3Q8Z              until the run ends
   runnel logs 01JD3Q8Z --stream stderr -o errors.txt`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("from") && l.from < 1 {
 				return fmt.Errorf("cannot use --from %d: lines are numbered from 1", l.from)
+			}
+			if cmd.Flags().Changed("tail") && l.tail < 1 {
+				return fmt.Errorf("cannot use --tail %d: it is how many last lines to print", l.tail)
+			}
+			if l.tail > 0 && (l.from > 0 || l.since != "") {
+				return errors.New("cannot use --tail together with --from or --since: each says where to begin")
 			}
 			return l.run(cmd.Context(), args[0])
 		},
@@ -47,8 +53,9 @@ func newLogsCommand(a *app.App) *cobra.Command {
 	flags.BoolVarP(&l.follow, "follow", "f", false, "wait for what is still to come, until the run ends")
 	flags.StringVar(&l.stream, "stream", "", "only `stdout|stderr`")
 	flags.Int64Var(&l.from, "from", 0, "begin at line `N`")
+	flags.Int64Var(&l.tail, "tail", 0, "begin `N` lines before the end of what there is now")
 	flags.StringVar(&l.since, "since", "", "begin at a `TIME`: 10m (ago) or 2006-01-02T15:04:05Z")
-	cli.Group(flags, cli.FlagsWhat, "follow", "stream", "from", "since")
+	cli.Group(flags, cli.FlagsWhat, "follow", "stream", "from", "tail", "since")
 	cli.CompleteValues(cmd, "stream", lines.Stdout.String(), lines.Stderr.String())
 	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`; - is stdout")
 	flags.BoolVar(&l.asJSON, "json", false, "print the records, one JSON object a line")
@@ -58,7 +65,7 @@ func newLogsCommand(a *app.App) *cobra.Command {
 }
 
 func (l *logsCommand) options(now time.Time) (client.FollowOptions, error) {
-	opts := client.FollowOptions{Live: l.follow, FromPos: l.from}
+	opts := client.FollowOptions{Live: l.follow, FromPos: l.from, Tail: l.tail}
 	switch l.stream {
 	case "":
 	case lines.Stdout.String():
@@ -125,7 +132,7 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 // conclude tells what the log was like. Text that is missing is an error,
 // whoever reads only standard output has to learn of it.
 func (l *logsCommand) conclude(run *pb.Run, result logs.FollowResult) error {
-	whole := l.from <= 1 && l.since == ""
+	whole := l.from <= 1 && l.tail == 0 && l.since == ""
 	switch {
 	case result.Truncated && whole:
 		return errors.New("the beginning of this output has been removed: it was older, or more, than is kept")

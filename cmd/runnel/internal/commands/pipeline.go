@@ -22,7 +22,7 @@ func newPipelineCommand(a *app.App) *cobra.Command {
 		Aliases: []string{"pipelines"},
 		GroupID: cli.GroupRun,
 		Short:   "Run pipelines: graphs of tasks, with queues",
-		Example: `  runnel pipeline validate                       the pipelines.yml files below here
+		Example: `  runnel pipeline validate             the pipelines.yml files below here
   runnel pipeline run deploy --var tag=v1.2 --follow
   runnel pipeline jobs`,
 		Args: func(_ *cobra.Command, args []string) error {

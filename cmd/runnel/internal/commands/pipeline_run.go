@@ -126,7 +126,7 @@ func newPipelineRerunCommand(a *app.App) *cobra.Command {
 	var follow, asJSON bool
 	cmd := &cobra.Command{
 		Use:     "rerun JOB",
-		Short:   "Run a job again as a new one, with the same definition and variables",
+		Short:   "Run a job again as a new one, with its definition and variables",
 		Example: "  runnel pipeline rerun 0d1f…\n  runnel pipeline rerun 0d1f… --failed --follow\n  runnel pipeline rerun 0d1f… --from test",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
