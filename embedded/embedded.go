@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -69,18 +67,13 @@ type Config struct {
 
 // Server is a running server. Its methods may be called from any goroutine.
 type Server struct {
-	srv      atomic.Pointer[natsserver.Server] // another one after each revival
-	log      *serverLog
+	srv      *natsserver.Server
 	cfg      Config
-	user     *natsserver.NkeyUser // nil when InProcessOnly
-	seed     []byte               // the user's
+	seed     []byte // of the one user; empty when InProcessOnly
 	seedFile string
-	maxStore int64  // of JetStream; 0: what the server finds
 	dir      string // the data directory or the temporary one
 	lock     *lockfile.Lock
 
-	stop      context.CancelFunc
-	watching  sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -94,16 +87,13 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: newServerLog(cfg.Logger)}
+	s := &Server{cfg: cfg}
 	if err := s.openDir(); err != nil {
 		return nil, err
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.closeDir())
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	s.watching.Go(func() { s.watch(ctx) })
 	return s, nil
 }
 
@@ -134,49 +124,38 @@ func withDefaults(cfg Config) (Config, error) {
 	return cfg, nil
 }
 
-// start starts the server for the first time, its directory being open.
+// start starts the server proper, its directory being open.
 func (s *Server) start() error {
+	opts := s.options()
 	if !s.cfg.InProcessOnly {
-		if err := s.loadUser(); err != nil {
+		user, err := s.loadUser()
+		if err != nil {
 			return err
 		}
+		opts.Nkeys = []*natsserver.NkeyUser{user}
 		// A busy port is found out here, before a big store is read in.
 		if err := s.tryListen(); err != nil {
 			return err
 		}
 	}
-	if err := s.serve(); err != nil {
-		return err
-	}
-	if addr, ok := s.srv.Load().Addr().(*net.TCPAddr); ok {
-		s.cfg.Port = addr.Port // a revival listens where clients look for it
-	}
-	return nil
-}
-
-// serve starts the server proper.
-func (s *Server) serve() error {
-	srv, err := natsserver.NewServer(s.options())
+	srv, err := natsserver.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("cannot start the embedded server: %w", err)
 	}
-	s.log.forgetFatal()
-	srv.SetLoggerV2(s.log, s.log.wantsTrace(), false, false)
-	srv.Start() // comes back when it listens, or has told the log why it doesn't
-	if err := s.log.fatalError(); err != nil {
+	log := newServerLog(s.cfg.Logger)
+	srv.SetLoggerV2(log, log.wantsTrace(), false, false)
+	srv.Start() // comes back when it listens, or has told log why it doesn't
+	if err := log.fatalError(); err != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return s.startError(err)
 	}
-	s.srv.Store(srv)
-	if c := srv.JetStreamConfig(); c != nil {
-		s.maxStore = c.MaxStore // less may be free when it is revived
-	}
+	s.srv = srv
 	return nil
 }
 
 func (s *Server) options() *natsserver.Options {
-	opts := &natsserver.Options{
+	return &natsserver.Options{
 		ServerName:             s.cfg.Name,
 		Host:                   s.cfg.Host,
 		Port:                   s.cfg.Port,
@@ -185,15 +164,9 @@ func (s *Server) options() *natsserver.Options {
 		NoSigs:                 true,
 		JetStream:              true,
 		StoreDir:               filepath.Join(s.dir, storeDirName),
-		JetStreamMaxStore:      s.maxStore,
 		SyncAlways:             s.cfg.SyncAlways,
 		DisableJetStreamBanner: true,
 	}
-	if s.user != nil {
-		user := *s.user // the server keeps what it is given
-		opts.Nkeys = []*natsserver.NkeyUser{&user}
-	}
-	return opts
 }
 
 func (s *Server) startError(err error) error {
@@ -237,7 +210,7 @@ func isAddressInUse(err error) bool {
 // Connect opens a connection that stays inside the process: no socket, no
 // flags, no credentials to find. The caller closes it, before Close.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	all := []nats.Option{nats.InProcessServer(s)}
+	all := []nats.Option{nats.InProcessServer(s.srv)}
 	if len(s.seed) > 0 {
 		key, err := nkeys.FromSeed(s.seed)
 		if err != nil {
@@ -256,14 +229,10 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// InProcessConn is what Connect's connections go over. It makes the Server a
-// nats.InProcessConnProvider, so that they find a server that was revived.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.Load().InProcessConn() }
-
 // URL is where a client on this machine reaches the server, such as
 // nats://127.0.0.1:4222; empty when InProcessOnly.
 func (s *Server) URL() string {
-	addr, ok := s.srv.Load().Addr().(*net.TCPAddr)
+	addr, ok := s.srv.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
@@ -277,10 +246,10 @@ func (s *Server) URL() string {
 // ListenAddress is the host and port that the server listens on; empty when
 // InProcessOnly.
 func (s *Server) ListenAddress() string {
-	if s.srv.Load().Addr() == nil {
+	if s.srv.Addr() == nil {
 		return ""
 	}
-	return s.srv.Load().Addr().String()
+	return s.srv.Addr().String()
 }
 
 // Seed returns a copy of the nkey seed that clients need; nil when InProcessOnly.
@@ -298,7 +267,7 @@ func (s *Server) LockFile() string { return s.lock.Path() }
 // free on the disk and of what it holds already. Streams take their limits as
 // a part of it.
 func (s *Server) MaxStoreBytes() int64 {
-	if c := s.srv.Load().JetStreamConfig(); c != nil {
+	if c := s.srv.JetStreamConfig(); c != nil {
 		return c.MaxStore
 	}
 	return 0
@@ -309,16 +278,9 @@ func (s *Server) MaxStoreBytes() int64 {
 // it again does nothing.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
-		s.stop()
-		s.watching.Wait()
-		s.shutdown()
+		s.srv.Shutdown()
+		s.srv.WaitForShutdown()
 		s.closeErr = s.closeDir()
 	})
 	return s.closeErr
-}
-
-func (s *Server) shutdown() {
-	srv := s.srv.Load()
-	srv.Shutdown()
-	srv.WaitForShutdown()
 }

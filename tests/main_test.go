@@ -6,7 +6,6 @@ import (
 
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
-	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // TestMain is a server's or a runner's process, too: what is killed must be one.
@@ -16,7 +15,5 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(asProcess); config != "" {
 		os.Exit(beProcess(config))
 	}
-	code := m.Run()
-	rig.RemoveProgram()
-	os.Exit(code)
+	os.Exit(m.Run())
 }

@@ -18,11 +18,8 @@ import (
 // one asks a single runner of a target. Where picks among the online cards that
 // match, those with free places first; one that is full or gone is passed over.
 func (c *Client) one(ctx context.Context, verb subjects.Verb, t Target, req pb.Request, reply pb.Message) error {
-	switch {
-	case t.On != "":
+	if t.Where == "" {
 		return c.call(ctx, verb, t.scope(), req, reply)
-	case t.Where == "":
-		return c.oneOfAny(ctx, verb, t, req, reply)
 	}
 	in, _, err := c.matching(ctx, t)
 	if err != nil {

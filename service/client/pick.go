@@ -1,16 +1,9 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-
-	"google.golang.org/protobuf/proto"
-
-	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/subjects"
 )
 
 // fullCode is what a runner without a free place answers.
@@ -28,52 +21,7 @@ func free(r Runner) int64 { return r.Card.GetSlots() - r.Card.GetRunning() - r.C
 
 // passOver: this runner can't take it, another one may.
 func passOver(err error) bool {
-	return Code(err) == fullCode || Code(err) == busyCode || errors.Is(err, ErrNoRunners) || errors.Is(err, ErrOffline)
-}
-
-// unable is in the text of a 400 that is not the request's fault.
-const unable = "this runner can't"
-
-// isItsOwn: the refusal is of this runner's policy or host, and another may have
-// another.
-func isItsOwn(refusal *RemoteError) bool {
-	return errors.Is(refusal, ErrRefused) || errors.Is(refusal, ErrInvalid) && strings.Contains(refusal.Text, unable)
-}
-
-// oneOfAny asks the runner that NATS picks. If that one is busy or refuses, others
-// are asked by name, those with free places first.
-func (c *Client) oneOfAny(ctx context.Context, verb subjects.Verb, t Target, req pb.Request, reply pb.Message) error {
-	err := c.call(ctx, verb, t.scope(), req, reply)
-	var refusal *RemoteError
-	if !errors.As(err, &refusal) || !passOver(err) && !isItsOwn(refusal) {
-		return err
-	}
-	others, _, findErr := c.matching(ctx, t)
-	if findErr != nil {
-		return named(err)
-	}
-	asked := 1
-	for _, r := range freeFirst(others) {
-		if r.Card.GetName() == refusal.Runner || asked == anyoneTries {
-			continue
-		}
-		asked++
-		proto.Reset(reply)
-		switch next := c.call(ctx, verb, subjects.At(r.Card.GetName()), req, reply); {
-		case next == nil, !passOver(next) && !(errors.As(next, &refusal) && isItsOwn(refusal)):
-			return next
-		}
-	}
-	return named(err)
-}
-
-// named says whose refusal it is where nobody was named.
-func named(err error) error {
-	var refusal *RemoteError
-	if errors.As(err, &refusal) && isItsOwn(refusal) {
-		return fmt.Errorf("runner %s: %w", refusal.Runner, err)
-	}
-	return err
+	return Code(err) == fullCode || errors.Is(err, ErrNoRunners) || errors.Is(err, ErrOffline)
 }
 
 func noMatch(t Target) error {

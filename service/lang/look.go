@@ -1,7 +1,6 @@
 package lang
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -29,7 +28,7 @@ type Toolchain struct {
 
 // Bounds of a look: a probe that hangs must not hold up what waits for it.
 const (
-	probeTimeout = time.Minute // at low priority, on a busy machine
+	probeTimeout = 20 * time.Second
 	maxVersions  = 16
 )
 
@@ -37,7 +36,7 @@ var versionPattern = regexp.MustCompile(`\d+(\.\d+)*`)
 
 // look finds a row's versions. What was found once stays; what was not is
 // looked for again when it is asked for, which costs a few stats.
-func (t *Table) look(ctx context.Context, r *tableRow, idly bool) []*Toolchain {
+func (t *Table) look(ctx context.Context, r *tableRow) []*Toolchain {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found != nil {
@@ -45,7 +44,7 @@ func (t *Table) look(ctx context.Context, r *tableRow, idly bool) []*Toolchain {
 	}
 	var found []*Toolchain
 	for _, path := range t.programs(r.Programs) {
-		tool := t.probe(ctx, &r.Row, path, idly)
+		tool := t.probe(ctx, &r.Row, path)
 		if tool == nil || slices.ContainsFunc(found, func(f *Toolchain) bool { return f.Version == tool.Version }) {
 			continue
 		}
@@ -102,26 +101,25 @@ func (t *Table) path() string {
 const defaultProbe = `"$1" --version`
 
 // probe asks a program what it is; nil if that is nothing of use.
-func (t *Table) probe(ctx context.Context, row *Row, path string, idly bool) *Toolchain {
-	text := cmp.Or(row.Probe, defaultProbe)
-	out, known := t.memory.recall(path, text)
-	if !known {
-		var err error
-		if out, err = t.ask(ctx, text, path, idly); err != nil {
-			return nil
-		}
+func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	text := row.Probe
+	if text == "" {
+		text = defaultProbe
 	}
-	lines := strings.Split(strings.TrimSpace(out), "\n")
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", text, "sh", path)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = t.environ, "/", time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	tool := &Toolchain{Row: row, Version: versionPattern.FindString(lines[0]), Path: path, table: t}
 	if tool.Version == "" {
 		return nil
 	}
 	defer tool.findOwn()
-	defer func() {
-		if !known {
-			t.memory.keep(path, text, out, tool.Path)
-		}
-	}()
 	if row.Probe == "" {
 		return tool
 	}
@@ -134,20 +132,6 @@ func (t *Table) probe(ctx context.Context, row *Row, path string, idly bool) *To
 		}
 	}
 	return tool
-}
-
-// ask runs a probe; idly: whenever nobody else needs the processor.
-func (t *Table) ask(ctx context.Context, text, path string, idly bool) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	argv := []string{"/bin/sh", "-c", text, "sh", path}
-	if nice, err := exec.LookPath("nice"); err == nil && idly {
-		argv = append([]string{nice, "-n", "19"}, argv...)
-	}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = t.environ, "/", time.Second
-	out, err := cmd.Output()
-	return string(out), err
 }
 
 // findOwn finds what of the host a run must see to execute the program, should

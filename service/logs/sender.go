@@ -108,14 +108,10 @@ func (w *Writer) stash() bool {
 	return true
 }
 
-// keep puts a message into the spool. A spool that can't be written to is said
-// once, not at each try.
 func (w *Writer) keep(m outgoing) bool {
 	err := w.spool.append(m)
-	broken := err != nil && !errors.Is(err, errSpoolFull)
-	if broken && !w.spoolBroken {
+	if err != nil && !errors.Is(err, errSpoolFull) {
 		w.note(err)
 	}
-	w.spoolBroken = broken
 	return err == nil
 }

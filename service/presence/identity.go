@@ -69,9 +69,8 @@ type asking struct {
 	Name, Instance string
 	DataDir        string
 	Place          Place
-	// Origin is where the data directory was used last, by itself. IsNew: never.
+	// Origin is where the data directory was used last, by itself.
 	Origin Place
-	IsNew  bool
 	// Uptime of this machine; 0 if unknown.
 	Uptime time.Duration
 	// Adopt: whoever started this says that the directory was moved here.
@@ -149,7 +148,7 @@ func decide(a asking, h holder) (v verdict, renew bool, err error) {
 // renews says whether a start needs another instance id: its directory is a
 // copy or was moved, or nothing shows that it isn't.
 func (a asking) renews(own bool, r relation) bool {
-	return r == movedHere || r == elsewhere || r == unknownPlace && !own && !a.IsNew
+	return r == movedHere || r == elsewhere || r == unknownPlace && !own
 }
 
 func (a asking) nameTaken(host string) error {

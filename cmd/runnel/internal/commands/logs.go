@@ -93,15 +93,16 @@ func (l *logsCommand) options(now time.Time) (client.FollowOptions, error) {
 	return opts, nil
 }
 
-func (l *logsCommand) run(ctx context.Context, id string) error {
+func (l *logsCommand) run(ctx context.Context, id string) (err error) {
 	opts, err := l.options(time.Now())
 	if err != nil {
 		return err
 	}
-	return l.WithSession(ctx, func(ctx context.Context, s *app.Session) error { return l.print(ctx, s, id, opts) })
-}
-
-func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts client.FollowOptions) (err error) {
+	s, err := l.Open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
 	run, err := s.Find(ctx, id)
 	if err != nil {
 		return err

@@ -90,9 +90,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	case err != nil:
 		return err
 	}
-	if err = r.sumUp(result, all.width); errors.Is(err, client.ErrNoRunners) {
-		return r.nobody(ctx, s)
-	}
+	err = r.sumUp(result, all.width)
 	mu.Lock()
 	defer mu.Unlock()
 	if exit := (*cli.ExitError)(nil); aborted && errors.As(err, &exit) {
@@ -229,11 +227,13 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 			return err
 		}
 	}
-	r.sayMissing(result.Missing, width)
+	for _, runner := range result.Missing {
+		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s\n", width, runner, r.Conn.Timeout)
+	}
 	text := fanSummary(ok, failed, &result.FanLists)
 	switch {
 	case ok+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
-		return client.ErrNoRunners
+		return r.nobody()
 	case !result.Complete() || lost:
 		return &cli.ExitError{Code: cli.ExitOwn, Message: text}
 	case anyBad:
@@ -243,17 +243,10 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	return nil
 }
 
-// sayMissing names those that did not answer, and the runs that they may have.
-func (r *runCommand) sayMissing(missing []string, width int) {
-	for _, runner := range missing {
-		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s; run %s-%s may have started, or may still start\n", width, runner, r.Conn.Timeout, r.id, runner)
-	}
-}
-
 // nobody is the error of a fan-out that no runner was meant by.
-func (r *runCommand) nobody(ctx context.Context, s *app.Session) error {
-	if r.where.Where == "" {
-		return nobodyIn(ctx, s, r.where.Pool, client.ErrNoRunners)
+func (r *runCommand) nobody() error {
+	if r.where.Where == "" && r.where.Pool == "" {
+		return client.ErrNoRunners
 	}
 	return client.ErrNoMatch
 }
@@ -305,10 +298,9 @@ func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.Task
 	}
 	switch {
 	case len(result.OK)+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
-		return r.nobody(ctx, s)
+		return r.nobody()
 	case result.Complete() && len(failed) == 0:
 		return nil
 	}
-	r.sayMissing(result.Missing, longest(result.Missing))
 	return errors.New(fanSummary(len(result.OK), failed, &result))
 }

@@ -38,17 +38,11 @@ func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, sto
 				s.reload()
 				continue
 			}
-			return s.drainUntil(ctx, sig, signals, stop)
+			s.Log.Info("draining", "signal", sig, "timeout", s.drainTimeout)
 		}
+		break
 	}
-}
-
-// drainUntil lets running runs finish: sig is the first signal.
-func (s *command) drainUntil(ctx context.Context, sig os.Signal, signals <-chan os.Signal, stop func()) error {
-	s.Log.Info("draining", "signal", sig, "timeout", s.drainTimeout)
 	notify("STOPPING=1")
-	watchdog := s.watchdog()
-	defer watchdog.Stop()
 	ctx, cancel := context.WithTimeout(ctx, s.drainTimeout)
 	defer cancel()
 	drained := make(chan struct{})

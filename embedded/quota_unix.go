@@ -1,7 +1,0 @@
-//go:build unix
-
-package embedded
-
-import "syscall"
-
-const errQuota = syscall.EDQUOT

@@ -1,5 +1,0 @@
-package embedded
-
-import "errors"
-
-var errQuota = errors.New("disk quota exceeded")

@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+// jobLogs is a task's output so far. It is streamed: what is in memory is a
+// message of the log.
+func (g *Gateway) jobLogs(w http.ResponseWriter, r *http.Request) {
+	job := g.jobIn(w, r)
+	if job == nil {
+		return
+	}
+	name := r.URL.Query().Get("task")
+	if name == "" {
+		writeError(w, http.StatusBadRequest, "Invalid task name")
+		return
+	}
+	task := job.Task(name)
+	if task == nil {
+		writeError(w, http.StatusNotFound, "Task not found")
+		return
+	}
+	tail, err := tailOf(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	runs, err := g.runsOf(r.Context(), task)
+	if err != nil {
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	switch stream := r.URL.Query().Get("stream"); stream {
+	case "":
+	case "stdout", "stderr":
+		g.plainLog(w, r, runs, streamNamed(stream), tail)
+		return
+	default:
+		writeError(w, http.StatusBadRequest, fmt.Sprintf("invalid stream %q: it is stdout or stderr", stream))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	out := bufio.NewWriterSize(w, 64<<10)
+	_, _ = out.WriteString(`{"stdout":"`)
+	err = g.writeText(r.Context(), jsonWriter{out}, runs, lines.Stdout, tail)
+	_, _ = out.WriteString(`","stderr":"`)
+	if err == nil {
+		err = g.writeText(r.Context(), jsonWriter{out}, runs, lines.Stderr, tail)
+	}
+	if err != nil {
+		g.log.Warn("cannot send a log", "job", job.GetId(), "task", name, "error", err)
+		panic(http.ErrAbortHandler) // the client sees that it is not whole
+	}
+	_, _ = out.WriteString(`"}`)
+	_ = out.Flush()
+}
+
+func streamNamed(name string) lines.Stream {
+	if name == "stderr" {
+		return lines.Stderr
+	}
+	return lines.Stdout
+}
+
+func tailOf(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("tail")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("invalid tail %q: it is a number of lines, at least 1", text)
+	}
+	return n, nil
+}
+
+// runsOf are the runs of a task, in order of their runners' names. One that has
+// no record, or no longer, has no output.
+func (g *Gateway) runsOf(ctx context.Context, task *pb.JobTask) ([]*pb.Run, error) {
+	var runs []*pb.Run
+	for _, id := range task.GetRuns() {
+		run, err := g.client.Status(ctx, id)
+		if errors.Is(err, client.ErrUnknownRun) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	slices.SortFunc(runs, func(a, b *pb.Run) int {
+		if a.GetRunner() < b.GetRunner() {
+			return -1
+		}
+		return 1
+	})
+	return runs, nil
+}
+
+// textWriter takes text piece by piece.
+type textWriter interface {
+	text([]byte) error
+}
+
+// jsonWriter writes the inside of a JSON string.
+type jsonWriter struct{ *bufio.Writer }
+
+const hexDigits = "0123456789abcdef"
+
+func (j jsonWriter) text(b []byte) error {
+	for len(b) > 0 {
+		c := b[0]
+		switch {
+		case c == '"' || c == '\\':
+			_, _ = j.Write([]byte{'\\', c})
+		case c == '\n':
+			_, _ = j.WriteString(`\n`)
+		case c == '\t':
+			_, _ = j.WriteString(`\t`)
+		case c == '\r':
+			_, _ = j.WriteString(`\r`)
+		case c < 0x20 || c == '<' || c == '>' || c == '&':
+			_, _ = j.Write([]byte{'\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15]})
+		case c < utf8.RuneSelf:
+			_ = j.WriteByte(c)
+		default:
+			r, size := utf8.DecodeRune(b)
+			_, _ = j.WriteRune(r) // U+FFFD for what is not UTF-8
+			b = b[size:]
+			continue
+		}
+		b = b[1:]
+	}
+	_, err := j.Write(nil)
+	return err
+}
+
+type plainWriter struct{ *bufio.Writer }
+
+func (p plainWriter) text(b []byte) error {
+	_, err := p.Write(b)
+	return err
+}
+
+// writeText writes one stream of runs. Of several, each line has its runner's
+// name before it.
+func (g *Gateway) writeText(ctx context.Context, out textWriter, runs []*pb.Run, stream lines.Stream, tail int) error {
+	for _, run := range runs {
+		prefix := ""
+		if len(runs) > 1 {
+			prefix = run.GetRunner() + ": "
+		}
+		if err := g.writeRun(ctx, out, run, stream, prefix, tail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) writeRun(ctx context.Context, out textWriter, run *pb.Run, stream lines.Stream, prefix string, tail int) error {
+	begins := true
+	ring := newTail(tail)
+	write := out.text
+	if tail > 0 {
+		write = ring.text
+	}
+	_, err := g.client.Follow(ctx, run, client.FollowOptions{Streams: []lines.Stream{stream}}, func(r lines.Record) error {
+		if r.End != nil || r.Gap != nil {
+			return nil
+		}
+		if begins && prefix != "" {
+			if err := write([]byte(prefix)); err != nil {
+				return err
+			}
+		}
+		if err := write(r.Text); err != nil {
+			return err
+		}
+		if begins = !r.Open; begins {
+			return write([]byte{'\n'})
+		}
+		return nil
+	})
+	if err != nil || tail == 0 {
+		return err
+	}
+	return ring.flush(out)
+}
+
+// tailRing keeps the last lines of a text.
+type tailRing struct {
+	most  int
+	lines [][]byte
+	open  []byte
+}
+
+func newTail(most int) *tailRing { return &tailRing{most: most} }
+
+func (t *tailRing) text(b []byte) error {
+	for _, c := range b {
+		t.open = append(t.open, c)
+		if c == '\n' {
+			t.lines = append(t.lines, t.open)
+			t.open = nil
+			if len(t.lines) > t.most {
+				t.lines = t.lines[1:]
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tailRing) flush(out textWriter) error {
+	if len(t.open) > 0 && len(t.lines) == t.most {
+		t.lines = t.lines[1:]
+	}
+	for _, line := range append(t.lines, t.open) {
+		if err := out.text(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plainLog is one stream's text alone.
+func (g *Gateway) plainLog(w http.ResponseWriter, r *http.Request, runs []*pb.Run, stream lines.Stream, tail int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	out := bufio.NewWriterSize(w, 64<<10)
+	if err := g.writeText(r.Context(), plainWriter{out}, runs, stream, tail); err != nil {
+		g.log.Warn("cannot send a log", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	_ = out.Flush()
+}

@@ -1,0 +1,344 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// This file answers Piston's routes (v2). Its errors are {"message":…}.
+
+// What Piston allows by default.
+const (
+	pistonRunTimeout     = 3 * time.Second
+	pistonCompileTimeout = 10 * time.Second
+)
+
+// writeMessage answers with {"message":…}.
+func writeMessage(w http.ResponseWriter, code int, text string) {
+	writeJSON(w, code, map[string]string{"message": text})
+}
+
+type pistonRuntime struct {
+	Language string   `json:"language"`
+	Version  string   `json:"version"`
+	Aliases  []string `json:"aliases"`
+	Runtime  string   `json:"runtime,omitempty"`
+}
+
+func (g *Gateway) pistonRuntimes(w http.ResponseWriter, r *http.Request) {
+	found, err := g.toolchains(r.Context())
+	if err != nil {
+		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	all := []pistonRuntime{}
+	for _, t := range found {
+		for _, v := range t.versions {
+			aliases := slices.Clone(t.aliases)
+			if aliases == nil {
+				aliases = []string{}
+			}
+			all = append(all, pistonRuntime{t.piston, semverText(v), aliases, t.runtime})
+		}
+	}
+	writeJSON(w, http.StatusOK, all)
+}
+
+// semverText is a version in three numbers, as Piston's clients expect it.
+func semverText(version string) string {
+	if v, err := semver.NewVersion(version); err == nil {
+		return fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch())
+	}
+	return version
+}
+
+func (g *Gateway) pistonPackages(w http.ResponseWriter, r *http.Request) {
+	found, err := g.toolchains(r.Context())
+	if err != nil {
+		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	type pkg struct {
+		Language  string `json:"language"`
+		Version   string `json:"language_version"`
+		Installed bool   `json:"installed"`
+	}
+	all := []pkg{}
+	for _, t := range found {
+		for _, v := range t.versions {
+			all = append(all, pkg{t.piston, semverText(v), true})
+		}
+	}
+	writeJSON(w, http.StatusOK, all)
+}
+
+func (g *Gateway) pistonNoPackages(w http.ResponseWriter, _ *http.Request) {
+	writeMessage(w, http.StatusForbidden, "packages can't be changed here: a runner offers the toolchains of its host")
+}
+
+func (g *Gateway) pistonConnect(w http.ResponseWriter, _ *http.Request) {
+	writeMessage(w, http.StatusNotImplemented, "interactive runs are not there yet: use execute")
+}
+
+// pistonRequest is what is executed. Fields are raw where Piston names the type
+// that it misses.
+type pistonRequest struct {
+	Language           json.RawMessage `json:"language"`
+	Version            json.RawMessage `json:"version"`
+	Files              json.RawMessage `json:"files"`
+	Stdin              json.RawMessage `json:"stdin"`
+	Args               json.RawMessage `json:"args"`
+	CompileTimeout     json.RawMessage `json:"compile_timeout"`
+	RunTimeout         json.RawMessage `json:"run_timeout"`
+	CompileCPUTime     json.RawMessage `json:"compile_cpu_time"`
+	RunCPUTime         json.RawMessage `json:"run_cpu_time"`
+	CompileMemoryLimit json.RawMessage `json:"compile_memory_limit"`
+	RunMemoryLimit     json.RawMessage `json:"run_memory_limit"`
+}
+
+type pistonFile struct {
+	Name     string  `json:"name"`
+	Content  *string `json:"content"`
+	Encoding string  `json:"encoding"`
+}
+
+// pistonStage is the result of a step.
+type pistonStage struct {
+	Stdout   string  `json:"stdout"`
+	Stderr   string  `json:"stderr"`
+	Output   string  `json:"output"`
+	Code     *int32  `json:"code"`
+	Signal   *string `json:"signal"`
+	Message  *string `json:"message"`
+	Status   *string `json:"status"`
+	CPUTime  float64 `json:"cpu_time"`
+	WallTime float64 `json:"wall_time"`
+	Memory   int64   `json:"memory"`
+}
+
+func (g *Gateway) pistonExecute(w http.ResponseWriter, r *http.Request) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !strings.HasSuffix(kind, "/json") {
+		writeMessage(w, http.StatusUnsupportedMediaType, "requests must be of type application/json")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSource))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		writeMessage(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
+		return
+	}
+	var req pistonRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		writeMessage(w, http.StatusBadRequest, "invalid JSON: "+err.Error())
+		return
+	}
+	task, name, err := req.task()
+	if err != nil {
+		writeMessage(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	found, err := g.toolchains(r.Context())
+	if err != nil {
+		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	t, version := findRuntime(found, name, task.Language.GetVersion())
+	if t == nil {
+		writeMessage(w, http.StatusBadRequest, fmt.Sprintf("%s-%s runtime is unknown", name, task.Language.GetVersion()))
+		return
+	}
+	task.Language = &pb.Language{Name: t.ours, Version: version}
+	done, err := g.runCode(r.Context(), task)
+	if err != nil {
+		g.codeError(w, err, writeMessage)
+		return
+	}
+	reply := map[string]any{"language": t.piston, "version": semverText(version), "run": done.runStage()}
+	if done.compiled {
+		reply["compile"] = done.compileStage()
+	}
+	writeJSON(w, http.StatusOK, reply)
+}
+
+// findRuntime picks the newest version of a language in a range.
+func findRuntime(found []toolchain, name, versions string) (*toolchain, string) {
+	wanted, err := semver.NewConstraint(versions)
+	if err != nil {
+		return nil, ""
+	}
+	var best *semver.Version
+	var of *toolchain
+	var own string
+	for i := range found {
+		if !found[i].named(name) {
+			continue
+		}
+		for _, text := range found[i].versions {
+			v, err := semver.NewVersion(text)
+			if err != nil || !wanted.Check(v) || best != nil && !v.GreaterThan(best) {
+				continue
+			}
+			best, of, own = v, &found[i], text
+		}
+	}
+	return of, own
+}
+
+// task makes the task of a request; its language's version is the range yet.
+func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
+	task = &pb.Task{}
+	var version string
+	if json.Unmarshal(q.Language, &language) != nil || language == "" {
+		return nil, "", errors.New("language is required as a string")
+	}
+	if json.Unmarshal(q.Version, &version) != nil || version == "" {
+		return nil, "", errors.New("version is required as a string")
+	}
+	task.Language = &pb.Language{Name: language, Version: version}
+	if task.Files, err = q.files(); err != nil {
+		return nil, "", err
+	}
+	if first := task.Files[0]; first.Name == "" { // then it has the name that its language gives it
+		content, _ := base64.StdEncoding.DecodeString(first.Content)
+		task.File, task.Files = &pb.File{Content: content}, task.Files[1:]
+	}
+	var stdin string
+	if len(q.Stdin) > 0 && json.Unmarshal(q.Stdin, &stdin) != nil {
+		return nil, "", errors.New("if specified, stdin is required to be a string")
+	}
+	task.Stdin = []byte(stdin)
+	if len(q.Args) > 0 && json.Unmarshal(q.Args, &task.Argv) != nil {
+		return nil, "", errors.New("if specified, args is required to be an array of strings")
+	}
+	timeout := pistonRunTimeout + pistonCompileTimeout
+	for _, limit := range []struct {
+		name string
+		raw  json.RawMessage
+	}{
+		{"compile_timeout", q.CompileTimeout}, {"run_timeout", q.RunTimeout}, {"compile_cpu_time", q.CompileCPUTime}, {"run_cpu_time", q.RunCPUTime},
+		{"compile_memory_limit", q.CompileMemoryLimit}, {"run_memory_limit", q.RunMemoryLimit},
+	} {
+		var n *float64
+		if len(limit.raw) > 0 && json.Unmarshal(limit.raw, &n) != nil {
+			return nil, "", fmt.Errorf("if specified, %s is required to be a number", limit.name)
+		}
+		if n != nil && *n < 0 && !strings.HasSuffix(limit.name, "memory_limit") {
+			return nil, "", fmt.Errorf("if specified, %s must be a non-negative number", limit.name)
+		}
+		switch {
+		case n == nil || *n <= 0:
+		case limit.name == "run_timeout":
+			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonRunTimeout
+		case limit.name == "compile_timeout":
+			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonCompileTimeout
+		}
+	}
+	task.Timeout = timeout.String()
+	return task, language, nil
+}
+
+func (q *pistonRequest) files() ([]*pb.SourceFile, error) {
+	var files []pistonFile
+	if len(q.Files) == 0 || json.Unmarshal(q.Files, &files) != nil || files == nil {
+		var raw []json.RawMessage
+		if json.Unmarshal(q.Files, &raw) != nil || raw == nil {
+			return nil, errors.New("files is required as an array")
+		}
+		for i, one := range raw {
+			var f pistonFile
+			if json.Unmarshal(one, &f) != nil {
+				return nil, fmt.Errorf("files[%d].content is required as a string", i)
+			}
+		}
+	}
+	var all []*pb.SourceFile
+	for i, f := range files {
+		if f.Content == nil {
+			return nil, fmt.Errorf("files[%d].content is required as a string", i)
+		}
+		content, err := decodeContent(*f.Content, f.Encoding)
+		if err != nil {
+			return nil, fmt.Errorf("files[%d].content is not %s: %w", i, f.Encoding, err)
+		}
+		if f.Name == "" && i > 0 {
+			f.Name = fmt.Sprintf("file%d.code", i)
+		}
+		all = append(all, &pb.SourceFile{Name: f.Name, Content: base64.StdEncoding.EncodeToString(content), Encoding: "base64"})
+	}
+	if len(all) == 0 {
+		return nil, errors.New("files must include at least one file")
+	}
+	return all, nil
+}
+
+func decodeContent(text, encoding string) ([]byte, error) {
+	switch encoding {
+	case "base64":
+		return base64.StdEncoding.DecodeString(text)
+	case "hex":
+		return hex.DecodeString(text)
+	}
+	return []byte(text), nil
+}
+
+func (o *output) stage() pistonStage {
+	return pistonStage{Stdout: o.stdout.String(), Stderr: o.stderr.String(), Output: o.both.String()}
+}
+
+func text(s string) *string { return &s }
+
+// runStage is the result of the program itself.
+func (c *codeResult) runStage() pistonStage {
+	s, run := c.run.stage(), c.record
+	s.CPUTime, s.Memory = run.GetCpuTime()*1000, run.GetPeakMemory()
+	if run.GetStarted() != nil && run.GetEnded() != nil {
+		s.WallTime = float64(run.GetEnded().AsTime().Sub(run.GetStarted().AsTime()).Milliseconds())
+	}
+	if run.GetReason() == "compile" {
+		return s // it was not run
+	}
+	code := run.GetExitCode()
+	s.Code = &code
+	switch {
+	case run.GetState() == pb.State_TIMEDOUT:
+		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("TO"), text("Time limit exceeded")
+	case run.GetReason() == "output-limit", c.run.stdout.cut:
+		s.Code, s.Status, s.Message = nil, text("OL"), text("stdout length exceeded")
+	case c.run.stderr.cut:
+		s.Code, s.Status, s.Message = nil, text("EL"), text("stderr length exceeded")
+	case run.GetState() != pb.State_COMPLETE:
+		s.Code, s.Status, s.Message = nil, text("XX"), text(run.GetError())
+	case run.GetSignal() != "":
+		s.Code, s.Signal, s.Status, s.Message = nil, text(run.GetSignal()), text("SG"), text("Exited with signal "+run.GetSignal())
+	case code != 0:
+		s.Status, s.Message = text("RE"), text(fmt.Sprintf("Exited with error status %d", code))
+	}
+	return s
+}
+
+// compileStage is the result of the compiler.
+func (c *codeResult) compileStage() pistonStage {
+	s, step := c.compile.stage(), c.record.GetCompile()
+	code := step.GetExitCode()
+	s.Code, s.CPUTime, s.WallTime, s.Memory = &code, step.GetCpuTime()*1000, step.GetWallTime()*1000, step.GetPeakMemory()
+	switch {
+	case step.GetSignal() != "":
+		s.Code, s.Signal, s.Status = nil, text(step.GetSignal()), text("SG")
+	case code != 0:
+		s.Status, s.Message = text("RE"), text(fmt.Sprintf("Exited with error status %d", code))
+	}
+	return s
+}
