@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,35 +18,6 @@ import (
 
 // ErrStopping: the runner takes no requests any more.
 var ErrStopping = errors.New("this runner is stopping")
-
-// Config of a Server. All of it is required.
-type Config struct {
-	// Conn takes requests and sends replies. Its callbacks become micro's.
-	Conn  *nats.Conn
-	Space subjects.Space
-	// Runner, Instance and Pools are the runner's own. Version is Runnel's.
-	Runner, Instance string
-	Pools            []string
-	Version          string
-	// Rows of the table.
-	Rows []Row
-	// Free says whether the runner has a free place.
-	Free func() bool
-	// ServerTime returns the earliest and latest that the NATS server's time can be
-	// now.
-	ServerTime func(context.Context) (earliest, latest time.Time, err error)
-	// Matches says whether a selector (Runner-Where) is true for this runner.
-	Matches func(where string) (bool, error)
-	// Allow refuses a verb that the runner's policy has switched off.
-	Allow func(subjects.Verb) error
-	// ReplyPrefixes are those of callers' inboxes beside the usual ones.
-	ReplyPrefixes func() []string
-	// Code gives the code of an error that has none of its own; 0: it is unknown.
-	Code func(error) int
-	// Metrics is where the server's metrics are registered.
-	Metrics *prometheus.Registry
-	Logger  *slog.Logger
-}
 
 // Server answers a table of verbs. Make one with New.
 type Server struct {
@@ -71,6 +41,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := check(cfg.Rows); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	s := &Server{cfg: cfg, log: cfg.Logger, ctx: ctx, gate: newGate(cfg.Conn, cfg.Logger, cfg.Free)}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "runnel_requests_total", Help: "Requests answered, by verb and code (200: no error).",
