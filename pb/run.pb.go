@@ -160,7 +160,11 @@ type Run struct {
 	// W3C trace context of the request, empty if it had none.
 	Traceparent string `protobuf:"bytes,28,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// What a compile step did, for tasks with a compiled language.
-	Compile       *Step `protobuf:"bytes,29,opt,name=compile,proto3" json:"compile,omitempty"`
+	Compile *Step `protobuf:"bytes,29,opt,name=compile,proto3" json:"compile,omitempty"`
+	// What was run, its first 256 characters: the shell text, the arguments, or
+	// the name of a file or a language. Empty where the runner's policy hides
+	// command lines.
+	Command       string `protobuf:"bytes,30,opt,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +400,13 @@ func (x *Run) GetCompile() *Step {
 		return x.Compile
 	}
 	return nil
+}
+
+func (x *Run) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
 }
 
 // Step is the result of one step of a run that has several.
@@ -1026,7 +1037,7 @@ var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
 	"\n" +
-	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rrequest.proto\"\xc0\a\n" +
+	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rrequest.proto\"\xda\a\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06runner\x18\x02 \x01(\tR\x06runner\x12\x12\n" +
@@ -1060,7 +1071,8 @@ const file_run_proto_rawDesc = "" +
 	"\x06digest\x18\x1a \x01(\tR\x06digest\x12\x1a\n" +
 	"\binstance\x18\x1b \x01(\tR\binstance\x12 \n" +
 	"\vtraceparent\x18\x1c \x01(\tR\vtraceparent\x12)\n" +
-	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x1a7\n" +
+	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x12\x18\n" +
+	"\acommand\x18\x1e \x01(\tR\acommand\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +

@@ -471,7 +471,10 @@ type Log struct {
 	MaxBytes int64 `protobuf:"varint,17,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// "block" (the child waits) or "drop" (a GAP record) when the spool on disk
 	// is full. Default: "block".
-	Overflow      string `protobuf:"bytes,18,opt,name=overflow,proto3" json:"overflow,omitempty"`
+	Overflow string `protobuf:"bytes,18,opt,name=overflow,proto3" json:"overflow,omitempty"`
+	// One pipe for both streams: exact order, and nothing says which line was
+	// which.
+	Merge         bool `protobuf:"varint,19,opt,name=merge,proto3" json:"merge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +535,13 @@ func (x *Log) GetOverflow() string {
 		return x.Overflow
 	}
 	return ""
+}
+
+func (x *Log) GetMerge() bool {
+	if x != nil {
+		return x.Merge
+	}
+	return false
 }
 
 // Language names a row of the runner's table of languages.
@@ -904,12 +914,13 @@ const file_task_proto_rawDesc = "" +
 	"\x04gzip\x18\x02 \x01(\bR\x04gzip\"1\n" +
 	"\x05Param\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"h\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"~\n" +
 	"\x03Log\x12\x14\n" +
 	"\x05width\x18\x01 \x01(\x03R\x05width\x12\x12\n" +
 	"\x04pack\x18\x10 \x01(\x03R\x04pack\x12\x1b\n" +
 	"\tmax_bytes\x18\x11 \x01(\x03R\bmaxBytes\x12\x1a\n" +
-	"\boverflow\x18\x12 \x01(\tR\boverflow\"H\n" +
+	"\boverflow\x18\x12 \x01(\tR\boverflow\x12\x14\n" +
+	"\x05merge\x18\x13 \x01(\bR\x05merge\"H\n" +
 	"\bLanguage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x10 \x01(\tR\aversionJ\x04\b\x02\x10\x03R\bartifact\"V\n" +

@@ -116,10 +116,11 @@ func (s *Service) submission(ctx context.Context, r *endpoint.Request, req *pb.T
 			sub.Group = s.madeGroup(ctx, r, sub)
 		}
 	}
-	return sub, s.runner.Hold(sub, s.holdToPolicy)
+	err = s.runner.Hold(&sub, run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines})
+	return sub, err
 }
 
-// holdToPolicy is the run.Policy of this moment.
+// holdToPolicy is what the policy of this moment does to a task.
 func (s *Service) holdToPolicy(task *pb.Task) error {
 	policy := s.settings.Load().policy
 	if err := policy.CheckTask(task); err != nil {

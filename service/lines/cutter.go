@@ -58,9 +58,10 @@ type Cutter struct {
 	over     bool // MaxBytes is reached
 	gap      Gap  // dropped since the last record
 
-	digest digest
-	totals Totals
-	bytes  [2]int64 // of each stream, stored
+	process string // the step that prints
+	digest  digest
+	totals  Totals
+	bytes   [2]int64 // of each stream, stored
 }
 
 // unfinished is the end of a stream, after its last newline.
@@ -114,6 +115,12 @@ func (c *Cutter) Write(s Stream, p []byte, now time.Time) int {
 		return len(p)
 	}
 	return len(p) - len(rest)
+}
+
+// SetStep names the step of the run that prints what is written from now on; empty is the run itself.
+func (c *Cutter) SetStep(name string) {
+	c.FlushOpen(time.Now()) // of the step before
+	c.process, c.stamp = name, nil
 }
 
 // FlushOpen puts lines that are unfinished since then, or for longer, into records, so that people see a prompt or a
@@ -226,7 +233,7 @@ func (c *Cutter) Totals() Totals {
 func (c *Cutter) at(now time.Time) {
 	if nanos := now.UnixNano(); nanos != c.nanos || c.stamp == nil {
 		c.nanos = nanos
-		c.stamp = appendStamp(c.stamp[:0], nanos)
+		c.stamp = appendStep(appendStamp(c.stamp[:0], nanos), c.process)
 	}
 }
 

@@ -11,6 +11,7 @@ type wire struct {
 	Pos      int64    `json:"pos"`
 	Time     int64    `json:"time,string"`
 	Stream   string   `json:"stream"`
+	Step     string   `json:"step"`
 	Tag      string   `json:"tag"`
 	Message  *string  `json:"message"`
 	Messages []string `json:"messages"`
@@ -51,7 +52,7 @@ func (d *decoder) full(line []byte) error {
 }
 
 func (w *wire) records() ([]Record, error) {
-	r := Record{Pos: w.Pos, TimeNanos: w.Time}
+	r := Record{Pos: w.Pos, TimeNanos: w.Time, Step: w.Step}
 	if w.Pos < 1 {
 		return nil, errors.New("pos is not positive")
 	}

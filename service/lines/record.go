@@ -27,6 +27,7 @@ type Record struct {
 	Pos       int64 // number of the line in the run, from 1, over both streams
 	TimeNanos int64 // when it was read, in nanoseconds of Unix time, by the runner's clock
 	Stream    Stream
+	Step      string // of the run that printed it, such as compile; empty: the run itself
 	Text      []byte // the bytes, without the newline
 	Open      bool   // BOL: no newline follows
 	Gap       *Gap   // lines were dropped here; there is no text
@@ -73,7 +74,7 @@ const maxErrorBytes = 384
 
 // AppendJSON appends a record as one line of JSON, newline included, in the form that has one record a line.
 func AppendJSON(dst []byte, r Record) []byte {
-	dst = appendHead(dst, r.Pos, appendStamp(nil, r.TimeNanos))
+	dst = appendHead(dst, r.Pos, appendStep(appendStamp(nil, r.TimeNanos), r.Step))
 	switch {
 	case r.End != nil:
 		return append(appendEnd(dst, r.End), "}\n"...)
@@ -89,6 +90,13 @@ func appendStamp(dst []byte, nanos int64) []byte {
 	dst = append(dst, `,"time":"`...)
 	dst = strconv.AppendInt(dst, nanos, 10)
 	return append(dst, '"')
+}
+
+func appendStep(dst []byte, step string) []byte {
+	if step == "" {
+		return dst
+	}
+	return appendField(dst, "step", step)
 }
 
 func appendHead(dst []byte, pos int64, stamp []byte) []byte {

@@ -157,6 +157,13 @@ func (w *Writer) Write(s lines.Stream, p []byte) error {
 	}
 }
 
+// SetStep names the step of the run that prints what is written from now on; empty is the run itself.
+func (w *Writer) SetStep(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cutter.SetStep(name)
+}
+
 // Unblock makes Write wait no longer than a second from now on: output that then finds no room is dropped and counted, and a
 // GAP record says so where the log goes on. It is for a run that is being ended, whose last output must not hold up its end:
 // call it when the run's process is told to end, from any goroutine, as often as you like. Write, and with it whoever

@@ -83,6 +83,9 @@ func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 		LogStream: r.cfg.Space.LogStream(), LogSubject: r.cfg.Space.Log(r.cfg.Name, id),
 		Traceparent: s.Traceparent,
 	}
+	if !s.HidesCommand {
+		run.Command = commandOf(task)
+	}
 	a := &active{
 		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t.t, run: run,
 		grace: terms.grace, claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),

@@ -13,6 +13,9 @@ import (
 	"github.com/runnel-io/runnel/service/workdir"
 )
 
+// stepCompile is what records of the compiler's output say.
+const stepCompile = "compile"
+
 // isGood: the process ended by itself and says that all went well.
 func (e ending) isGood() bool {
 	return e.state == pb.State_COMPLETE && e.reason == pb.ReasonExit && e.status.ExitCode == 0
@@ -35,7 +38,9 @@ func (a *active) compile(dirs lang.Dirs, log *logs.Writer) ending {
 	}
 	spec, b := a.specOf(program.CompileStep(dirs))
 	spec.ID += ".compile"
+	log.SetStep(stepCompile)
 	e, said := a.runCompiler(spec, b, log)
+	log.SetStep("")
 	if !e.isGood() {
 		return e
 	}

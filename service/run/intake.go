@@ -15,14 +15,21 @@ type Submission struct {
 	Group string
 	// Traceparent is the request's W3C trace context.
 	Traceparent string
+	// HidesCommand: the record doesn't tell what was run.
+	HidesCommand bool
 }
 
 // Headers gives the value of a header, or an empty text.
 type Headers func(name string) string
 
-// A Policy refuses a task, or fills in its defaults and lowers what is above a
-// maximum.
-type Policy func(*pb.Task) error
+// A Policy is what a submission is held to.
+type Policy struct {
+	// Hold refuses a task, or fills in its defaults and lowers what is above a
+	// maximum.
+	Hold func(*pb.Task) error
+	// HidesCommands leaves out of records what was run.
+	HidesCommands bool
+}
 
 // Submit makes a submission of a request that nobody waits for, such as one from
 // a queue.
@@ -31,7 +38,8 @@ func (r *Runner) Submit(req *pb.TaskRequest, headers Headers, policy Policy) (Su
 	if err != nil {
 		return Submission{}, err
 	}
-	return s, r.Hold(s, policy)
+	err = r.Hold(&s, policy)
+	return s, err
 }
 
 // NewSubmission reads a request and its headers. No policy has seen it yet.
@@ -51,10 +59,11 @@ func NewSubmission(req *pb.TaskRequest, headers Headers) (Submission, error) {
 
 // Hold holds a submission to a policy, which knows languages by their own names
 // and not by aliases.
-func (r *Runner) Hold(s Submission, policy Policy) error {
+func (r *Runner) Hold(s *Submission, policy Policy) error {
 	task := s.Request.GetSpec().GetTask()
 	if name, ok := r.cfg.Languages.Name(task.GetLanguage().GetName()); ok {
 		task.Language.Name = name
 	}
-	return policy(task)
+	s.HidesCommand = policy.HidesCommands
+	return policy.Hold(task)
 }

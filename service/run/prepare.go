@@ -92,7 +92,7 @@ func (a *active) spec() sandbox.Spec {
 	s := sandbox.Spec{
 		ID: a.id, Env: a.r.cfg.Environ, Params: a.terms.params,
 		Dir: a.task.GetDir(), Stdin: a.task.GetStdin(), User: a.task.GetUser(),
-		Done: a.ended, Limits: a.terms.bounds.limits, Isolation: a.terms.isolation, Network: a.task.GetNetwork(),
+		Merge: a.task.GetLog().GetMerge(), Done: a.ended, Limits: a.terms.bounds.limits, Isolation: a.terms.isolation, Network: a.task.GetNetwork(),
 	}
 	if trace := a.trace; trace != "" { // an isolated run has no Env
 		s.Params = append([]string{"TRACEPARENT=" + trace}, s.Params...)

@@ -40,12 +40,24 @@ func (h *Host) spawnPortable(cmd *command) (*Process, error) {
 func (p *Process) forkPortable(cmd *command, writers *[2]int) error {
 	for i := range p.pipes {
 		var err error
+		if i == 1 && cmd.merge {
+			writers[1], err = unix.Dup(writers[0])
+			unix.CloseOnExec(writers[1])
+			return p.execPortable(cmd, writers, err)
+		}
 		if p.pipes[i], writers[i], err = pipe(); err != nil {
 			return err
 		}
 		if cmd.who.cred != nil {
 			_ = unix.Fchown(writers[i], cmd.who.uid, cmd.who.gid)
 		}
+	}
+	return p.execPortable(cmd, writers, nil)
+}
+
+func (p *Process) execPortable(cmd *command, writers *[2]int, err error) error {
+	if err != nil {
+		return err
 	}
 	attr := &syscall.ProcAttr{Dir: cmd.dir, Env: cmd.env, Sys: &syscall.SysProcAttr{Setsid: true, Credential: cmd.who.cred},
 		Files: []uintptr{cmd.stdin.Fd(), uintptr(writers[0]), uintptr(writers[1])}}
@@ -92,6 +104,9 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 	chunks, taken := make(chan chunk), [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	var files [2]*os.File
 	for stream, fd := range p.pipes {
+		if fd < 0 {
+			continue
+		}
 		files[stream] = os.NewFile(uintptr(fd), "output")
 		p.pipes[stream] = -1
 		readers.Go(func() { readPipe(files[stream], stream, chunks, taken[stream]) })

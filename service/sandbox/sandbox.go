@@ -52,6 +52,8 @@ type Spec struct {
 	Dir string
 	// Done gives up a start that a mount holds up, when it is closed; nil never is.
 	Done <-chan struct{}
+	// Merge gives standard output and error one pipe: what is written comes in its order, as stream 0.
+	Merge bool
 	// Stdin is what can be read on standard input; empty means end of file at once.
 	Stdin []byte
 	// User is the account to run as, by name or number; empty means this process's own, and for isolated runs of root one that is nobody else's.

@@ -39,6 +39,12 @@ func (r *Prepared) takeSeat() (err error) {
 		}
 	}()
 	for i := range p.pipes {
+		if i == 1 && cmd.merge {
+			if r.seat.writers[1], err = unix.FcntlInt(uintptr(r.seat.writers[0]), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+				return explain(cmd, err)
+			}
+			break
+		}
 		var ends [2]int
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 			return explain(cmd, err)

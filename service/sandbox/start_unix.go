@@ -51,6 +51,7 @@ type command struct {
 	limits limits.Set
 	order  *order // for a shim, or nil
 	far    *farStart
+	merge  bool
 }
 
 // isolatedEnv is an isolated run's environment before its account and its parameters: nothing of the runner's.
@@ -119,7 +120,7 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	if err := checkID(spec.ID); err != nil {
 		return nil, startErrorf("start", "%w", err)
 	}
-	cmd := &command{id: spec.ID, mark: h.prefix + spec.ID, argv: spec.Argv, dir: spec.Dir, limits: spec.Limits}
+	cmd := &command{id: spec.ID, mark: h.prefix + spec.ID, argv: spec.Argv, dir: spec.Dir, limits: spec.Limits, merge: spec.Merge}
 	env := spec.Env
 	var err error
 	switch {

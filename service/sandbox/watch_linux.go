@@ -45,9 +45,12 @@ func newWatch() (*watch, error) {
 	return &watch{fd: fd, file: file, raw: raw}, nil
 }
 
-// add takes descriptors in; the event of each has its place in the list in Fd.
+// add takes descriptors in, those that are there; the event of each has its place in the list in Fd.
 func (w *watch) add(fds ...int) error {
 	for i, fd := range fds {
+		if fd < 0 {
+			continue
+		}
 		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
 		if err := unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 			return err
