@@ -29,7 +29,7 @@ func codeOf(err error) int {
 		return endpoint.CodeTooLarge
 	case errors.Is(err, store.ErrBusy):
 		return endpoint.CodeBusy
-	case errors.Is(err, run.ErrFull), errors.Is(err, run.ErrDraining), errors.Is(err, run.ErrNotHere), errors.Is(err, maint.ErrBusy), errors.Is(err, maint.ErrNoServer):
+	case errors.Is(err, run.ErrFull), errors.Is(err, run.ErrDraining), errors.Is(err, run.ErrNotHere), errors.Is(err, maint.ErrBusy), errors.Is(err, maint.ErrNoServer), errors.Is(err, maint.ErrNoMajority):
 		return endpoint.CodeFull
 	}
 	return 0

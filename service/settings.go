@@ -24,7 +24,8 @@ type Settings struct {
 	Backlog int
 	// Policy says what may be asked. Default: everything but looking at secrets.
 	Policy *policy.Policy
-	// NTPServers for maint, as host or host:port.
+	// NTPServers for maint, as host or host:port. Default: four of pool.ntp.org,
+	// which are asked only when a request wants NTP.
 	NTPServers []string
 	// ReplyPrefixes are the inbox prefixes of callers that have other ones than
 	// _INBOX, _INBOX_<token> and this connection's own: a request is run only if
@@ -72,7 +73,7 @@ func (s *Service) newSettings(cfg Settings) (*settings, error) {
 			Runner: s.cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
 		}),
 		keeper: maint.New(maint.Config{
-			Servers: cfg.NTPServers, AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
+			Servers: cfg.NTPServers, Defaults: maint.DefaultServers(), AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
 		}),
 		replies: replies,
 	}, nil

@@ -35,6 +35,8 @@ var (
 	ErrBusy = errors.New("cannot set the clock: other requests are setting it")
 	// ErrNoServer: no NTP server gave an answer that can be trusted.
 	ErrNoServer = errors.New("no NTP server gave a usable answer")
+	// ErrNoMajority: the NTP servers contradict one another, and none is believed.
+	ErrNoMajority = errors.New("no majority of the NTP servers agrees")
 )
 
 // wholeTime bounds a request, so that it stays below the 4 s that callers are
@@ -44,8 +46,11 @@ const wholeTime = 3500 * time.Millisecond
 // Config says whom a Keeper asks and what it may do.
 type Config struct {
 	// Servers are the NTP servers: host, host:port or [v6]:port. Port 123 if
-	// none is named. Without servers only a caller's base time can be used.
+	// none is named.
 	Servers []string
+	// Defaults are asked where there are no Servers. Without either, only a
+	// caller's base time can be used.
+	Defaults []string
 	// AllowSet lets requests set the clock.
 	AllowSet bool
 	// MaxStep is the largest step that is made; 0 means any.
@@ -71,7 +76,7 @@ type Keeper struct {
 
 // New returns the keeper of this machine's clock.
 func New(cfg Config) *Keeper {
-	cfg.Servers = slices.Clone(cfg.Servers)
+	cfg.Servers = slices.Compact(slices.Sorted(slices.Values(cfg.Servers))) // each has one vote
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -84,7 +89,7 @@ func New(cfg Config) *Keeper {
 // The reply is never nil and says all that is known, also beside an error. The
 // error is not nil when the request was wrong (ErrInvalidTime), when what it
 // asks is refused (ErrRefused, ErrNoPermission, ErrUnsupported), or when nothing
-// of it could be answered (ErrNoServer without a base time of the caller's). The
+// of it could be answered (ErrNoServer or ErrNoMajority without a base time of the caller's). The
 // reply's Error has words also where a part alone failed, such as a sync whose
 // servers were silent.
 func (k *Keeper) Maint(ctx context.Context, req *pb.Maint) (*pb.MaintReply, error) {

@@ -1,11 +1,14 @@
 package maint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -39,18 +42,29 @@ type reading struct {
 	uncertainty time.Duration // root distance: offset is wrong by this at most
 	stratum     uint8
 	at          time.Time // local time of the answer's arrival
+	// falsetickers are the servers that the majority contradicts.
+	falsetickers []string
 }
 
 // describe puts the reading into a reply.
 func (r reading) describe(clock *pb.ClockReply) {
 	clock.Offset, clock.Uncertainty = millis(r.offset), millis(r.uncertainty)
 	clock.Server, clock.Stratum = r.server, int32(r.stratum)
+	clock.Falsetickers = r.falsetickers
 }
 
-// ask asks all servers at once and believes the best. A server from which
-// nothing is heard is asked once more, again after the question.
+// DefaultServers are for hosts that have been told of none. Four can outvote one.
+func DefaultServers() []string {
+	return []string{"0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org", "3.pool.ntp.org"}
+}
+
+// ask asks all servers at once and believes the best of the majority. A server
+// from which nothing is heard is asked once more, again after the question.
 func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) {
-	servers := k.cfg.Servers
+	servers, origin := k.cfg.Servers, ""
+	if len(servers) == 0 {
+		servers, origin = k.cfg.Defaults, " (none is configured)"
+	}
 	if len(servers) == 0 {
 		return reading{}, fmt.Errorf("%w: none is configured", ErrNoServer)
 	}
@@ -81,9 +95,9 @@ func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) 
 		}
 	}
 	if len(trusted) == 0 {
-		return reading{}, fmt.Errorf("%w: %w", ErrNoServer, joined(failed))
+		return reading{}, fmt.Errorf("%w%s: %w", ErrNoServer, origin, joined(failed))
 	}
-	return best(trusted), nil
+	return best(trusted)
 }
 
 // askServer asks one server, and once more if it stayed silent or asked to be
@@ -176,32 +190,54 @@ func doubt(r *ntp.Response) error {
 	return nil
 }
 
-// best is the answer with the smallest root distance, of those that the
-// majority bears out if there is a majority.
-func best(readings []reading) reading {
+// best is the answer with the smallest root distance of those that the majority
+// bears out: each says that the time is within its uncertainty, and more than
+// half of them have a time in common. The others are falsetickers (RFC 5905,
+// 11.2.1). Without a majority it is an ErrNoMajority.
+func best(readings []reading) (reading, error) {
 	var borneOut []reading
-	for _, r := range readings {
-		votes := 0
-		for _, other := range readings {
-			apart := (r.offset/2 - other.offset/2).Abs()
-			if apart <= (r.uncertainty+other.uncertainty+minDispersion)/2 {
-				votes++
+	for _, edge := range readings { // the most agree at the lower end of one of them
+		var agree []reading
+		for _, r := range readings {
+			if low, high := r.within(); low <= edge.low() && edge.low() <= high {
+				agree = append(agree, r)
 			}
 		}
-		if 2*votes > len(readings) {
-			borneOut = append(borneOut, r)
+		if len(agree) > len(borneOut) {
+			borneOut = agree
 		}
 	}
-	if len(borneOut) == 0 {
-		borneOut = readings
+	if 2*len(borneOut) <= len(readings) {
+		return reading{}, fmt.Errorf("%w: %s", ErrNoMajority, saidBy(readings))
 	}
-	b := borneOut[0]
-	for _, r := range borneOut[1:] {
-		if r.uncertainty < b.uncertainty {
-			b = r
+	b := slices.MinFunc(borneOut, func(x, y reading) int { return cmp.Compare(x.uncertainty, y.uncertainty) })
+	for _, r := range readings {
+		if !slices.ContainsFunc(borneOut, func(other reading) bool { return other.server == r.server }) {
+			b.falsetickers = append(b.falsetickers, r.server)
 		}
 	}
-	return b
+	return b, nil
+}
+
+// within is the range of offsets that a reading allows, with what two right
+// clocks may differ by.
+func (r reading) within() (low, high time.Duration) {
+	slack := r.uncertainty + minDispersion/2
+	return r.offset - slack, r.offset + slack
+}
+
+func (r reading) low() time.Duration {
+	low, _ := r.within()
+	return low
+}
+
+// saidBy lists what each server says.
+func saidBy(readings []reading) string {
+	var all []string
+	for _, r := range readings {
+		all = append(all, fmt.Sprintf("%s says %v ± %v", r.server, rounded(r.offset), rounded(r.uncertainty)))
+	}
+	return strings.Join(all, ", ")
 }
 
 // silence turns "use of closed network connection", which is our own way to

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,6 @@ func TestBestServer(t *testing.T) {
 		want    *fake
 	}{
 		"root distance":           {[]*fake{far, near}, near},
-		"no majority":             {[]*fake{near, lying}, lying},
 		"outvoted, good as it is": {[]*fake{far, lying, near}, near},
 	} {
 		var addresses []string
@@ -106,6 +106,65 @@ func TestBestServer(t *testing.T) {
 	reply, _ := maint(New(Config{Servers: []string{near.address}}), &pb.ClockQuery{Ntp: true})
 	if u := reply.Clock.Uncertainty; u < 4.9 || u > 100 || reply.Clock.Stratum != 2 {
 		t.Errorf("got %v; want the root distance, some 5 ms, and stratum 2", reply.Clock)
+	}
+}
+
+func TestMajority(t *testing.T) {
+	at := func(offset time.Duration) string {
+		return serveTime(t, offset, func(_ int, p packet) packet { return p.dispersion(20 * time.Millisecond) }).address
+	}
+	right, near, also := at(0), at(10*time.Millisecond), at(5*time.Millisecond)
+	wrong, other, third := at(time.Minute), at(-time.Hour), at(time.Second)
+	for name, c := range map[string]struct {
+		servers, falsetickers []string // nil falsetickers: nobody is believed
+	}{
+		"two that agree":       {[]string{right, near}, []string{}},
+		"one alone":            {[]string{wrong}, []string{}},
+		"two that don't":       {[]string{right, wrong}, nil},
+		"three that don't":     {[]string{right, wrong, other}, nil},
+		"two against two":      {[]string{right, near, wrong, other}, nil},
+		"two of five":          {[]string{right, near, wrong, other, third}, nil},
+		"two of three":         {[]string{right, near, wrong}, []string{wrong}},
+		"three of five":        {[]string{right, other, near, wrong, also}, []string{other, wrong}},
+		"named twice, no more": {[]string{wrong, wrong, right}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, m := keeper(t, Config{Servers: c.servers, AllowSet: true})
+			reply, err := maint(k, &pb.ClockQuery{Ntp: true, Sync: true})
+			if c.falsetickers != nil {
+				got := slices.Sorted(slices.Values(reply.Clock.Falsetickers))
+				if err != nil || !slices.Equal(got, slices.Sorted(slices.Values(c.falsetickers))) || slices.Contains(c.falsetickers, reply.Clock.Server) {
+					t.Errorf("got %v, %v; want the falsetickers %v", reply, err, c.falsetickers)
+				}
+				return
+			}
+			if !errors.Is(err, ErrNoMajority) || !strings.Contains(reply.Error, "no majority") || reply.Clock.Sync.Status != StatusIndeterminate {
+				t.Errorf("got %v, %v; want no majority and status 2", reply, err)
+			}
+			for _, server := range c.servers {
+				if !strings.Contains(reply.Error, server) {
+					t.Errorf("the error doesn't say what %s says: %s", server, reply.Error)
+				}
+			}
+			m.untouched(t)
+		})
+	}
+}
+
+// A host that was told of no server is compared with the default ones, and a host
+// without a way to them says which they are.
+func TestDefaultServers(t *testing.T) {
+	server := serveTime(t, 0, nil)
+	reply, err := maint(New(Config{Defaults: []string{server.address}}), &pb.ClockQuery{Ntp: true})
+	if err != nil || reply.Clock.Server != server.address {
+		t.Errorf("got %v, %v", reply, err)
+	}
+	_, err = maint(New(Config{Defaults: []string{"127.0.0.1:1"}}), &pb.ClockQuery{Ntp: true})
+	if !errors.Is(err, ErrNoServer) || !strings.Contains(err.Error(), "(none is configured): 127.0.0.1:1") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(DefaultServers()); n < 4 {
+		t.Errorf("%d default servers can't outvote one that lies", n)
 	}
 }
 

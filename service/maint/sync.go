@@ -2,6 +2,7 @@ package maint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,7 +66,7 @@ func (k *Keeper) judgeDaemon(found reading, err error) (int64, error) {
 	switch {
 	case err == nil:
 		return judge(found), nil
-	case len(k.cfg.Servers) > 0:
+	case len(k.cfg.Servers) > 0, errors.Is(err, ErrNoMajority):
 		return StatusIndeterminate, err
 	case k.kernel.synchronised():
 		return StatusSynchronised, nil
