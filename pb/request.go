@@ -182,8 +182,14 @@ func (r *GlanceRequest) Validate() error {
 	if err := validateEnvelope(r); err != nil {
 		return err
 	}
-	if r.GetSpec().GetGlance() == nil {
+	glance := r.GetSpec().GetGlance()
+	switch {
+	case glance == nil:
 		return invalid("spec.glance is missing")
+	case glance.GetDir().GetPath() != "" && len(glance.GetDir().GetPathBytes()) > 0:
+		return invalid("spec.glance.dir has both path and pathBytes")
+	case glance.GetFile().GetPath() != "" && len(glance.GetFile().GetPathBytes()) > 0:
+		return invalid("spec.glance.file has both path and pathBytes")
 	}
 	return nil
 }

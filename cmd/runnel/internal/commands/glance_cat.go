@@ -38,7 +38,7 @@ func newGlanceCatCommand(a *app.App) *cobra.Command {
 				return errors.New("cannot follow a file of every runner at once: name one with --on")
 			}
 			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				c := &cat{glanceCommand: g, s: s, path: args[0], follow: follow, from: -tail, piece: pieceBytes(s)}
+				c := &cat{glanceCommand: g, s: s, path: args[0], follow: follow, from: -tail, piece: pieceBytes(s.Nc.MaxPayload())}
 				if g.where.All {
 					return c.all(cmd.Context())
 				}
@@ -69,13 +69,13 @@ const (
 	// catAllPiece is what each of a thousand runners is asked for at once.
 	catAllPiece = 64 << 10
 	catPause    = 500 * time.Millisecond
-	// catEnvelope is what of a reply is not the file.
+	// catEnvelope is what of a reply is not the file; of a small reply, half.
 	catEnvelope = 32 << 10
 )
 
 // pieceBytes is how much of a file fits a reply, which has it as base64.
-func pieceBytes(s *app.Session) int64 {
-	return max(1, min(catPiece, (s.Nc.MaxPayload()-catEnvelope)/4*3))
+func pieceBytes(payload int64) int64 {
+	return max(1, min(catPiece, (payload-min(catEnvelope, payload/2))/4*3))
 }
 
 // query asks for the piece at a place.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -181,6 +182,9 @@ func (c *clockCommand) table(clocks []client.Clock) error {
 		return err
 	}
 	for _, k := range clocks {
+		if wrong := k.Reply.GetClock().GetFalsetickers(); len(wrong) > 0 {
+			c.Say("%s: not believed, because most others contradict: %s", k.Runner, term.Printable(strings.Join(wrong, ", ")))
+		}
 		if text := k.Reply.GetError(); text != "" && k.Err == nil { // else the sum has it
 			c.Say("%s: %s", k.Runner, term.Printable(text))
 		}

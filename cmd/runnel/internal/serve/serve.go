@@ -124,7 +124,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the fleet's last `N` ended runs\n(default all)")
 	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
 	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
-	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated")
+	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated (default: pool.ntp.org, when maint is asked for NTP)")
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
 	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
 	cli.Group(flags, cli.FlagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "max-step", "cgroup", "no-cgroup")
