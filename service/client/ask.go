@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,11 +16,20 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
+// question is one request and the place for its reply.
+type question struct {
+	verb  subjects.Verb
+	body  pb.Request
+	reply pb.Message
+	// patience is how long the answer may take. 0: the client's timeout.
+	patience time.Duration
+}
+
 // one asks a single runner of a target. Where picks among the online cards that
 // match, those with free places first; one that is full or gone is passed over.
-func (c *Client) one(ctx context.Context, verb subjects.Verb, t Target, req pb.Request, reply pb.Message) error {
+func (c *Client) one(ctx context.Context, t Target, q question) error {
 	if t.Where == "" {
-		return c.call(ctx, verb, t.scope(), req, reply)
+		return c.call(ctx, t.scope(), q)
 	}
 	in, _, err := c.matching(ctx, t)
 	if err != nil {
@@ -29,7 +39,7 @@ func (c *Client) one(ctx context.Context, verb subjects.Verb, t Target, req pb.R
 		return noMatch(t)
 	}
 	for _, r := range freeFirst(in) {
-		err := c.call(ctx, verb, subjects.At(r.Card.GetName()), req, reply)
+		err := c.call(ctx, subjects.At(r.Card.GetName()), q)
 		if err == nil || !passOver(err) {
 			return err
 		}
@@ -39,18 +49,15 @@ func (c *Client) one(ctx context.Context, verb subjects.Verb, t Target, req pb.R
 
 // call asks one scope and decodes the reply. A reply that carries an error is
 // decoded as well, as far as it can be.
-func (c *Client) call(ctx context.Context, verb subjects.Verb, scope subjects.Scope, req pb.Request, reply pb.Message) error {
-	return c.callFor(ctx, c.timeout, verb, scope, req, reply)
-}
-
-func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subjects.Verb, scope subjects.Scope, req pb.Request, reply pb.Message) error {
-	body, err := encode(req)
+func (c *Client) call(ctx context.Context, scope subjects.Scope, q question) error {
+	body, err := encode(q.body)
 	if err != nil {
 		return err
 	}
+	patience := cmp.Or(q.patience, c.timeout)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	subject := c.space.Request(verb, scope)
+	subject := c.space.Request(q.verb, scope)
 	began := time.Now()
 	ask := &nats.Msg{Subject: subject, Header: c.headers(ctx, patience), Data: body}
 	msg, err := c.nc.RequestMsgWithContext(ctx, ask)
@@ -74,7 +81,7 @@ func (c *Client) callFor(ctx context.Context, patience time.Duration, verb subje
 	case err != nil:
 		return fmt.Errorf("cannot ask %s: %w", subject, err)
 	}
-	return decode(msg, reply)
+	return decode(msg, q.reply)
 }
 
 // encode gives a request's protobuf and refuses here what a runner would. JSON

@@ -14,7 +14,7 @@ func (c *Client) Glance(ctx context.Context, t Target, g *pb.Glance) (*pb.Glance
 	if err := t.single("GlanceAll"); err != nil {
 		return &reply, err
 	}
-	err := c.one(ctx, subjects.Glance, t, glanceRequest(g), &reply)
+	err := c.one(ctx, t, question{verb: subjects.Glance, body: glanceRequest(g), reply: &reply})
 	return &reply, err
 }
 

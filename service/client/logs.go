@@ -24,18 +24,16 @@ type FollowOptions struct {
 	Since time.Time
 	// Streams narrows to standard output or standard error.
 	Streams []lines.Stream
+
+	fresh *logs.Fresh // opened before the run was asked for
 }
 
 // Follow reads a run's output: each is called for every record in order, each
 // once. It ends by itself and its result tells whether anything was missing.
 func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, each func(lines.Record) error) (logs.FollowResult, error) {
-	return c.follow(ctx, run, opts, nil, each)
-}
-
-func (c *Client) follow(ctx context.Context, run *pb.Run, opts FollowOptions, fresh *logs.Fresh, each func(lines.Record) error) (logs.FollowResult, error) {
 	return logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
-		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: fresh,
+		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
 }

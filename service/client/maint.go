@@ -14,7 +14,7 @@ func (c *Client) Maint(ctx context.Context, t Target, m *pb.Maint) (*pb.MaintRep
 	if err := t.single("MaintAll or ClockAll"); err != nil {
 		return &reply, err
 	}
-	err := c.one(ctx, subjects.Maint, t, maintRequest(m), &reply)
+	err := c.one(ctx, t, question{verb: subjects.Maint, body: maintRequest(m), reply: &reply})
 	return &reply, err
 }
 

@@ -189,7 +189,7 @@ func (c *Client) pipeline(ctx context.Context, id string, action *pb.PipelineAct
 	began := time.Now()
 	for {
 		var reply pb.PipelineReply
-		err := c.call(ctx, subjects.Pipeline, subjects.Any, req, &reply)
+		err := c.call(ctx, subjects.Any, question{verb: subjects.Pipeline, body: req, reply: &reply})
 		if err == nil {
 			return &reply, nil
 		}

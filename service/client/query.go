@@ -20,7 +20,7 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 	}
 	var reply pb.QueryReply
 	req := &pb.QueryRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.QuerySpec{Query: q}}
-	err = c.anyone(ctx, wait, subjects.Query, req, &reply)
+	err = c.anyone(ctx, question{subjects.Query, req, &reply, wait + c.timeout/2})
 	return &reply, err
 }
 
@@ -30,9 +30,9 @@ const anyoneTries = 3
 // anyone asks one runner and, when it does not answer, another: one that was
 // stopped, or cut off just now, still gets its share of the requests. It is for
 // what may be asked twice.
-func (c *Client) anyone(ctx context.Context, wait time.Duration, verb subjects.Verb, req pb.Request, reply pb.Message) (err error) {
+func (c *Client) anyone(ctx context.Context, q question) (err error) {
 	for range anyoneTries {
-		err = c.callFor(ctx, wait+c.timeout/2, verb, subjects.Any, req, reply)
+		err = c.call(ctx, subjects.Any, q)
 		if !errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
 			break
 		}
@@ -123,6 +123,6 @@ func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	if wait <= 0 {
 		req.Spec.Abort.Wait = "1ns"
 	}
-	err := c.anyone(ctx, wait, subjects.Abort, req, &reply)
+	err := c.anyone(ctx, question{subjects.Abort, req, &reply, wait + c.timeout/2})
 	return reply.GetRun(), err
 }

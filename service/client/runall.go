@@ -115,7 +115,7 @@ func (a *all) follow(run *pb.Run) {
 	a.mu.Unlock()
 	record := a.events.record(run)
 	a.follows.Go(func() {
-		log, err := a.c.follow(a.ctx, run, FollowOptions{Live: true}, fresh, func(r lines.Record) error {
+		log, err := a.c.Follow(a.ctx, run, FollowOptions{Live: true, fresh: fresh}, func(r lines.Record) error {
 			if record == nil {
 				return nil
 			}

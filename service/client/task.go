@@ -21,7 +21,7 @@ func (c *Client) Start(ctx context.Context, t Target, req *pb.TaskRequest) (*pb.
 	}
 	req = withID(req)
 	var reply pb.TaskReply
-	err := c.one(ctx, subjects.Task, t, req, &reply)
+	err := c.one(ctx, t, question{verb: subjects.Task, body: req, reply: &reply})
 	if errors.Is(err, ErrNoAnswer) {
 		// Perhaps only the reply was lost: the same id finds the run.
 		if run, statusErr := c.Status(ctx, req.GetMetadata().GetId()); statusErr == nil {
@@ -73,7 +73,7 @@ func (c *Client) run(ctx context.Context, t Target, req *pb.TaskRequest, events 
 		return outcome, err
 	}
 	events.accepted(outcome.Run)
-	outcome.Log, err = c.follow(ctx, outcome.Run, FollowOptions{Live: true}, fresh, events.record(outcome.Run))
+	outcome.Log, err = c.Follow(ctx, outcome.Run, FollowOptions{Live: true, fresh: fresh}, events.record(outcome.Run))
 	return outcome, err
 }
 
