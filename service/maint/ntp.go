@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -82,11 +83,11 @@ func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) 
 		}()
 	}
 	var trusted []reading
-	var failed []error
+	failed := map[string]error{}
 	for range servers {
 		a := <-answers
 		if a.err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", a.server, a.err))
+			failed[a.server] = a.err
 			continue
 		}
 		trusted = append(trusted, a.reading)
@@ -95,7 +96,7 @@ func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) 
 		}
 	}
 	if len(trusted) == 0 {
-		return reading{}, fmt.Errorf("%w%s: %w", ErrNoServer, origin, joined(failed))
+		return reading{}, fmt.Errorf("%w%s: %w", ErrNoServer, origin, byCause(failed))
 	}
 	return best(trusted)
 }
@@ -250,6 +251,9 @@ func silence(ctx context.Context, err error) error {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return noAnswer{}
 	}
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
+		return errors.New(lookup.Err) // without the name server's address
+	}
 	// The address is said already, and a port of ours makes each error another.
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
@@ -267,14 +271,21 @@ func (noAnswer) Error() string   { return "no answer" }
 func (noAnswer) Timeout() bool   { return true }
 func (noAnswer) Temporary() bool { return true }
 
-// joined is errors.Join on one line.
-func joined(errs []error) error {
-	if len(errs) == 0 {
-		return nil
+// byCause is one line, with the servers that failed alike together.
+func byCause(failed map[string]error) error {
+	servers := map[string][]string{} // by what is wrong
+	causes := map[string]error{}
+	for _, server := range slices.Sorted(maps.Keys(failed)) {
+		text := failed[server].Error()
+		servers[text], causes[text] = append(servers[text], server), failed[server]
 	}
-	err := errs[0]
-	for _, next := range errs[1:] {
-		err = fmt.Errorf("%w; %w", err, next)
+	var err error
+	for _, text := range slices.Sorted(maps.Keys(causes)) {
+		next := fmt.Errorf("%s: %w", strings.Join(servers[text], ", "), causes[text])
+		if err != nil {
+			next = fmt.Errorf("%w; %w", err, next)
+		}
+		err = next
 	}
 	return err
 }
