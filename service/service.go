@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -144,12 +145,27 @@ func (s *Service) openStreams(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store, err = store.Open(ctx, s.js, s.space, store.Config{
+	if s.store, err = store.Open(ctx, s.js, s.space, store.Config{
 		Replicas: s.cfg.Replicas, Retention: s.cfg.Retention, LogAge: age, KeepCount: s.cfg.KeepCount,
 		OnlineFor: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter, Logger: s.log,
 		PurgeLog: func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, s.js, run) },
-	})
-	return err
+	}); err != nil || s.cfg.OnDemand {
+		return err
+	}
+	s.makeIndex(ctx)
+	return nil
+}
+
+// indexTimeout is how long the start waits for the index, without which lists are
+// slow and nothing else is wrong.
+const indexTimeout = 2 * time.Second
+
+func (s *Service) makeIndex(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
+	defer cancel()
+	if err := s.store.MakeIndex(ctx); err != nil {
+		s.log.Warn("cannot make the index of runs; lists will be slow", "error", err)
+	}
 }
 
 func (s *Service) openRunner(ctx context.Context) error {

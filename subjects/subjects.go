@@ -167,6 +167,9 @@ func BucketStream(bucket string) string { return "KV_" + bucket }
 // KeySubject is the subject of a bucket's key.
 func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
+// IndexBucket is the KV bucket of what makes lists of runs quick to find.
+func (s Space) IndexBucket() string { return s.lower() + "_index" }
+
 func (s Space) lower() string { return strings.ReplaceAll(s.prefix, ".", "_") }
 func (s Space) upper() string { return strings.ToUpper(s.lower()) }
 

@@ -69,7 +69,7 @@ func (p *Presence) MarkLostOfDead(ctx context.Context) (any bool) {
 		if c.Age < p.cfg.LostAfter || p.dead.done[name].Equal(c.LastSeen) {
 			continue
 		}
-		runs, err := p.store.Live(ctx, name)
+		runs, err := p.store.FindLive(ctx, name)
 		if err != nil {
 			p.log.Warn("cannot list the runs of a runner that is gone", "runner", name, "error", err)
 			continue

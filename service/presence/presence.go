@@ -107,6 +107,7 @@ func (p *Presence) Open(runner *run.Runner, host sandbox.Facts) {
 	p.runner.Store(runner)
 	p.findAbilities(runner)
 	p.beats.Go(p.keepPruned)
+	p.beats.Go(p.keepIndexed)
 }
 
 // Ready says that requests are heard.

@@ -233,6 +233,18 @@ func (l *list) runner() {
 	l.ask(api+"STREAM.MSG.GET."+cards, "read from the leader what was just written")
 	l.ask("$JS.FC."+runs+".>", "flow control while it waits for a run")
 	l.ask(api+"CONSUMER.DELETE."+runs+".*", "end such a wait")
+	l.keepIndex()
+}
+
+// keepIndex is the index that any runner reads and keeps.
+func (l *list) keepIndex() {
+	bucket := l.space.IndexBucket()
+	stream := subjects.BucketStream(bucket)
+	l.ask(api+"STREAM.INFO."+stream, "find the index of records")
+	l.ask(api+"DIRECT.GET."+stream, "read the index")
+	l.ask(api+"DIRECT.GET."+stream+"."+subjects.KeySubject(bucket, "*"), "read the index")
+	l.ask(api+"STREAM.MSG.GET."+stream, "read the index")
+	l.ask(subjects.KeySubject(bucket, "*"), "write the index")
 }
 
 func (l *list) hearAny(verb subjects.Verb, scope subjects.Scope) {

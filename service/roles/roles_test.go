@@ -72,7 +72,7 @@ func newSite(t *testing.T) *site {
 	}
 	s := &site{t, rig.Start(t, options)}
 	first, err := service.Start(rig.Within(t, rig.Patience), s.as("setup").Conn, service.Config{
-		Name: "first", DataDir: t.TempDir(), Logger: rig.Logger(t), OnDemand: true,
+		Name: "first", DataDir: t.TempDir(), Logger: rig.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func (s *site) wiretap() (used func(user, pattern string) bool) {
 }
 
 // seldom are the lines of a runner that only a crash, a conflict or a load need.
-var seldom = []string{"$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+var seldom = []string{"$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
 
 // Each role does all that it is for, is refused nothing meanwhile, and needs
 // every line of its list.

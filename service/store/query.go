@@ -118,7 +118,14 @@ func (s *Store) list(ctx context.Context, p *page) (uint64, error) {
 		return state.LastSeq, nil
 	}
 	from := s.nearEnd(p, state.FirstSeq, state.LastSeq, state.Msgs)
-	last, done, err := s.scanPage(ctx, p, from)
+	var last uint64
+	var done bool
+	if s.index == nil || len(p.states) == 0 && p.traits.none() || from <= state.FirstSeq {
+		last, done, err = s.scanPage(ctx, p, from)
+	}
+	if err == nil && !done && from > state.FirstSeq && s.index != nil {
+		last, done, err = s.listIndexed(ctx, p, info)
+	}
 	if err == nil && !done && from > state.FirstSeq {
 		p.clear()
 		done, err = s.pickPage(ctx, p, state.LastSeq)

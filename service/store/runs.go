@@ -237,6 +237,9 @@ func (s *Store) remember(run *pb.Run, rev uint64) {
 	defer s.mu.Unlock()
 	if Final(run.GetState()) {
 		delete(s.marks, run.GetId())
+		if s.index != nil {
+			s.index.hasEnded()
+		}
 		return
 	}
 	s.marks[run.GetId()] = mark{rev, run.GetState()}

@@ -91,6 +91,7 @@ type Store struct {
 	cfg   Config
 	runs  *kv.Bucket
 	fleet *kv.Bucket
+	index *index        // nil: lists read the records themselves
 	waits chan struct{} // a place for each query that waits
 	scans chan struct{} // a place for each list that scans
 
@@ -124,7 +125,20 @@ func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg
 	if s.fleet, err = openBucket(ctx, js, cfg, space.FleetBucket(), "Runnel: runners of fleet "+space.Prefix()); err != nil {
 		return nil, err
 	}
+	// Those who only ask for what exists make no index, and it is read by direct gets.
+	if !cfg.Existing && s.runs.Direct() {
+		s.index = s.newIndex(js, space)
+	}
 	return s, nil
+}
+
+func (s *Store) newIndex(js jetstream.JetStream, space subjects.Space) *index {
+	open := func(ctx context.Context, create bool) (*kv.Bucket, error) {
+		cfg := s.cfg
+		cfg.Existing = !create
+		return openBucket(ctx, js, cfg, space.IndexBucket(), "Runnel: index of the runs of fleet "+space.Prefix()+", made anew if it is removed")
+	}
+	return &index{open: open, runs: s.runs, wanted: make(chan struct{}, 1)}
 }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, name, description string) (*kv.Bucket, error) {
