@@ -56,30 +56,31 @@ func cause(err error) error {
 	return err
 }
 
-// loadUser reads the seed, or makes it the first time, and returns the user
-// that it lets in.
-func (s *Server) loadUser() (*natsserver.NkeyUser, error) {
+// loadUser reads the seed, or makes it the first time, and makes the user
+// that the server lets in.
+func (s *Server) loadUser() error {
 	s.seedFile = filepath.Join(s.dir, seedFileName)
 	seed, err := readSeed(s.seedFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		seed, err = writeNewSeed(s.seedFile)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, cause(err))
+		return fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, cause(err))
 	}
 	s.seed = seed
 	key, err := nkeys.FromSeed(seed)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, err)
+		return fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, err)
 	}
 	public, err := key.PublicKey()
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, err)
+		return fmt.Errorf("cannot use the client seed in %s: %w", s.seedFile, err)
 	}
 	if !nkeys.IsValidPublicUserKey(public) {
-		return nil, fmt.Errorf("cannot use the client seed in %s: it is not one of a user", s.seedFile)
+		return fmt.Errorf("cannot use the client seed in %s: it is not one of a user", s.seedFile)
 	}
-	return &natsserver.NkeyUser{Nkey: public}, nil
+	s.user = &natsserver.NkeyUser{Nkey: public}
+	return nil
 }
 
 func readSeed(path string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -67,13 +69,18 @@ type Config struct {
 
 // Server is a running server. Its methods may be called from any goroutine.
 type Server struct {
-	srv      *natsserver.Server
+	srv      atomic.Pointer[natsserver.Server] // another one after each revival
+	log      *serverLog
 	cfg      Config
-	seed     []byte // of the one user; empty when InProcessOnly
+	user     *natsserver.NkeyUser // nil when InProcessOnly
+	seed     []byte               // the user's
 	seedFile string
+	maxStore int64  // of JetStream; 0: what the server finds
 	dir      string // the data directory or the temporary one
 	lock     *lockfile.Lock
 
+	stop      context.CancelFunc
+	watching  sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -87,13 +94,16 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, log: newServerLog(cfg.Logger)}
 	if err := s.openDir(); err != nil {
 		return nil, err
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.closeDir())
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.watching.Go(func() { s.watch(ctx) })
 	return s, nil
 }
 
@@ -124,38 +134,49 @@ func withDefaults(cfg Config) (Config, error) {
 	return cfg, nil
 }
 
-// start starts the server proper, its directory being open.
+// start starts the server for the first time, its directory being open.
 func (s *Server) start() error {
-	opts := s.options()
 	if !s.cfg.InProcessOnly {
-		user, err := s.loadUser()
-		if err != nil {
+		if err := s.loadUser(); err != nil {
 			return err
 		}
-		opts.Nkeys = []*natsserver.NkeyUser{user}
 		// A busy port is found out here, before a big store is read in.
 		if err := s.tryListen(); err != nil {
 			return err
 		}
 	}
-	srv, err := natsserver.NewServer(opts)
+	if err := s.serve(); err != nil {
+		return err
+	}
+	if addr, ok := s.srv.Load().Addr().(*net.TCPAddr); ok {
+		s.cfg.Port = addr.Port // a revival listens where clients look for it
+	}
+	return nil
+}
+
+// serve starts the server proper.
+func (s *Server) serve() error {
+	srv, err := natsserver.NewServer(s.options())
 	if err != nil {
 		return fmt.Errorf("cannot start the embedded server: %w", err)
 	}
-	log := newServerLog(s.cfg.Logger)
-	srv.SetLoggerV2(log, log.wantsTrace(), false, false)
-	srv.Start() // comes back when it listens, or has told log why it doesn't
-	if err := log.fatalError(); err != nil {
+	s.log.forgetFatal()
+	srv.SetLoggerV2(s.log, s.log.wantsTrace(), false, false)
+	srv.Start() // comes back when it listens, or has told the log why it doesn't
+	if err := s.log.fatalError(); err != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return s.startError(err)
 	}
-	s.srv = srv
+	s.srv.Store(srv)
+	if c := srv.JetStreamConfig(); c != nil {
+		s.maxStore = c.MaxStore // less may be free when it is revived
+	}
 	return nil
 }
 
 func (s *Server) options() *natsserver.Options {
-	return &natsserver.Options{
+	opts := &natsserver.Options{
 		ServerName:             s.cfg.Name,
 		Host:                   s.cfg.Host,
 		Port:                   s.cfg.Port,
@@ -164,9 +185,15 @@ func (s *Server) options() *natsserver.Options {
 		NoSigs:                 true,
 		JetStream:              true,
 		StoreDir:               filepath.Join(s.dir, storeDirName),
+		JetStreamMaxStore:      s.maxStore,
 		SyncAlways:             s.cfg.SyncAlways,
 		DisableJetStreamBanner: true,
 	}
+	if s.user != nil {
+		user := *s.user // the server keeps what it is given
+		opts.Nkeys = []*natsserver.NkeyUser{&user}
+	}
+	return opts
 }
 
 func (s *Server) startError(err error) error {
@@ -210,7 +237,7 @@ func isAddressInUse(err error) bool {
 // Connect opens a connection that stays inside the process: no socket, no
 // flags, no credentials to find. The caller closes it, before Close.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	all := []nats.Option{nats.InProcessServer(s.srv)}
+	all := []nats.Option{nats.InProcessServer(s)}
 	if len(s.seed) > 0 {
 		key, err := nkeys.FromSeed(s.seed)
 		if err != nil {
@@ -229,10 +256,14 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// InProcessConn is what Connect's connections go over. It makes the Server a
+// nats.InProcessConnProvider, so that they find a server that was revived.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.Load().InProcessConn() }
+
 // URL is where a client on this machine reaches the server, such as
 // nats://127.0.0.1:4222; empty when InProcessOnly.
 func (s *Server) URL() string {
-	addr, ok := s.srv.Addr().(*net.TCPAddr)
+	addr, ok := s.srv.Load().Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
@@ -246,10 +277,10 @@ func (s *Server) URL() string {
 // ListenAddress is the host and port that the server listens on; empty when
 // InProcessOnly.
 func (s *Server) ListenAddress() string {
-	if s.srv.Addr() == nil {
+	if s.srv.Load().Addr() == nil {
 		return ""
 	}
-	return s.srv.Addr().String()
+	return s.srv.Load().Addr().String()
 }
 
 // Seed returns a copy of the nkey seed that clients need; nil when InProcessOnly.
@@ -267,7 +298,7 @@ func (s *Server) LockFile() string { return s.lock.Path() }
 // free on the disk and of what it holds already. Streams take their limits as
 // a part of it.
 func (s *Server) MaxStoreBytes() int64 {
-	if c := s.srv.JetStreamConfig(); c != nil {
+	if c := s.srv.Load().JetStreamConfig(); c != nil {
 		return c.MaxStore
 	}
 	return 0
@@ -278,9 +309,16 @@ func (s *Server) MaxStoreBytes() int64 {
 // it again does nothing.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
-		s.srv.Shutdown()
-		s.srv.WaitForShutdown()
+		s.stop()
+		s.watching.Wait()
+		s.shutdown()
 		s.closeErr = s.closeDir()
 	})
 	return s.closeErr
+}
+
+func (s *Server) shutdown() {
+	srv := s.srv.Load()
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }

@@ -84,7 +84,10 @@ type Card struct {
 	// A digest of the id of the machine's current boot; empty if unknown.
 	Boot string `protobuf:"bytes,27,opt,name=boot,proto3" json:"boot,omitempty"`
 	// Device and inode of the data directory, "device:inode"; empty if unknown.
-	Data          string `protobuf:"bytes,28,opt,name=data,proto3" json:"data,omitempty"`
+	Data string `protobuf:"bytes,28,opt,name=data,proto3" json:"data,omitempty"`
+	// What the runner is still preparing, in plain words: toolchains whose
+	// standard library is being compiled.
+	Preparing     []string `protobuf:"bytes,29,rep,name=preparing,proto3" json:"preparing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,11 +318,18 @@ func (x *Card) GetData() string {
 	return ""
 }
 
+func (x *Card) GetPreparing() []string {
+	if x != nil {
+		return x.Preparing
+	}
+	return nil
+}
+
 var File_fleet_proto protoreflect.FileDescriptor
 
 const file_fleet_proto_rawDesc = "" +
 	"\n" +
-	"\vfleet.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x06\n" +
+	"\vfleet.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x06\n" +
 	"\x04Card\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
@@ -349,7 +359,8 @@ const file_fleet_proto_rawDesc = "" +
 	"\x05start\x18\x19 \x01(\x03R\x05start\x12\x18\n" +
 	"\amachine\x18\x1a \x01(\tR\amachine\x12\x12\n" +
 	"\x04boot\x18\x1b \x01(\tR\x04boot\x12\x12\n" +
-	"\x04data\x18\x1c \x01(\tR\x04data\x1a9\n" +
+	"\x04data\x18\x1c \x01(\tR\x04data\x12\x1c\n" +
+	"\tpreparing\x18\x1d \x03(\tR\tpreparing\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +

@@ -74,6 +74,12 @@ type Config struct {
 	// Adopt says that DataDir was moved here from another machine, for good.
 	// Without it Start refuses one that another machine's runner used last.
 	Adopt bool
+	// GiveUpAfter is how long NATS may refuse the credentials of a runner that has
+	// nothing to run before that ends by itself (see Service.Done). 0: for ever.
+	GiveUpAfter time.Duration
+	// ServerTrouble says what is wrong with the NATS server, where whoever started
+	// the runner knows; nil if nothing is.
+	ServerTrouble func() error
 	// OnWait is told what a start waits for, again and again. It must not block.
 	OnWait func(error)
 	// Languages of the operator, beside those that are shipped or instead of them.

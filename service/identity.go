@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/runnel-io/runnel/service/presence"
@@ -48,16 +47,9 @@ func (s *Service) nameAnswers(ctx context.Context) bool {
 	return err == nil
 }
 
-func (s *Service) connected() error {
-	if !s.nc.IsConnected() || !s.pub.IsConnected() {
-		return errors.New("not connected to NATS")
-	}
-	return nil
-}
-
-// watchIdentity ends a life whose identity another start has taken over: it
-// answers nothing more and kills its runs, whose records are the other's by now.
-func (s *Service) watchIdentity() {
+// watchFate ends a life that can't go on, such as one whose identity another
+// start has taken over: it answers nothing more and kills its runs.
+func (s *Service) watchFate() {
 	select {
 	case <-s.life.lost:
 	case <-s.life.ctx.Done():

@@ -111,6 +111,7 @@ func (s *Service) connect(context.Context) error {
 	opts.ReconnectBufSize = -1
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
+	opts.IgnoreAuthErrorAbort = true
 	opts.AsyncErrorCB = nil
 	opts.ClosedCB, opts.DisconnectedErrCB, opts.ReconnectedCB = nil, nil, func(*nats.Conn) { s.presence.Back() }
 	pub, err := opts.Connect()
@@ -186,10 +187,11 @@ func (s *Service) openRunner(ctx context.Context) error {
 		}
 	})
 	environ := taskEnviron(os.Environ())
-	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.Path, "languages")})
+	s.languages, err = lang.New(lang.Config{Rows: s.cfg.Languages, Environ: environ, Dir: filepath.Join(s.data.Path, "languages"), Host: host, Logger: s.log, OnChange: s.presence.Prepares})
 	if err != nil {
 		return err
 	}
+	s.life.onClose(s.languages.Close)
 	if err := s.knowsLanguages(s.cfg.Policy); err != nil {
 		return err
 	}
@@ -220,15 +222,23 @@ func (s *Service) placesChanged() {
 	s.presence.PlacesChanged()
 }
 
+// readyTimeout is how long NATS has to take the card that says ready.
+const readyTimeout = 10 * time.Second
+
 func (s *Service) openEndpoints(ctx context.Context) error {
 	s.life.onClose(s.endpoints.Close)
 	if err := s.endpoints.Open(); err != nil {
 		return err
 	}
+	// From here on there may be runs: a start that is called off now has succeeded,
+	// and whoever called it off drains.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
 	if err := s.presence.Ready(ctx); err != nil {
 		return err
 	}
-	s.life.tasks.Go(s.watchIdentity)
+	s.life.tasks.Go(s.watchFate)
+	s.life.tasks.Go(s.watchLink)
 	return s.Err()
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // TestMain is a server's or a runner's process, too: what is killed must be one.
@@ -15,5 +16,7 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(asProcess); config != "" {
 		os.Exit(beProcess(config))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	rig.RemoveProgram()
+	os.Exit(code)
 }

@@ -28,8 +28,11 @@ type question struct {
 // one asks a single runner of a target. Where picks among the online cards that
 // match, those with free places first; one that is full or gone is passed over.
 func (c *Client) one(ctx context.Context, t Target, q question) error {
-	if t.Where == "" {
+	switch {
+	case t.On != "":
 		return c.call(ctx, t.scope(), q)
+	case t.Where == "":
+		return c.oneOfAny(ctx, t, q)
 	}
 	in, _, err := c.matching(ctx, t)
 	if err != nil {

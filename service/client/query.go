@@ -27,13 +27,13 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 // anyoneTries is how many runners are asked in turn.
 const anyoneTries = 3
 
-// anyone asks one runner and, when it does not answer, another: one that was
-// stopped, or cut off just now, still gets its share of the requests. It is for
-// what may be asked twice.
+// anyone asks one runner and, when it does not answer or is busy, another: one
+// that was stopped, or cut off just now, still gets its share of the requests. It
+// is for what may be asked twice.
 func (c *Client) anyone(ctx context.Context, q question) (err error) {
 	for range anyoneTries {
 		err = c.call(ctx, subjects.Any, q)
-		if !errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
+		if !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrBusy) || ctx.Err() != nil {
 			break
 		}
 	}

@@ -140,38 +140,3 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Error("no cache is none")
 	}
 }
-
-// A warm directory is filled once, by the first; one that can't be is no error.
-func TestWarmDir(t *testing.T) {
-	tool := compiled(t, lang.Config{Dir: t.TempDir()})
-	filled := 0
-	fill := func(p *lang.Program, dir string) error {
-		filled++
-		return os.WriteFile(filepath.Join(dir, "entry"), []byte("x"), 0o600)
-	}
-	done := make(chan struct{})
-	ended := make(chan struct{})
-	close(ended)
-	if dir := tool.WarmDir(ended, func(*lang.Program, string) error { return errors.New("its run was aborted") }); dir != "" {
-		t.Errorf("got %s", dir)
-	}
-	first := tool.WarmDir(done, fill)
-	if second := tool.WarmDir(done, fill); first == "" || second != first || filled != 1 {
-		t.Errorf("got %q and %q, filled %d times", first, second, filled)
-	}
-	if info, err := os.Stat(filepath.Join(first, "entry")); err != nil || info.Mode().Perm()&0o004 == 0 {
-		t.Errorf("others can't read it: %v, %v", info, err)
-	}
-	cold := compiled(t, lang.Config{Dir: t.TempDir()})
-	for range 2 {
-		if dir := cold.WarmDir(done, func(*lang.Program, string) error { filled++; return errors.New("no") }); dir != "" {
-			t.Errorf("got %s", dir)
-		}
-	}
-	if filled != 2 {
-		t.Errorf("tried %d times", filled-1)
-	}
-	if dir := compiled(t, lang.Config{}).WarmDir(done, fill); dir != "" {
-		t.Errorf("without a place for it: %s", dir)
-	}
-}

@@ -27,7 +27,7 @@
 // is trusted.
 //
 // A warm directory holds what a compiler makes of its own standard library (Go:
-// fifteen seconds that every first compile would take). It is made by a step
-// that sees no stranger's code, and shown to compile steps without the right to
-// write.
+// a minute or two of processor time). It is made in the background, by a step
+// that sees no stranger's code, is kept on the disk, and is shown to compile
+// steps without the right to write.
 package lang

@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -28,7 +29,7 @@ type Toolchain struct {
 
 // Bounds of a look: a probe that hangs must not hold up what waits for it.
 const (
-	probeTimeout = 20 * time.Second
+	probeTimeout = time.Minute // at low priority, on a busy machine
 	maxVersions  = 16
 )
 
@@ -36,7 +37,7 @@ var versionPattern = regexp.MustCompile(`\d+(\.\d+)*`)
 
 // look finds a row's versions. What was found once stays; what was not is
 // looked for again when it is asked for, which costs a few stats.
-func (t *Table) look(ctx context.Context, r *tableRow) []*Toolchain {
+func (t *Table) look(ctx context.Context, r *tableRow, idly bool) []*Toolchain {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found != nil {
@@ -44,7 +45,7 @@ func (t *Table) look(ctx context.Context, r *tableRow) []*Toolchain {
 	}
 	var found []*Toolchain
 	for _, path := range t.programs(r.Programs) {
-		tool := t.probe(ctx, &r.Row, path)
+		tool := t.probe(ctx, &r.Row, path, idly)
 		if tool == nil || slices.ContainsFunc(found, func(f *Toolchain) bool { return f.Version == tool.Version }) {
 			continue
 		}
@@ -101,25 +102,26 @@ func (t *Table) path() string {
 const defaultProbe = `"$1" --version`
 
 // probe asks a program what it is; nil if that is nothing of use.
-func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	text := row.Probe
-	if text == "" {
-		text = defaultProbe
+func (t *Table) probe(ctx context.Context, row *Row, path string, idly bool) *Toolchain {
+	text := cmp.Or(row.Probe, defaultProbe)
+	out, known := t.memory.recall(path, text)
+	if !known {
+		var err error
+		if out, err = t.ask(ctx, text, path, idly); err != nil {
+			return nil
+		}
 	}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", text, "sh", path)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = t.environ, "/", time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		return nil
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	tool := &Toolchain{Row: row, Version: versionPattern.FindString(lines[0]), Path: path, table: t}
 	if tool.Version == "" {
 		return nil
 	}
 	defer tool.findOwn()
+	defer func() {
+		if !known {
+			t.memory.keep(path, text, out, tool.Path)
+		}
+	}()
 	if row.Probe == "" {
 		return tool
 	}
@@ -132,6 +134,20 @@ func (t *Table) probe(ctx context.Context, row *Row, path string) *Toolchain {
 		}
 	}
 	return tool
+}
+
+// ask runs a probe; idly: whenever nobody else needs the processor.
+func (t *Table) ask(ctx context.Context, text, path string, idly bool) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	argv := []string{"/bin/sh", "-c", text, "sh", path}
+	if nice, err := exec.LookPath("nice"); err == nil && idly {
+		argv = append([]string{nice, "-n", "19"}, argv...)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = t.environ, "/", time.Second
+	out, err := cmd.Output()
+	return string(out), err
 }
 
 // findOwn finds what of the host a run must see to execute the program, should

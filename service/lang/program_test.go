@@ -14,22 +14,46 @@ import (
 
 func compiled(t *testing.T, cfg lang.Config) *lang.Toolchain {
 	t.Helper()
-	var dir string
-	cfg.Environ, dir = fakeHost(t, map[string]string{"mooc": "echo 1.2; echo $0; echo /opt/moo"})
+	return warmedBy(t, cfg, "--quick")
+}
+
+// warmedBy is a compiled language whose first warm-up is this.
+func warmedBy(t *testing.T, cfg lang.Config, quick string) *lang.Toolchain {
+	t.Helper()
+	_, dir := fakeHost(t, map[string]string{"mooc": moo})
+	return theCompiler(t, cfg, filepath.Join(dir, "mooc"), quick)
+}
+
+func theCompiler(t *testing.T, cfg lang.Config, path, quick string) *lang.Toolchain {
+	t.Helper()
+	cfg.Environ = []string{"PATH=/usr/bin:/bin"}
+	if cfg.Host != nil { // what is shown must be there
+		cfg.Environ = append(cfg.Environ, "MOO_HOME=/usr")
+	}
 	cfg.Rows = append(cfg.Rows, lang.Row{
-		Name: "moo", Programs: []string{"mooc"}, Probe: "$1", Source: "main.moo", Warm: "warm",
+		Name: "moo", Programs: []string{path}, Probe: "$1", Source: "main.moo", WarmUp: [][]string{{"{program}", quick, "{cache}"}, {"{program}", "--all", "{cache}"}},
 		Compile: []string{"{program}", "-o", "{out}/x", "{sources}", "--cache={cache}"}, Run: []string{"{home}/run", "{out}/x", "{stem}"},
 		Env: map[string]string{"A": "{cache}", "B": "b"},
 	})
-	tool, err := newTable(t, cfg).Find(t.Context(), "moo", "")
+	table := newTable(t, cfg)
+	t.Cleanup(table.Close)
+	tool, err := table.Find(t.Context(), "moo", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tool.Path != filepath.Join(dir, "mooc") {
+	if tool.Path != path {
 		t.Fatalf("got %s", tool.Path)
 	}
 	return tool
 }
+
+// moo is a compiler that says what it is, and fills a cache.
+const moo = `case $1 in
+--quick|--all) echo package; echo "$1" >"$2/made" ;;
+--broken) exit 1 ;;
+--for-ever) sleep 1000 ;;
+*) echo 1.2; echo "$0"; echo "${MOO_HOME:-/opt/moo}" ;;
+esac`
 
 // A program becomes the command lines of its steps.
 func TestSteps(t *testing.T) {

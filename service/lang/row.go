@@ -42,6 +42,10 @@ type Row struct {
 	Env map[string]string `yaml:"env,omitempty"`
 	// Warm is a source that is compiled once, with {cache} writable.
 	Warm string `yaml:"warm,omitempty"`
+	// WarmUp lists command lines that fill {cache}, each an empty one of its own, beside Warm and after
+	// it. They are run once, one after the other, in the background; what the last one made is shown to
+	// compile steps. A first one that is quick spares the first program the wait for all.
+	WarmUp [][]string `yaml:"warmUp,omitempty"`
 	// Limits where neither task nor policy has one, and the host can hold them.
 	Limits struct {
 		Compile limits.Set `yaml:"compile,omitempty"`
@@ -76,7 +80,7 @@ func (r *Row) check() error {
 		return fmt.Errorf("run is empty: it is the program's command line")
 	case !isName(r.Source):
 		return fmt.Errorf("source %q is not the name of a file", r.Source)
-	case r.Warm != "" && len(r.Compile) == 0:
+	case len(r.stages()) > 0 && len(r.Compile) == 0:
 		return fmt.Errorf("warm goes with compile")
 	}
 	for _, pattern := range r.Programs {
@@ -84,7 +88,7 @@ func (r *Row) check() error {
 			return fmt.Errorf("programs: %q is neither a name, nor a pattern of names, nor an absolute path", pattern)
 		}
 	}
-	for _, word := range slices.Concat(r.Compile, r.Run) {
+	for _, word := range slices.Concat(r.Compile, r.Run, slices.Concat(r.WarmUp...)) {
 		for _, found := range placeholder.FindAllString(word, -1) {
 			if !slices.Contains(known, found) {
 				return fmt.Errorf("%s in %q stands for nothing; there are %s", found, word, strings.Join(known, ", "))
@@ -95,6 +99,18 @@ func (r *Row) check() error {
 		}
 	}
 	return nil
+}
+
+// stages are the command lines of the warm-up.
+func (r *Row) stages() [][]string {
+	if r.Warm == "" {
+		return r.WarmUp
+	}
+	var compile []string
+	for _, word := range r.Compile {
+		compile = append(compile, strings.ReplaceAll(word, "{sources}", "{source}"))
+	}
+	return append([][]string{compile}, r.WarmUp...)
 }
 
 // isName: one component of a path, that means itself.

@@ -33,8 +33,10 @@ var shipped = []Row{
 		Source: "main.go", Compile: []string{"{program}", "build", "-trimpath", "-o", "{out}/main", "{sources}"}, Run: []string{"{out}/main"},
 		Env: map[string]string{
 			"GOCACHE": "{cache}", "GOTMPDIR": "{dir}", "GOPATH": "/tmp/go", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOTELEMETRY": "off", "GOFLAGS": "", "GOENV": "off", "CGO_ENABLED": "0",
+			// Without it a package whose index is not in the cache, which can't be written to, "is not in std".
+			"GODEBUG": "goindex=0",
 		},
-		Warm: warmGo,
+		WarmUp: warmGo,
 	},
 	{
 		Name: "rust", Aliases: []string{"rs"}, Programs: []string{"rustc"},
@@ -67,30 +69,12 @@ var shipped = []Row{
 	},
 }
 
-// warmGo uses what small programs use.
-const warmGo = `package main
-
-import (
-	_ "bufio"
-	_ "bytes"
-	_ "context"
-	_ "encoding/json"
-	_ "errors"
-	_ "flag"
-	_ "fmt"
-	_ "io"
-	_ "math"
-	_ "math/rand"
-	_ "os"
-	_ "regexp"
-	_ "slices"
-	_ "sort"
-	_ "strconv"
-	_ "strings"
-	_ "sync"
-	_ "time"
-	_ "unicode"
-)
-
-func main() {}
-`
+// warmGo compiles what small programs use, and then all of the standard library.
+var warmGo = [][]string{
+	{
+		"{program}", "build", "-trimpath", "-v", "bufio", "bytes", "cmp", "container/heap", "container/list", "context", "encoding/binary",
+		"encoding/json", "errors", "flag", "fmt", "io", "log", "maps", "math", "math/big", "math/bits", "math/rand", "os", "os/exec", "path/filepath",
+		"regexp", "slices", "sort", "strconv", "strings", "sync", "sync/atomic", "text/template", "time", "unicode", "unicode/utf8",
+	},
+	{"{program}", "build", "-trimpath", "-v", "-p", "1", "std"},
+}

@@ -75,11 +75,15 @@ func (p *Program) step(argv []string, dirs Dirs, own limits.Set, byDefault limit
 
 // words replaces what stands for what in a command line.
 func (p *Program) words(dirs Dirs) *strings.Replacer {
+	return p.tool.words(dirs, "{source}", p.names[0], "{stem}", stem(p.names[0]))
+}
+
+func (t *Toolchain) words(dirs Dirs, more ...string) *strings.Replacer {
 	home := ""
-	if len(p.tool.Show) > 0 {
-		home = p.tool.Show[0]
+	if len(t.Show) > 0 {
+		home = t.Show[0]
 	}
-	return strings.NewReplacer("{program}", p.tool.Path, "{home}", home, "{source}", p.names[0], "{stem}", stem(p.names[0]), "{dir}", dirs.Source, "{out}", dirs.Out, "{cache}", dirs.Cache)
+	return strings.NewReplacer(append(more, "{program}", t.Path, "{home}", home, "{dir}", dirs.Source, "{out}", dirs.Out, "{cache}", dirs.Cache)...)
 }
 
 func (p *Program) expand(argv []string, words *strings.Replacer) (full []string) {

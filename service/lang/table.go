@@ -3,9 +3,12 @@ package lang
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/runnel-io/runnel/service/sandbox"
 )
 
 // Config of a Table. The zero value knows the shipped rows and no cache.
@@ -18,6 +21,12 @@ type Config struct {
 	// Dir is for the cache and the warm directories; empty means that there are
 	// none.
 	Dir string
+	// Host runs the warm-up; nil means that there is none.
+	Host *sandbox.Host
+	// OnChange is told in words what goes on in the background; it may be nil.
+	OnChange func(preparing []string)
+	// Logger gets what is worth a line; nil means none.
+	Logger *slog.Logger
 	// CacheMaxBytes bounds the cache. Default: 256 MiB.
 	CacheMaxBytes int64
 }
@@ -28,7 +37,8 @@ type Table struct {
 	rows    []*tableRow
 	byName  map[string]*tableRow
 	cache   *Cache
-	warm    *warmDirs
+	warm    *warmer
+	memory  *probes
 }
 
 // tableRow is a row and what was found of it.
@@ -38,8 +48,8 @@ type tableRow struct {
 	found []*Toolchain
 }
 
-// New checks the rows; it looks for nothing yet. What an earlier life left in
-// Dir is removed.
+// New checks the rows; it looks for nothing yet. What an earlier life left
+// half-made in Dir is removed. Close ends what goes on in the background.
 func New(cfg Config) (*Table, error) {
 	t := &Table{environ: cfg.Environ, byName: map[string]*tableRow{}}
 	for _, row := range cfg.Rows {
@@ -68,9 +78,13 @@ func New(cfg Config) (*Table, error) {
 	if t.cache, err = openCache(cfg.Dir, cfg.CacheMaxBytes); err != nil {
 		return nil, err
 	}
-	t.warm, err = openWarm(cfg.Dir)
+	t.memory = openProbes(cfg.Dir)
+	t.warm, err = openWarmer(cfg)
 	return t, err
 }
+
+// Close ends what goes on in the background.
+func (t *Table) Close() { t.warm.close() }
 
 func (t *Table) add(row Row) error {
 	r := &tableRow{Row: row}
@@ -104,7 +118,7 @@ func (t *Table) Find(ctx context.Context, name, version string) (*Toolchain, err
 		}
 		return nil, fmt.Errorf("there is no language %q; this runner knows %s", clip(name), strings.Join(names, ", "))
 	}
-	found := t.look(ctx, r)
+	found := t.look(ctx, r, false)
 	if len(found) == 0 {
 		return nil, fmt.Errorf("language %s: this host has no %s that works", r.Name, strings.Join(r.Programs, ", "))
 	}
@@ -116,25 +130,17 @@ func (t *Table) Find(ctx context.Context, name, version string) (*Toolchain, err
 	return nil, fmt.Errorf("language %s: this host has no version %q; it has %s", r.Name, clip(version), strings.Join(versionsOf(found), ", "))
 }
 
-// List looks for all languages and returns those that this host has, each with
+// List looks for all languages, one after the other and at low priority, and returns those that this host has, each with
 // its versions: "python3 3.12.3 3.11.2".
 func (t *Table) List(ctx context.Context) []string {
-	const atOnce = 4
-	lines := make([]string, len(t.rows))
-	gate := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i, r := range t.rows {
-		gate <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-gate }()
-			if found := t.look(ctx, r); len(found) > 0 {
-				lines[i] = strings.Join(append([]string{r.Name}, versionsOf(found)...), " ")
-			}
-		})
+	var lines []string
+	for _, r := range t.rows {
+		if found := t.look(ctx, r, true); len(found) > 0 {
+			lines = append(lines, strings.Join(append([]string{r.Name}, versionsOf(found)...), " "))
+		}
 	}
-	wg.Wait()
-	lines = slices.DeleteFunc(lines, func(line string) bool { return line == "" })
 	slices.Sort(lines)
+	t.memory.save()
 	return lines
 }
 

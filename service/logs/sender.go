@@ -108,10 +108,14 @@ func (w *Writer) stash() bool {
 	return true
 }
 
+// keep puts a message into the spool. A spool that can't be written to is said
+// once, not at each try.
 func (w *Writer) keep(m outgoing) bool {
 	err := w.spool.append(m)
-	if err != nil && !errors.Is(err, errSpoolFull) {
+	broken := err != nil && !errors.Is(err, errSpoolFull)
+	if broken && !w.spoolBroken {
 		w.note(err)
 	}
+	w.spoolBroken = broken
 	return err == nil
 }

@@ -79,20 +79,21 @@ type Writer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	mu       sync.Mutex
-	moved    *sync.Cond // something of the following has changed
-	cutter   *lines.Cutter
-	spool    spool
-	number   uint64      // Runner-Seq of the last message made
-	inflight outgoing    // number 0: none
-	spare    []byte      // memory for the next message
-	scratch  []byte      // memory that goes through the spool
-	sending  bool        // there is a sender
-	slow     bool        // no ack has come for a second
-	err      error       // why nothing is taken any more
-	closed   bool        // Abandon is through
-	hurry    *time.Timer // set by Unblock
-	stashed  time.Time
+	mu          sync.Mutex
+	moved       *sync.Cond // something of the following has changed
+	cutter      *lines.Cutter
+	spool       spool
+	spoolBroken bool        // as was said
+	number      uint64      // Runner-Seq of the last message made
+	inflight    outgoing    // number 0: none
+	spare       []byte      // memory for the next message
+	scratch     []byte      // memory that goes through the spool
+	sending     bool        // there is a sender
+	slow        bool        // no ack has come for a second
+	err         error       // why nothing is taken any more
+	closed      bool        // Abandon is through
+	hurry       *time.Timer // set by Unblock
+	stashed     time.Time
 }
 
 // outgoing is a message on its way.

@@ -61,6 +61,12 @@ func (p *Presence) Card() *pb.Card {
 	return c
 }
 
+// Prepares says in the card, in words, what the runner is preparing. It never blocks.
+func (p *Presence) Prepares(texts []string) {
+	p.changeFacts(func(c *pb.Card) { c.Preparing = texts })
+	p.Changed()
+}
+
 // Changed asks for a new card soon. It never blocks.
 func (p *Presence) Changed() {
 	select {

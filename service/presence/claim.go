@@ -103,7 +103,7 @@ func (p *Presence) tryClaim(ctx context.Context, w *watch) (verdict, error) {
 func (p *Presence) asking() asking {
 	d := p.cfg.Data
 	return asking{
-		Name: p.cfg.Name, Instance: d.Instance, DataDir: d.Path, Place: d.Place, Origin: d.Origin,
+		Name: p.cfg.Name, Instance: d.Instance, DataDir: d.Path, Place: d.Place, Origin: d.Origin, IsNew: d.isNew,
 		Uptime: uptime(), Adopt: p.cfg.Adopt, OnlineFor: p.cfg.OfflineAfter,
 	}
 }

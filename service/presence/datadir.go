@@ -25,6 +25,7 @@ type DataDir struct {
 	// used it: they differ in a copy.
 	Place, Origin Place
 
+	isNew     bool // nothing has used it
 	lock      *lockfile.Lock
 	temporary bool
 }
@@ -63,7 +64,7 @@ func (d *DataDir) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if d.Instance, err = readInstance(d.file("instance")); err != nil {
+	if err := d.readInstance(); err != nil {
 		return err
 	}
 	d.Place = Place{Machine: digest(machineID()), Boot: digest(bootID()), Data: deviceAndInode(d.Path)}
@@ -117,17 +118,18 @@ func readOrigin(path string) (origin Place, err error) {
 	return origin, err
 }
 
-// readInstance returns the id of this data directory, made when there is none:
-// it tells two hosts of one name apart.
-func readInstance(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if id := strings.TrimSpace(string(b)); err == nil && id != "" {
-		return id, nil
+// readInstance reads the id of this data directory, made when there is none: it
+// tells two hosts of one name apart.
+func (d *DataDir) readInstance() error {
+	b, err := os.ReadFile(d.file("instance"))
+	if d.Instance = strings.TrimSpace(string(b)); err == nil && d.Instance != "" {
+		return nil
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
+		return err
 	}
-	return writeInstance(path)
+	d.isNew = true
+	return d.newInstance()
 }
 
 func writeInstance(path string) (string, error) {

@@ -69,8 +69,9 @@ type asking struct {
 	Name, Instance string
 	DataDir        string
 	Place          Place
-	// Origin is where the data directory was used last, by itself.
+	// Origin is where the data directory was used last, by itself. IsNew: never.
 	Origin Place
+	IsNew  bool
 	// Uptime of this machine; 0 if unknown.
 	Uptime time.Duration
 	// Adopt: whoever started this says that the directory was moved here.
@@ -148,7 +149,7 @@ func decide(a asking, h holder) (v verdict, renew bool, err error) {
 // renews says whether a start needs another instance id: its directory is a
 // copy or was moved, or nothing shows that it isn't.
 func (a asking) renews(own bool, r relation) bool {
-	return r == movedHere || r == elsewhere || r == unknownPlace && !own
+	return r == movedHere || r == elsewhere || r == unknownPlace && !own && !a.IsNew
 }
 
 func (a asking) nameTaken(host string) error {

@@ -40,7 +40,7 @@ func TestDecide(t *testing.T) {
 		kind   error
 	}{
 		{"nobody", here, false, holder{}, take, false, nil},
-		{"nobody, and the directory was never used", nowhere, false, holder{}, take, true, nil},
+		{"nobody, and it is not known where the directory was used", nowhere, false, holder{}, take, true, nil},
 		{"nobody, and the directory is a copy", copyHere, false, holder{}, take, true, nil},
 		{"nobody, and the directory is from another host", otherHost, false, holder{}, take, true, nil},
 		{"nobody, after a reboot", lastBoot, false, holder{}, take, false, nil},

@@ -90,7 +90,7 @@ func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t.t, run: run,
 		grace: terms.grace, claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if a.hasSlot() {
+	if a.hasSlot() && !a.mustWait() {
 		run.State, run.Started = pb.State_RUNNING, now
 	}
 	return a, nil
@@ -110,6 +110,12 @@ func (a *active) hasSlot() bool {
 	default:
 		return false
 	}
+}
+
+// mustWait says that the run can't begin though it has a slot: its compiler's
+// standard library is being compiled, which is the runner's work and not the run's.
+func (a *active) mustWait() bool {
+	return a.terms.program != nil && a.terms.isolation != sandbox.None && !a.terms.program.Language().IsWarm()
 }
 
 // snapshot is the record as others may have it.
@@ -211,14 +217,20 @@ func (a *active) waitForSlot(log *logs.Writer) bool {
 		timer := time.AfterFunc(a.terms.expires, func() { a.end(causeExpired) })
 		defer timer.Stop()
 	}
+	waited := "a place"
 	select {
 	case <-a.ticket.granted:
+		if a.mustWait() {
+			language := a.terms.program.Language()
+			waited = language.String() + ", whose standard library is being compiled,"
+			language.AwaitWarm(a.ended)
+		}
 	case <-a.ended:
 	}
 	if c := a.named(); c != nil {
 		end := endOf(sandbox.Status{}, c)
 		if c == causeExpired {
-			end.err = fmt.Sprintf("waited for a place for more than %s", a.terms.expires)
+			end.err = fmt.Sprintf("waited for %s for more than %s", waited, a.terms.expires)
 		}
 		a.finish(end, log)
 		return false

@@ -2,7 +2,6 @@ package run
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +30,8 @@ func (a *active) compile(dirs lang.Dirs, log *logs.Writer) ending {
 	if cache.Restore(program.Key(level), dirs.Out) {
 		return ending{state: pb.State_COMPLETE, reason: pb.ReasonExit, compile: &pb.Step{Reason: pb.ReasonExit}}
 	}
-	if level == sandbox.Strict {
-		if warm := program.Language().WarmDir(a.ended, a.warm); warm != "" {
+	if level != sandbox.None { // without isolation, the compiler could write to it
+		if warm := program.Language().WarmDir(); warm != "" {
 			dirs.Cache, dirs.CacheIsWarm = warm, true
 		}
 	}
@@ -105,35 +104,4 @@ func (a *active) runCompiler(spec sandbox.Spec, b bounds, log *logs.Writer) (e e
 		e.reason = pb.ReasonCompile
 	}
 	return e, said
-}
-
-// warmTime is how long a warm directory may take to fill, on a small machine.
-const warmTime = 5 * time.Minute
-
-// warm fills a warm directory, for this run and those after it.
-func (a *active) warm(program *lang.Program, dir string) error {
-	work, err := a.newDir()
-	if err != nil {
-		return err
-	}
-	defer a.remove(work)
-	dirs, err := a.layOut(work, program)
-	if err != nil {
-		return err
-	}
-	dirs.Cache = dir
-	a.r.log.Info("compiling a standard library, once", "language", program.Language().String(), "run", a.id)
-	spec, b := a.specOf(program.CompileStep(dirs))
-	spec.ID += ".warm"
-	spec.Writable = append(spec.Writable, dir)
-	b.wallTime = warmTime
-	e, _ := a.runCompiler(spec, b, nil)
-	if e.isGood() {
-		return nil
-	}
-	err = fmt.Errorf("%s, exit %d %s", e.reason, e.status.ExitCode, e.err)
-	if a.named() == nil {
-		a.r.log.Warn("cannot compile a standard library: each program will", "language", program.Language().String(), "error", err)
-	}
-	return errors.Join(errors.New("cannot fill the warm directory"), err)
 }

@@ -97,14 +97,18 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 
 // orderFor is what the shim is told, or nil if none is needed.
 func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
-	if spec.Isolation == None && len(spec.Limits.Rlimits()) == 0 {
+	if spec.Isolation == None && len(spec.Limits.Rlimits()) == 0 && spec.Nice == 0 {
 		if cmd.far == nil {
 			return nil, nil
 		}
 	}
 	o := &order{level: spec.Isolation, network: spec.Network || spec.Isolation == Standard, uid: -1, gid: -1,
 		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
+	o.nice = int64(spec.Nice)
 	if spec.Isolation == Strict {
+		if o.nice == 0 {
+			o.nice = StrictNice
+		}
 		cmd.limits = spec.Limits.Over(h.strictLimits(spec.Limits))
 		o.tmpBytes = strictTmpBytes
 		if most := cmd.limits.Bytes(limits.MemoryMax); most > 0 {

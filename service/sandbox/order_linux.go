@@ -29,6 +29,7 @@ type order struct {
 	scratchBytes int64    // writes to dir go to memory, this much at most
 	tmpBytes     int64    // size of /tmp and its like; 0 means the kernel's default
 	rlimits      []int64  // resource and value in turn
+	nice         int64
 }
 
 // orderFDs is how many descriptors come with an order without a leaf.
@@ -59,6 +60,7 @@ func (o *order) encode() []byte {
 	e.number(o.scratchBytes)
 	e.number(o.tmpBytes)
 	e.numbers(o.rlimits)
+	e.number(o.nice)
 	return e.out
 }
 
@@ -73,7 +75,7 @@ func decodeOrder(in []byte) (*order, error) {
 	for _, list := range []*[]string{&o.readOnly, &o.writable, &o.hide, &o.homes} {
 		*list = d.texts()
 	}
-	o.scratchBytes, o.tmpBytes, o.rlimits = d.number(), d.number(), d.numbers()
+	o.scratchBytes, o.tmpBytes, o.rlimits, o.nice = d.number(), d.number(), d.numbers(), d.number()
 	if d.bad || len(d.in) > 0 || len(o.argv) == 0 || len(o.rlimits)%2 != 0 {
 		return nil, errOrder
 	}

@@ -62,6 +62,8 @@ type Spec struct {
 	// Limits bound the run. One that this host can't hold it to makes the start fail; none is skipped.
 	// Output and wall time are the caller's matter.
 	Limits limits.Set
+	// Nice is added to the run's priority number, 0 to 19; 0 means StrictNice for a strict run.
+	Nice int
 	// Isolation keeps it away from the host. An isolated run's environment is Params and a PATH, not Env; its Dir is /tmp unless another is given.
 	Isolation Isolation
 	// Network gives a strict run the host's network.
@@ -74,6 +76,9 @@ type Spec struct {
 	// ScratchBytes lets a strict run make files in Dir, this much at most, and forgets what it wrote there; 0 means Dir is as it is.
 	ScratchBytes int64
 }
+
+// StrictNice makes runs of strangers wait for everything else.
+const StrictNice = 5
 
 // Facts is what this host can do.
 type Facts struct {

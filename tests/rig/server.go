@@ -53,6 +53,9 @@ func (s *Server) Again() {
 	s.Server, s.options.Port = server, portOf(server.Addr())
 }
 
+// Change changes its options, from the next start on.
+func (s *Server) Change(change func(*natsserver.Options)) { change(&s.options) }
+
 // Stop stops it. Stopping twice is fine.
 func (s *Server) Stop() {
 	s.Shutdown()

@@ -3,11 +3,12 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -38,25 +39,29 @@ type App struct {
 	logLevel string
 	Prefix   string
 	Conn     connect.Flags
+	giveUp   atomic.Pointer[context.CancelCauseFunc] // ends what waits for an answer
 	// Again reads the same command line into another app: a server that reloads.
 	Again func(*App) error
 	// Configured, if set, is given the configuration of a server, which then serves nothing.
 	Configured func(service.Config)
 }
 
+// New makes an app that writes to std.
 func New(std Stdio) *App {
 	a := &App{Stdio: std, Look: term.LookOf(std.Out), ErrLook: term.LookOf(std.Err), Log: slog.New(slog.DiscardHandler)}
 	var once sync.Map
 	a.Conn.Say = a.Say
-	a.Conn.Denied = func(err error) {
-		_, what, _ := strings.Cut(err.Error(), "Permissions Violation for ")
-		if _, said := once.LoadOrStore(what, true); !said {
-			a.Say("the server does not permit this user to %s", strings.NewReplacer("Publish to", "publish on", "Subscription to", "subscribe to").Replace(what))
+	a.Conn.Denied = func(err *connect.DeniedError, awaited bool) {
+		if give := a.giveUp.Load(); awaited && give != nil {
+			(*give)(err)
+		} else if _, said := once.LoadOrStore(err.Error(), true); !said {
+			a.Say("%v", err)
 		}
 	}
 	return a
 }
 
+// AddGlobalFlags gives the flags of all commands to the root.
 func (a *App) AddGlobalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	a.Conn.Add(root)

@@ -44,6 +44,9 @@ func (a *App) Open(ctx context.Context, private bool) (_ *Session, err error) {
 	if s.Nc, err = found.Connect(a.sayConnection()...); err != nil {
 		return nil, err
 	}
+	if err := found.Suits(ctx, s.Nc); err != nil {
+		return nil, err
+	}
 	js, err := found.JetStream(s.Nc)
 	if err != nil {
 		return nil, err
@@ -54,6 +57,43 @@ func (a *App) Open(ctx context.Context, private bool) (_ *Session, err error) {
 	}
 	s.Client, err = client.New(s.Nc, client.Options{Prefix: space.Prefix(), Timeout: found.Timeout, JetStream: js})
 	return s, err
+}
+
+// WithSession connects, does something and disconnects. What it does ends at once
+// when the server does not permit it.
+func (a *App) WithSession(ctx context.Context, do func(context.Context, *Session) error) error {
+	return a.withSession(ctx, false, do)
+}
+
+// WithAnySession is WithSession where a command may have a fleet of its own: see
+// Open.
+func (a *App) WithAnySession(ctx context.Context, do func(context.Context, *Session) error) error {
+	return a.withSession(ctx, true, do)
+}
+
+func (a *App) withSession(ctx context.Context, private bool, do func(context.Context, *Session) error) (err error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	a.giveUp.Store(&giveUp)
+	defer a.giveUp.Store(nil)
+	s, err := a.Open(ctx, private)
+	if err != nil {
+		return refused(ctx, err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err = do(ctx, s); err == nil {
+		return nil
+	}
+	return s.Target.Explain(refused(ctx, err))
+}
+
+// refused is what the server did not permit, if that is why ctx has ended.
+func refused(ctx context.Context, err error) error {
+	var denied *connect.DeniedError
+	if !errors.As(err, &denied) && errors.As(context.Cause(ctx), &denied) {
+		return denied
+	}
+	return err
 }
 
 // sayConnection tells who waits why nothing comes.

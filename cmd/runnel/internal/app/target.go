@@ -1,9 +1,6 @@
 package app
 
 import (
-	"context"
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
@@ -33,16 +30,6 @@ func (f *FanFlags) Add(cmd *cobra.Command) {
 	flags.IntVar(&f.Batch, "batch", 0, "with --all: `N` runners at a time")
 	flags.IntVar(&f.Expect, "expect", 0, "with --all: an error unless `N` runners answer")
 	cli.Group(flags, cli.FlagsWhere, "limit", "batch", "expect")
-}
-
-// WithSession connects, does something and disconnects.
-func (a *App) WithSession(ctx context.Context, do func(*Session) error) (err error) {
-	s, err := a.Open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return do(s)
 }
 
 // ListPage is how many entries are asked for at a time: more than a message holds, so

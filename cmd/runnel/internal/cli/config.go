@@ -128,19 +128,19 @@ func FlagOfKey(flags *pflag.FlagSet, key string) *pflag.Flag {
 	if strings.ContainsAny(key, "-_") || key == "help" || key == "config" {
 		return nil // one spelling; and no file within the file
 	}
-	if f := flags.Lookup(flagName(key)); f != nil {
+	if f := flags.Lookup(FlagName(key)); f != nil {
 		return f
 	}
 	for _, plural := range []string{"s", "es"} {
-		if f := flags.Lookup(flagName(strings.TrimSuffix(key, plural))); f != nil && repeatable(f) {
+		if f := flags.Lookup(FlagName(strings.TrimSuffix(key, plural))); f != nil && repeatable(f) {
 			return f
 		}
 	}
 	return nil
 }
 
-// flagName spells drainTimeout drain-timeout.
-func flagName(key string) string {
+// FlagName spells drainTimeout drain-timeout.
+func FlagName(key string) string {
 	var name strings.Builder
 	for _, r := range key {
 		if unicode.IsUpper(r) {

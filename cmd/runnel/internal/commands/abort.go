@@ -32,12 +32,12 @@ func newAbortCommand(a *app.App) *cobra.Command {
 			if len(args) > 0 && len(tags) > 0 {
 				return errors.New("cannot use ids together with --tag: name the runs, or give tags that all of them have")
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				ids, err := idsOf(cmd.Context(), a, s, args, tags)
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				ids, err := idsOf(ctx, a, s, args, tags)
 				if err != nil {
 					return err
 				}
-				return abort(cmd.Context(), a, s, ids, asJSON)
+				return abort(ctx, a, s, ids, asJSON)
 			})
 		},
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -88,6 +89,12 @@ does not compile ends with the compiler's exit code.`,
 // languageOf extensions that are no alias of their language.
 var languageOf = map[string]string{"cc": "c++", "h": "c", "hpp": "c++", "mjs": "node", "cjs": "node"}
 
+// languageOfFile is what the extension of a file says, for the runner to know.
+func languageOfFile(path string) string {
+	extension := strings.TrimPrefix(filepath.Ext(path), ".")
+	return cmp.Or(languageOf[extension], extension)
+}
+
 // request makes the task of files.
 func (c *codeCommand) request(files []string) (*pb.TaskRequest, error) {
 	if len(files) == 0 {
@@ -101,10 +108,7 @@ func (c *codeCommand) request(files []string) (*pb.TaskRequest, error) {
 	}
 	language := c.language
 	if language == "" {
-		extension := strings.TrimPrefix(filepath.Ext(files[0]), ".")
-		if language = extension; languageOf[extension] != "" {
-			language = languageOf[extension]
-		}
+		language = languageOfFile(files[0])
 	}
 	if language == "" {
 		return nil, fmt.Errorf("cannot tell the language of %s: give it with --language (runnel code languages)", files[0])

@@ -61,7 +61,7 @@ func findLanguages(ctx context.Context, a *app.App) (found []*languageFound, err
 			byLine[line].Runners = append(byLine[line].Runners, runner)
 		}
 	}
-	err = a.WithSession(ctx, func(s *app.Session) error {
+	err = a.WithSession(ctx, func(ctx context.Context, s *app.Session) error {
 		runners, err := s.Runners(ctx)
 		for _, r := range runners {
 			for _, line := range r.Card.GetLanguages() {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/jsm.go/natscontext"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
@@ -357,35 +356,5 @@ func TestHomeWithoutEnvironment(t *testing.T) {
 	}
 	if home, err := connect.HomeDir(); err != nil || home != who.HomeDir {
 		t.Errorf("got %q, %v, want %q", home, err, who.HomeDir)
-	}
-}
-
-// A server drops what it does not permit without an answer: that is said, or it
-// would look like a runner that is not there.
-func TestNotPermitted(t *testing.T) {
-	newHome(t)
-	opts := &natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, Users: []*natsserver.User{{
-		Username: "watcher", Password: "x",
-		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Allow: []string{"runner.glance.>"}}},
-	}}}
-	server, err := natsserver.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Start()
-	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
-	t.Setenv("NATS_TIMEOUT", "500ms")
-	errs, said, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = run(t.Context(), []string{
-		"run", "--server", server.ClientURL(), "--user", "watcher", "--password", "x", "--detach", "--", "true",
-	}, app.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: said})
-	said.Close()
-	text, readErr := io.ReadAll(errs)
-	const want = `runnel: the server does not permit this user to publish on "runner.task.any"` + "\n"
-	if err == nil || readErr != nil || !strings.HasPrefix(string(text), want) {
-		t.Errorf("got %v, %q", err, text)
 	}
 }

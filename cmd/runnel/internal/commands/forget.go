@@ -21,7 +21,7 @@ func newForgetCommand(a *app.App) *cobra.Command {
 		Example: "  runnel forget web3\n  runnel forget web3 web4",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return forget(cmd.Context(), a, s, args) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return forget(ctx, a, s, args) })
 		},
 	}
 }

@@ -150,7 +150,7 @@ func newGlanceSysCommand(a *app.App) *cobra.Command {
 		Example: "  runnel glance sys\n  runnel glance sys --all --where 'labels.env == \"prod\"'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return g.sys(cmd.Context(), s) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return g.sys(ctx, s) })
 		},
 	}
 	g.addFlags(cmd)

@@ -37,12 +37,12 @@ func newGlanceCatCommand(a *app.App) *cobra.Command {
 			case g.where.All && follow:
 				return errors.New("cannot follow a file of every runner at once: name one with --on")
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				c := &cat{glanceCommand: g, s: s, path: args[0], follow: follow, from: -tail, piece: pieceBytes(s.Nc.MaxPayload())}
 				if g.where.All {
-					return c.all(cmd.Context())
+					return c.all(ctx)
 				}
-				return c.one(cmd.Context(), g.where.Target)
+				return c.one(ctx, g.where.Target)
 			})
 		},
 	}

@@ -22,8 +22,8 @@ func newGlancePsCommand(a *app.App) *cobra.Command {
 		Example: "  runnel glance ps --top 10 --sort memory --on web1\n  runnel glance ps --top 3 --sort cpu --all",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				return g.ps(cmd.Context(), s, &pb.SysQuery{Enable: true, Top: top, Sort: sort})
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				return g.ps(ctx, s, &pb.SysQuery{Enable: true, Top: top, Sort: sort})
 			})
 		},
 	}
@@ -62,7 +62,7 @@ func newGlanceLsCommand(a *app.App) *cobra.Command {
 		Example: "  runnel glance ls /var/log --on web1\n  runnel glance ls /opt --all",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return g.ls(cmd.Context(), s, args[0]) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return g.ls(ctx, s, args[0]) })
 		},
 	}
 	g.addFlags(cmd)

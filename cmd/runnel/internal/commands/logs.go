@@ -93,16 +93,15 @@ func (l *logsCommand) options(now time.Time) (client.FollowOptions, error) {
 	return opts, nil
 }
 
-func (l *logsCommand) run(ctx context.Context, id string) (err error) {
+func (l *logsCommand) run(ctx context.Context, id string) error {
 	opts, err := l.options(time.Now())
 	if err != nil {
 		return err
 	}
-	s, err := l.Open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	return l.WithSession(ctx, func(ctx context.Context, s *app.Session) error { return l.print(ctx, s, id, opts) })
+}
+
+func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts client.FollowOptions) (err error) {
 	run, err := s.Find(ctx, id)
 	if err != nil {
 		return err

@@ -27,11 +27,11 @@ func newListCommand(a *app.App) *cobra.Command {
 		Example: "  runnel ls\n  runnel ls --watch\n  runnel ls --json | jq -r 'select(.online) | .card.name'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				if watch {
-					return watchList(cmd.Context(), a, s, asJSON)
+					return watchList(ctx, a, s, asJSON)
 				}
-				return listRunners(cmd.Context(), a, s, asJSON)
+				return listRunners(ctx, a, s, asJSON)
 			})
 		},
 	}

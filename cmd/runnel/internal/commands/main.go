@@ -21,16 +21,13 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
-	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
-	"github.com/runnel-io/runnel/service/store"
 )
 
 // Main runs the command line of this process and ends it.
@@ -42,7 +39,7 @@ func Main() {
 		os.Exit(cli.Report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))
 	}
 	err := run(context.Background(), os.Args[1:], app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
-	os.Exit(cli.Report(hinted(err), os.Stderr))
+	os.Exit(cli.Report(err, os.Stderr))
 }
 
 // run runs one command line.
@@ -55,16 +52,5 @@ func run(ctx context.Context, args []string, std app.Stdio) error {
 		root.SetArgs(args)
 		return root.ExecuteContext(ctx)
 	}
-	return root.ExecuteContext(ctx)
-}
-
-// hinted adds the command to try next: the libraries know no command line.
-func hinted(err error) error {
-	switch {
-	case errors.Is(err, client.ErrOffline), errors.Is(err, client.ErrNoMatch):
-		return fmt.Errorf("%w (runnel ls)", err)
-	case errors.Is(err, store.ErrNoFleet):
-		return fmt.Errorf("%w; runnel serve starts one", err)
-	}
-	return err
+	return advise(root.ExecuteContext(ctx))
 }

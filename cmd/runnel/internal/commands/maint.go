@@ -53,7 +53,7 @@ func newMaintClockCommand(a *app.App) *cobra.Command {
   runnel maint clock --on web2 --ntp --sync  set it, and verify`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return c.run(cmd.Context(), s) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return c.run(ctx, s) })
 		},
 	}
 	flags := cmd.Flags()

@@ -58,8 +58,8 @@ func newPipelineListCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline ls\n  runnel pipeline ls --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				all, err := s.Pipelines(cmd.Context())
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				all, err := s.Pipelines(ctx)
 				if err != nil {
 					return err
 				}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -81,13 +82,13 @@ func newPipelineApplyCommand(a *app.App) *cobra.Command {
 				}
 				texts[i] = text
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for i, file := range args {
 					from := source
 					if from == "" {
 						from = sourceOf(file)
 					}
-					if _, err := s.Apply(cmd.Context(), texts[i], client.ApplyOptions{Source: from, Prune: prune}); err != nil {
+					if _, err := s.Apply(ctx, texts[i], client.ApplyOptions{Source: from, Prune: prune}); err != nil {
 						return noEngine(err)
 					}
 					parsed, _ := pipeline.Parse(file, []byte(texts[i]))
@@ -131,9 +132,9 @@ func newPipelineRemoveCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline rm deploy",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, name := range args {
-					if err := s.RemovePipeline(cmd.Context(), name); err != nil {
+					if err := s.RemovePipeline(ctx, name); err != nil {
 						return noEngine(err)
 					}
 					a.Say("removed %s", term.Printable(name))

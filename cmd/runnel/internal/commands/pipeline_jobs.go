@@ -35,11 +35,11 @@ func newPipelineJobsCommand(a *app.App) *cobra.Command {
 			if limit < 1 {
 				return fmt.Errorf("cannot use --limit %d: it must be at least 1", limit)
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				table := term.NewTable(a.Look, "job", "state", "pipeline", "started", "for", "tasks", "user", "")
 				table.AlignRight("for")
 				table.GiveWay("", "user", "pipeline")
-				for job, err := range s.Jobs(cmd.Context(), client.JobsOptions{Pipeline: name, Page: min(limit, 1000)}) {
+				for job, err := range s.Jobs(ctx, client.JobsOptions{Pipeline: name, Page: min(limit, 1000)}) {
 					if err != nil {
 						return noEngine(err)
 					}
@@ -136,8 +136,8 @@ func newPipelineShowCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline show 0d1f…",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				job, err := findJob(cmd.Context(), s, args[0])
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				job, err := findJob(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
@@ -227,9 +227,9 @@ func newPipelineCancelCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline cancel 0d1f… --reason 'wrong tag'",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, id := range args {
-					job, err := findJob(cmd.Context(), s, id)
+					job, err := findJob(ctx, s, id)
 					if err != nil {
 						return err
 					}
@@ -237,10 +237,10 @@ func newPipelineCancelCommand(a *app.App) *cobra.Command {
 						a.Say("%s has ended: %s", job.GetId(), jobState(job).Text)
 						continue
 					}
-					if _, err = s.Cancel(cmd.Context(), job.GetId(), client.CancelOptions{User: userName(), Reason: reason}); err != nil {
+					if _, err = s.Cancel(ctx, job.GetId(), client.CancelOptions{User: userName(), Reason: reason}); err != nil {
 						return noEngine(err)
 					}
-					if err := s.WatchJob(cmd.Context(), job.GetId(), func(j *pb.Job) error { job = j; return nil }); err != nil {
+					if err := s.WatchJob(ctx, job.GetId(), func(j *pb.Job) error { job = j; return nil }); err != nil {
 						return err
 					}
 					if _, err := fmt.Fprintln(a.Out, job.GetId(), jobState(job).Text); err != nil {
@@ -265,15 +265,15 @@ func newPipelineLogsCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline logs 0d1f…\n  runnel pipeline logs -f 0d1f… test",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				job, err := findJob(cmd.Context(), s, args[0])
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				job, err := findJob(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
 				if len(args) == 1 {
-					return followJob(cmd.Context(), a, s, job.GetId(), follow, false)
+					return followJob(ctx, a, s, job.GetId(), follow, false)
 				}
-				return taskLogs(cmd.Context(), a, s, job, args[1], follow)
+				return taskLogs(ctx, a, s, job, args[1], follow)
 			})
 		},
 	}

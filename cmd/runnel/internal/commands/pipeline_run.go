@@ -130,17 +130,17 @@ func newPipelineRerunCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline rerun 0d1f…\n  runnel pipeline rerun 0d1f… --failed --follow\n  runnel pipeline rerun 0d1f… --from test",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				old, err := findJob(cmd.Context(), s, args[0])
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				old, err := findJob(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
 				opts.User = userName()
-				job, err := s.Rerun(cmd.Context(), old.GetId(), opts)
+				job, err := s.Rerun(ctx, old.GetId(), opts)
 				if err != nil {
 					return noEngine(err)
 				}
-				return showStarted(cmd.Context(), a, s, job, follow, asJSON)
+				return showStarted(ctx, a, s, job, follow, asJSON)
 			})
 		},
 	}

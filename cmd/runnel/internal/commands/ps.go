@@ -36,7 +36,7 @@ func newPsCommand(a *app.App) *cobra.Command {
 		Example: "  runnel ps\n  runnel ps --state RUNNING,PENDING\n  runnel ps --tag team=web --limit 0",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return p.run(cmd.Context(), s) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return p.run(ctx, s) })
 		},
 	}
 	flags := cmd.Flags()

@@ -34,7 +34,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 			case !byAge:
 				older = -1
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return rm(cmd.Context(), a, s, args, older) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return rm(ctx, a, s, args, older) })
 		},
 	}
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,6 +199,9 @@ func (r *runCommand) readFiles(task *pb.Task) error {
 		if err != nil {
 			return fmt.Errorf("cannot read the script %s: %w", r.file, cli.Cause(err))
 		}
+		if err := refuseOtherLanguage(r.file, content); err != nil {
+			return err
+		}
 		if task.File, err = script(content); err != nil {
 			return err
 		}
@@ -210,6 +214,26 @@ func (r *runCommand) readFiles(task *pb.Task) error {
 		task.Stdin = content
 	}
 	return nil
+}
+
+// otherLanguages are those of package lang by the names and extensions that they have.
+var otherLanguages = []string{"python", "py", "node", "js", "c", "c++", "cpp", "cxx", "go", "rust", "rs", "java", "ruby", "rb", "php", "perl", "pl", "lua"}
+
+// refuseOtherLanguage refuses a script that bash would misread: what it begins
+// with, or else its name, says that it is another language's.
+func refuseOtherLanguage(path string, content []byte) error {
+	first, _, _ := bytes.Cut(content, []byte("\n"))
+	if bytes.HasPrefix(first, []byte("#!/bin/bash")) || bytes.HasPrefix(first, []byte("#!/usr/bin/env bash")) || bytes.HasPrefix(content, []byte("\x1f\x8b")) {
+		return nil
+	}
+	isOther := slices.Contains(otherLanguages, languageOfFile(path))
+	if bytes.HasPrefix(first, []byte("#!")) {
+		isOther = slices.ContainsFunc(otherLanguages, func(name string) bool { return len(name) > 2 && bytes.Contains(first, []byte(name)) })
+	}
+	if isOther {
+		return fmt.Errorf("cannot run %s with bash: it is a program in another language (runnel code run %s)", path, path)
+	}
+	return nil // the request's own check says how a script begins
 }
 
 func (r *runCommand) read(path string) ([]byte, error) {
@@ -247,12 +271,15 @@ func script(content []byte) (*pb.File, error) {
 }
 
 // run asks and shows; a run's own end is an exitError.
-func (r *runCommand) run(ctx context.Context, req *pb.TaskRequest) (err error) {
-	s, err := r.Open(ctx, !r.detach)
-	if err != nil {
-		return err
+func (r *runCommand) run(ctx context.Context, req *pb.TaskRequest) error {
+	do := func(ctx context.Context, s *app.Session) error { return r.runIn(ctx, s, req) }
+	if r.detach {
+		return r.WithSession(ctx, do) // a fleet of its own would end with the command
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	return r.WithAnySession(ctx, do)
+}
+
+func (r *runCommand) runIn(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
 	if max := s.Nc.MaxPayload(); int64(len(req.GetSpec().GetTask().GetStdin()))*4/3 > max {
 		return fmt.Errorf("cannot send %s of standard input: a request has at most %s", term.Size(int64(len(req.GetSpec().GetTask().GetStdin()))), term.Size(max))
 	}

@@ -90,7 +90,9 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	case err != nil:
 		return err
 	}
-	err = r.sumUp(result, all.width)
+	if err = r.sumUp(result, all.width); errors.Is(err, client.ErrNoRunners) {
+		return r.nobody(ctx, s)
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	if exit := (*cli.ExitError)(nil); aborted && errors.As(err, &exit) {
@@ -227,13 +229,11 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 			return err
 		}
 	}
-	for _, runner := range result.Missing {
-		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s\n", width, runner, r.Conn.Timeout)
-	}
+	r.sayMissing(result.Missing, width)
 	text := fanSummary(ok, failed, &result.FanLists)
 	switch {
 	case ok+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
-		return r.nobody()
+		return client.ErrNoRunners
 	case !result.Complete() || lost:
 		return &cli.ExitError{Code: cli.ExitOwn, Message: text}
 	case anyBad:
@@ -243,10 +243,17 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	return nil
 }
 
+// sayMissing names those that did not answer, and the runs that they may have.
+func (r *runCommand) sayMissing(missing []string, width int) {
+	for _, runner := range missing {
+		fmt.Fprintf(r.Stdio.Err, "%-*s  no answer in %s; run %s-%s may have started, or may still start\n", width, runner, r.Conn.Timeout, r.id, runner)
+	}
+}
+
 // nobody is the error of a fan-out that no runner was meant by.
-func (r *runCommand) nobody() error {
-	if r.where.Where == "" && r.where.Pool == "" {
-		return client.ErrNoRunners
+func (r *runCommand) nobody(ctx context.Context, s *app.Session) error {
+	if r.where.Where == "" {
+		return nobodyIn(ctx, s, r.where.Pool, client.ErrNoRunners)
 	}
 	return client.ErrNoMatch
 }
@@ -298,9 +305,10 @@ func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.Task
 	}
 	switch {
 	case len(result.OK)+len(failed)+len(result.Missing)+len(result.Unexpected) == 0:
-		return r.nobody()
+		return r.nobody(ctx, s)
 	case result.Complete() && len(failed) == 0:
 		return nil
 	}
+	r.sayMissing(result.Missing, longest(result.Missing))
 	return errors.New(fanSummary(len(result.OK), failed, &result))
 }

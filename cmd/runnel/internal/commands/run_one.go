@@ -96,9 +96,28 @@ func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner str
 		r.end(ctx, s, r.id)
 		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
 	case runner == "":
-		return err // nobody has taken the task
+		return r.notStarted(ctx, s, err)
 	}
 	return fmt.Errorf("%w; %s", err, r.goesOn(s))
+}
+
+// notStarted explains why nobody has taken the task, as far as that is known: the
+// one who was asked may have it, and only the answer is missing.
+func (r *runCommand) notStarted(ctx context.Context, s *app.Session, err error) error {
+	if remote := (*client.RemoteError)(nil); r.where.On == "" && errors.Is(err, client.ErrRefused) && errors.As(err, &remote) {
+		return fmt.Errorf("%w on %s", err, remote.Runner) // another one may allow it
+	}
+	if !errors.Is(err, client.ErrNoAnswer) {
+		return nobodyIn(ctx, s, r.where.Pool, err)
+	}
+	from := "any runner"
+	switch {
+	case r.where.On != "":
+		from = r.where.On
+	case r.where.Pool != "":
+		from = "any runner in pool " + r.where.Pool
+	}
+	return fmt.Errorf("no answer from %s in %s: run %s may have started, or may still start (runnel show %s)", from, r.Conn.Timeout, r.id, r.id)
 }
 
 func (r *runCommand) goesOn(s *app.Session) string {
@@ -112,7 +131,7 @@ func (r *runCommand) goesOn(s *app.Session) string {
 func (r *runCommand) detachOne(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
 	run, err := s.Start(ctx, r.where.Target, req)
 	if err != nil {
-		return err
+		return r.notStarted(ctx, s, err)
 	}
 	return r.printStarted(run)
 }

@@ -252,7 +252,7 @@ func TestSummaryOfAFanOut(t *testing.T) {
 	result.Missing = []string{"web3"}
 	var out bytes.Buffer
 	r := &runCommand{App: app.New(app.Stdio{In: nil, Out: io.Discard, Err: &out})}
-	r.Conn.Timeout = 5 * time.Second
+	r.Conn.Timeout, r.id = 5*time.Second, "01JD"
 	err := r.sumUp(result, 4)
 	if want := "4 runners: 2 ok, 1 failed (db1: exit 127), 1 missing (web3)"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -260,7 +260,7 @@ func TestSummaryOfAFanOut(t *testing.T) {
 	if got := cli.Report(err, io.Discard); got != 125 {
 		t.Errorf("got code %d, want 125", got)
 	}
-	if want := "web3  no answer in 5s\n"; out.String() != want {
+	if want := "web3  no answer in 5s; run 01JD-web3 may have started, or may still start\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 	result.Missing = nil

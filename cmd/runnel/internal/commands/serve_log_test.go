@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,7 +26,10 @@ func servedWithLog(t *testing.T, args ...string) (*exec.Cmd, *os.File, *bufio.Re
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { log.Close() })
-	cmd := command(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	if !slices.Contains(args, "--server") {
+		args = append([]string{"--listen", "127.0.0.1:0"}, args...)
+	}
+	cmd := command(t, append([]string{"serve"}, args...)...)
 	cmd.Stderr = writer
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Example: "  runnel show 01JD3Q8Z\n  runnel show 01JD3Q8Z --json | jq .exitCode",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(s *app.Session) error { return showRun(cmd.Context(), a, s, args[0], asJSON) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return showRun(ctx, a, s, args[0], asJSON) })
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the record as one JSON object")

@@ -31,8 +31,8 @@ func newWaitCommand(a *app.App) *cobra.Command {
 			if cmd.Flags().Changed("at-most") && atMost <= 0 {
 				return fmt.Errorf("cannot use --at-most %s: it must be more than 0", atMost)
 			}
-			return a.WithSession(cmd.Context(), func(s *app.Session) error {
-				ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
+				cancel := context.CancelFunc(func() {})
 				if atMost > 0 {
 					ctx, cancel = context.WithTimeoutCause(ctx, atMost, notYet(state, atMost))
 				}

@@ -34,7 +34,7 @@ type Target struct {
 	Timeout time.Duration
 
 	Options               []nats.Option
-	JsDomain, JsAPIPrefix string
+	JSDomain, JSAPIPrefix string
 	Server                *embedded.Server // a private one, or else nil
 	// Secrets are the files that the credentials come from, absolute.
 	Secrets []string
@@ -112,8 +112,8 @@ func (c *Flags) remote(selected string) (*Target, error) {
 		url:         settings.ServerURL(),
 		Timeout:     c.Timeout,
 		Options:     c.WithCommon(options),
-		JsDomain:    settings.JSDomain(),
-		JsAPIPrefix: settings.JSAPIPrefix(),
+		JSDomain:    settings.JSDomain(),
+		JSAPIPrefix: settings.JSAPIPrefix(),
 		Secrets:     secretsOf(settings, name),
 	}, nil
 }
@@ -171,9 +171,9 @@ func (c *Flags) WithCommon(options []nats.Option) []nats.Option {
 	}
 	return append(options, nats.Name(name), nats.Timeout(c.Timeout), nats.MaxReconnects(-1), nats.PingInterval(pingInterval),
 		// Else nats.go prints them. What comes of others is said where it is noticed.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) && c.Denied != nil {
-				c.Denied(err)
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
+			if e := denied(nc, err); e != nil && c.Denied != nil {
+				c.Denied(e, e.awaited())
 			}
 		}))
 }
@@ -189,7 +189,7 @@ func (t *Target) Connect(options ...nats.Option) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(t.url, all...)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", redact(t.url), Cause(err))
+		return nil, fmt.Errorf("cannot connect to %s: %w", t.where(), Cause(err))
 	}
 	return nc, nil
 }
@@ -226,10 +226,10 @@ func (t *Target) connectLocal(options []nats.Option) (*nats.Conn, error) {
 // JetStream is JetStream as the flags or the context say how to reach it.
 func (t *Target) JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 	switch {
-	case t.JsAPIPrefix != "":
-		return jetstream.NewWithAPIPrefix(nc, t.JsAPIPrefix)
-	case t.JsDomain != "":
-		return jetstream.NewWithDomain(nc, t.JsDomain)
+	case t.JSAPIPrefix != "":
+		return jetstream.NewWithAPIPrefix(nc, t.JSAPIPrefix)
+	case t.JSDomain != "":
+		return jetstream.NewWithDomain(nc, t.JSDomain)
 	}
 	return jetstream.New(nc)
 }

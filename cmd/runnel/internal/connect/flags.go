@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -26,9 +27,9 @@ type Flags struct {
 	socksProxy                    string
 	certStore                     certStoreFlags
 
-	// Denied is told of what the server does not permit: a request that it drops
-	// looks like one that nobody answers.
-	Denied func(error)
+	// Denied is told of what the server does not permit, and whether somebody waits
+	// for it: a request that it drops looks like one that nobody answers.
+	Denied func(err *DeniedError, awaited bool)
 	// Say tells the user what they may want to know.
 	Say func(format string, args ...any)
 }
@@ -98,7 +99,7 @@ func completeContexts(root *cobra.Command) {
 // Explicit says whether the flags or the environment name a server: by its
 // address, by a context, or by saying how to get into one at the usual address.
 func (c *Flags) Explicit() bool {
-	return c.server != "" || c.context != "" || c.credentials() || c.cert != "" || c.ca != ""
+	return c.server != "" || c.context != "" || c.credentials() || c.cert != "" || c.Key != "" || c.ca != ""
 }
 
 func (c *Flags) credentials() bool {
@@ -113,6 +114,21 @@ func (c *Flags) credentials() bool {
 // resolve makes one context of the named one and the flags, which prevail.
 // With an empty name there are only the flags.
 func (c *Flags) resolve(name string) (*natscontext.Context, error) {
+	settings, err := c.settings(name)
+	if err != nil {
+		return nil, err
+	}
+	// One half alone would be left out without a word.
+	switch cert, key := settings.Certificate(), settings.Key(); {
+	case cert != "" && key == "":
+		return nil, errors.New("cannot use --tlscert without --tlskey, the private key of that certificate")
+	case cert == "" && key != "":
+		return nil, errors.New("cannot use --tlskey without --tlscert, the certificate of that key")
+	}
+	return settings, nil
+}
+
+func (c *Flags) settings(name string) (*natscontext.Context, error) {
 	opts := c.options()
 	if name == "" {
 		return c.alone(opts)

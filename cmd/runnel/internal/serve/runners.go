@@ -20,10 +20,14 @@ import (
 // startGate bounds how many simulated runners start at once.
 const startGate = 16
 
+// giveUpAfter is how long NATS may refuse a runner that has nothing to run before
+// the process ends, for its service manager.
+const giveUpAfter = 10 * time.Minute
+
 // startRunners starts the runner, or those that are simulated.
 func (s *command) startRunners(ctx context.Context) error {
-	s.cfg.Secrets = s.secrets()
-	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JsDomain, s.target.JsAPIPrefix
+	s.cfg.Secrets, s.cfg.GiveUpAfter = s.secrets(), giveUpAfter
+	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JSDomain, s.target.JSAPIPrefix
 	if err := s.boundLogs(ctx); err != nil {
 		return err
 	}
@@ -71,10 +75,14 @@ func (s *command) startRunner(ctx context.Context, cfg service.Config) (*app.Run
 	if err != nil {
 		return nil, err
 	}
+	if err := s.target.Suits(ctx, nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
 	svc, err := service.Start(ctx, nc, cfg)
 	if err != nil {
 		nc.Close()
-		return nil, withHint(err)
+		return nil, withHint(s.target.Explain(err))
 	}
 	return &app.Runner{Name: cfg.Name, Nc: nc, Service: svc}, nil
 }
@@ -96,13 +104,17 @@ func (s *command) connectRunner(name string) (*nats.Conn, error) {
 	return s.target.Connect(
 		nats.Name("runnel serve "+name),
 		nats.ReconnectWait(500*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), // a refusal may pass; the service says it
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("connection to NATS lost", "error", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+			if !nc.IsConnected() {
+				return // the service says why, not at each try
+			}
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject

@@ -198,7 +198,11 @@ func (s *command) run(ctx context.Context) error {
 	defer app.SpareHeap()()
 	signals, stop := cli.ServeSignals()
 	defer stop()
-	if ended, err := s.startUntil(ctx, signals, stop); ended || err != nil {
+	sig, err := s.startUntil(ctx, signals, stop)
+	switch {
+	case sig != nil && len(s.runners) > 0:
+		return s.drainUntil(ctx, sig, signals, stop) // what was accepted meanwhile
+	case sig != nil, err != nil:
 		return err
 	}
 	if s.server != nil {
@@ -209,9 +213,9 @@ func (s *command) run(ctx context.Context) error {
 	return s.untilSignal(ctx, signals, stop)
 }
 
-// startUntil starts everything, unless a signal says before that it must end; then
-// a second one ends the process as signals do.
-func (s *command) startUntil(ctx context.Context, signals <-chan os.Signal, stop func()) (ended bool, err error) {
+// startUntil starts everything, and returns the signal that called it off. A
+// second one ends the process as signals do.
+func (s *command) startUntil(ctx context.Context, signals <-chan os.Signal, stop func()) (calledOff os.Signal, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	started := make(chan error, 1)
@@ -222,16 +226,33 @@ func (s *command) startUntil(ctx context.Context, signals <-chan os.Signal, stop
 			if err == nil && reload {
 				s.reload()
 			}
-			return false, err
+			return nil, err
 		case sig := <-signals:
 			if sig == cli.ReloadSignal {
 				reload = true
 				continue
 			}
 			s.Log.Info("ending before it is ready", "signal", sig)
-			stop()
 			cancel()
-			return true, noCancel(<-started)
+			return sig, noCancel(s.awaitStart(started, signals, stop))
+		}
+	}
+}
+
+// awaitStart waits for a start that was called off.
+func (s *command) awaitStart(started <-chan error, signals <-chan os.Signal, stop func()) error {
+	for {
+		select {
+		case err := <-started:
+			return err
+		case sig := <-signals:
+			if sig == cli.ReloadSignal {
+				continue
+			}
+			stop()
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = self.Signal(sig) // where it can't be sent, the next one ends the process
+			}
 		}
 	}
 }
@@ -299,6 +320,7 @@ func (s *command) startServer() error {
 	case err != nil:
 		return err
 	}
+	s.cfg.ServerTrouble = s.server.Trouble
 	s.Say("embedded NATS with JetStream on %s, data in %s", natsURL(s.server.ListenAddress()), tilde(s.cfg.DataDir))
 	s.local = &connect.Local{
 		Name: s.cfg.Name, URL: s.server.URL(), SeedFile: s.server.SeedFile(), Lock: s.server.LockFile(),

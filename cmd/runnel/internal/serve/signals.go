@@ -38,11 +38,17 @@ func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, sto
 				s.reload()
 				continue
 			}
-			s.Log.Info("draining", "signal", sig, "timeout", s.drainTimeout)
+			return s.drainUntil(ctx, sig, signals, stop)
 		}
-		break
 	}
+}
+
+// drainUntil lets running runs finish: sig is the first signal.
+func (s *command) drainUntil(ctx context.Context, sig os.Signal, signals <-chan os.Signal, stop func()) error {
+	s.Log.Info("draining", "signal", sig, "timeout", s.drainTimeout)
 	notify("STOPPING=1")
+	watchdog := s.watchdog()
+	defer watchdog.Stop()
 	ctx, cancel := context.WithTimeout(ctx, s.drainTimeout)
 	defer cancel()
 	drained := make(chan struct{})

@@ -1,0 +1,7 @@
+//go:build unix
+
+package embedded
+
+import "syscall"
+
+const errQuota = syscall.EDQUOT

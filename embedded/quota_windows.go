@@ -1,0 +1,5 @@
+package embedded
+
+import "errors"
+
+var errQuota = errors.New("disk quota exceeded")
