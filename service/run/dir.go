@@ -25,7 +25,7 @@ func (a *active) newDir() (*workdir.Dir, error) {
 	if a.isIsolated() {
 		base = isolatedBase
 	} else if user != "" {
-		uid, gid, err := sandbox.OwnerOf(user)
+		uid, gid, err := sandbox.OwnerOf(user, a.ended)
 		if err != nil {
 			return nil, err
 		}

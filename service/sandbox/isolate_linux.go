@@ -73,14 +73,14 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 		if spec.User == "" {
 			return account{}, nil
 		}
-		who, err := findAccount(spec.User)
+		who, err := findAccount(spec.User, spec.Done)
 		if err == nil && who.cred != nil {
 			return account{}, startErrorf(fmt.Sprintf("run as user %q", spec.User), "not permitted: the runner runs as user %d", os.Geteuid())
 		}
 		return who, err
 	}
 	if spec.User != "" {
-		who, err := findAccount(spec.User)
+		who, err := findAccount(spec.User, spec.Done)
 		if err == nil && who.uid == 0 {
 			return account{}, startErrorf(op, "user root is not possible with isolation %s", spec.Isolation)
 		}
@@ -90,7 +90,7 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 	if err != nil {
 		return account{}, startErrorf(op, "%w", err)
 	}
-	who := withCredential(account{name: strconv.Itoa(uid), home: "/tmp", uid: uid, gid: uid})
+	who := withCredential(account{name: strconv.Itoa(uid), home: "/tmp", shell: defaultShell, uid: uid, gid: uid})
 	who.lent = true
 	return who, nil
 }

@@ -128,7 +128,7 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 		env = isolatedEnv
 		cmd.who, err = h.isolatedAccount(spec)
 	case spec.User != "":
-		cmd.who, err = findAccount(spec.User)
+		cmd.who, err = findAccount(spec.User, spec.Done)
 	}
 	if spec.Isolation == None && spec.Dir != "" {
 		env = mergeEnv(env, []string{"PWD=" + within("", spec.Dir)}) // as a shell says after cd
@@ -147,6 +147,13 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 				return nil, startErrorf("give "+path+" to "+cmd.who.name, "%w", rootCause(err))
 			}
 		}
+	}
+	if cmd.who.name == "" {
+		own := ownAccount()
+		if spec.Isolation != None { // it is not the account's own place
+			own.shell = defaultShell
+		}
+		env = mergeEnv(env, own.missingFrom(env))
 	}
 	cmd.env = mergeEnv(env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
 	if err := checkStrings(cmd); err != nil {

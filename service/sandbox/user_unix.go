@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -15,6 +16,7 @@ import (
 type account struct {
 	name   string
 	home   string
+	shell  string
 	cred   *syscall.Credential // nil means as this process
 	uid    int
 	gid    int
@@ -23,46 +25,34 @@ type account struct {
 }
 
 // findAccount looks a user up by name, or else by number. A number that has no entry in the user database runs with that number as user and group and no others.
-func findAccount(nameOrID string) (account, error) {
+func findAccount(nameOrID string, done <-chan struct{}) (account, error) {
 	op := fmt.Sprintf("run as user %q", nameOrID)
-	found, err := user.Lookup(nameOrID)
-	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) {
+	entry, err := lookUpAccount(nameOrID, done)
+	if errors.Is(err, errNoAccount) {
 		id, numErr := strconv.ParseUint(nameOrID, 10, 31)
 		if numErr != nil {
 			return account{}, startErrorf(op, "no such user")
 		}
-		found, err = user.LookupId(nameOrID)
-		var unknownID user.UnknownUserIdError
-		if errors.As(err, &unknownID) {
-			return withCredential(account{name: nameOrID, home: "/", uid: int(id), gid: int(id)}), nil
-		}
+		return withCredential(account{name: nameOrID, home: "/", shell: defaultShell, uid: int(id), gid: int(id)}), nil
 	}
 	if err != nil {
 		return account{}, startErrorf(op, "%w", err)
 	}
-	uid, err := strconv.Atoi(found.Uid)
-	if err != nil {
-		return account{}, startErrorf(op, "user id %q is not a number", found.Uid)
-	}
-	gid, err := strconv.Atoi(found.Gid)
-	if err != nil {
-		return account{}, startErrorf(op, "group id %q is not a number", found.Gid)
-	}
-	who := account{name: found.Username, home: found.HomeDir, uid: uid, gid: gid}
-	groups, err := found.GroupIds()
-	if err != nil {
+	who := account{name: entry.name, home: entry.home, shell: entry.shell, uid: entry.uid, gid: entry.gid}
+	if who.groups, err = groupsOf(entry, done); err != nil {
 		return account{}, startErrorf(op, "its groups: %w", err)
-	}
-	for _, group := range groups {
-		id, err := strconv.ParseUint(group, 10, 32)
-		if err != nil {
-			return account{}, startErrorf(op, "group id %q is not a number", group)
-		}
-		who.groups = append(who.groups, uint32(id))
 	}
 	return withCredential(who), nil
 }
+
+// ownAccount is this process's own.
+var ownAccount = sync.OnceValue(func() account {
+	who, err := findAccount(strconv.Itoa(os.Geteuid()), nil)
+	if err != nil {
+		return account{name: strconv.Itoa(os.Geteuid()), home: "/", shell: defaultShell}
+	}
+	return who
+})
 
 // withCredential adds what the kernel is asked for, which is nothing if the account is this process's own: only root may ask.
 func withCredential(who account) account {
@@ -77,5 +67,16 @@ func (a account) env() []string {
 	if a.name == "" {
 		return nil
 	}
-	return []string{"HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name}
+	return []string{"HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name, "SHELL=" + a.shell}
+}
+
+// missingFrom gives those of an account's variables that an environment does not have.
+func (a account) missingFrom(env []string) (missing []string) {
+	for _, entry := range a.env() {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, there := lookupEnv(env, name); !there {
+			missing = append(missing, entry)
+		}
+	}
+	return missing
 }
