@@ -61,6 +61,8 @@ func (c *Client) call(ctx context.Context, scope subjects.Scope, q question) err
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	subject := c.space.Request(q.verb, scope)
+	ctx, done := c.deniable(ctx, c.isMine(subject))
+	defer done()
 	began := time.Now()
 	ask := &nats.Msg{Subject: subject, Header: c.headers(ctx, patience), Data: body}
 	msg, err := c.nc.RequestMsgWithContext(ctx, ask)
@@ -76,6 +78,7 @@ func (c *Client) call(ctx context.Context, scope subjects.Scope, q question) err
 		}
 		msg, err = c.nc.RequestMsgWithContext(ctx, ask)
 	}
+	err = orDenied(ctx, err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("cannot ask %s: %w in %s", subject, ErrNoAnswer, patience)

@@ -74,13 +74,15 @@ func (c *Client) records(ctx context.Context) (*store.Store, error) {
 	if c.store != nil {
 		return c.store, nil
 	}
+	ctx, done := c.deniable(ctx, isJetStream)
+	defer done()
 	s, err := store.Open(ctx, c.js, c.space, store.Config{
 		Existing:  true, // runners make what is missing, and may
 		OnlineFor: c.online,
 		PurgeLog:  func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, c.js, run) },
 	})
 	if err != nil {
-		return nil, err
+		return nil, orDenied(ctx, err)
 	}
 	c.store = s
 	return s, nil

@@ -14,9 +14,11 @@ import (
 // hours apart. The fleet's bucket is what every caller may look at.
 func (c *Client) newClock() *store.ServerClock {
 	return &store.ServerClock{Ask: func(ctx context.Context) (time.Time, error) {
+		ctx, done := c.deniable(ctx, isJetStream)
+		defer done()
 		stream, err := c.js.Stream(ctx, "KV_"+c.space.FleetBucket())
 		if err != nil {
-			return time.Time{}, err
+			return time.Time{}, orDenied(ctx, err)
 		}
 		return stream.CachedInfo().TimeStamp, nil
 	}}

@@ -206,6 +206,8 @@ func (f *fan) round(ctx context.Context, names []string, ask func() error) error
 	for _, name := range names {
 		f.waiting[name] = true
 	}
+	ctx, done := f.c.deniable(ctx, f.isMine)
+	defer done()
 	f.asked = time.Now()
 	if err := ask(); err != nil {
 		return err
@@ -229,6 +231,11 @@ func (f *fan) round(ctx context.Context, names []string, ask func() error) error
 		}
 	}
 	return nil
+}
+
+// isMine knows what the fan-out needs: any of its requests, and its inbox.
+func (f *fan) isMine(denied string) bool {
+	return strings.HasPrefix(denied, f.c.space.Prefix()+"."+string(f.verb)+".") || strings.HasPrefix(denied, f.inbox)
 }
 
 // isNobody recognises the server's word that nobody listens.

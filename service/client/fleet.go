@@ -24,7 +24,10 @@ func (c *Client) Runners(ctx context.Context) ([]Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, done := c.deniable(ctx, isJetStream)
+	defer done()
 	seen, err := s.Cards(ctx)
+	err = orDenied(ctx, err)
 	slices.SortFunc(seen, func(a, b Runner) int { return strings.Compare(a.Card.GetName(), b.Card.GetName()) })
 	return seen, err
 }

@@ -48,8 +48,10 @@ func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, done := c.deniable(ctx, isJetStream)
+	defer done()
 	run, _, err := s.Get(ctx, id)
-	return run, err
+	return run, orDenied(ctx, err)
 }
 
 // Wait returns the run's record when it is in one of these states, final ones
@@ -91,7 +93,7 @@ func mayPass(err error) bool {
 	if errors.As(err, &remote) {
 		return remote.Code == busyCode || remote.Code >= 500
 	}
-	return !errors.Is(err, nats.ErrConnectionClosed)
+	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrPermissionViolation)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
