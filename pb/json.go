@@ -30,6 +30,9 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return invalid("empty body: want a JSON object")
 	}
+	if err := refuseNotUTF8(body); err != nil {
+		return err
+	}
 	if err := refuseNull(body); err != nil {
 		return err
 	}

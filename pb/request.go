@@ -36,6 +36,9 @@ func Invalid(format string, args ...any) error { return invalid(format, args...)
 func DecodeRequest(body []byte, isProtobuf bool, into Request) error {
 	if isProtobuf {
 		if err := proto.Unmarshal(body, into); err != nil {
+			if field := fieldNotUTF8(body, into.ProtoReflect().Descriptor(), 0); field != "" {
+				return invalid("invalid protobuf: %s: it is not UTF-8", field)
+			}
 			return invalid("invalid protobuf: %s", tidy(err))
 		}
 		if err := refuseUnknown(into.ProtoReflect()); err != nil {
