@@ -26,6 +26,9 @@ const giveUpAfter = 10 * time.Minute
 
 // startRunners starts the runner, or those that are simulated.
 func (s *command) startRunners(ctx context.Context) error {
+	if err := app.CanSimulate(s.simulate, s.server != nil); err != nil {
+		return err
+	}
 	s.cfg.Secrets, s.cfg.GiveUpAfter = s.secrets(), giveUpAfter
 	s.cfg.JetStreamDomain, s.cfg.JetStreamPrefix = s.target.JSDomain, s.target.JSAPIPrefix
 	if err := s.boundLogs(ctx); err != nil {
