@@ -105,6 +105,7 @@ var parts = []part{
 	{"history", (*command).measureHistory},
 }
 
+// NewCommand is `runnel bench`.
 func NewCommand(a *app.App) *cobra.Command {
 	b := &command{App: a}
 	var names []string
@@ -136,7 +137,7 @@ ended with the command. Parts: ` + strings.Join(names, ", ") + `.`,
 	flags.BoolVar(&b.json, "json", false, "one JSON object a line")
 	flags.BoolVar(&b.markdown, "markdown", false, "a table for a README")
 	cli.Group(flags, cli.FlagsOutput, "json", "markdown")
-	cmd.AddCommand(newChildCommand(a), newServerCommand(a))
+	cmd.AddCommand(newChildCommand(a), newServerCommand(a), newBareCommand(a))
 	return cmd
 }
 
@@ -147,6 +148,11 @@ func (b *command) run(ctx context.Context) (err error) {
 	for _, name := range b.only {
 		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
 			return fmt.Errorf("there is no part %q (see runnel bench --help)", name)
+		}
+	}
+	if (len(b.only) == 0 || slices.Contains(b.only, "fanout")) && !b.Conn.Explicit() {
+		if err := app.CanSimulate(b.simulate, false); err != nil {
+			return err
 		}
 	}
 	ctx, stop := cli.OnInterrupt(ctx)
@@ -195,14 +201,18 @@ func (b *command) report(rows []row) error {
 			}
 		}
 		return nil
-	case b.markdown:
+	case b.markdown: // the README has this table, as it is
 		fmt.Fprintln(b.Out, "| what | Runnel | floor | ratio | budget |\n|---|---|---|---|---|")
 		for _, r := range rows {
 			floor := r.floorText()
 			if r.FloorIs != "" {
 				floor += " (" + r.FloorIs + ")"
 			}
-			fmt.Fprintf(b.Out, "| %s | %s | %s | %s | %s |\n", r.Name, r.valueText(), floor, r.ratioText(), r.budgetText())
+			budget := r.budgetText()
+			if !r.met() {
+				budget += ": **missed**"
+			}
+			fmt.Fprintf(b.Out, "| %s | %s | %s | %s | %s |\n", r.Name, r.valueText(), floor, r.ratioText(), budget)
 		}
 		return nil
 	}

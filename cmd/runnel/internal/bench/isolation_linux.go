@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
@@ -62,19 +61,19 @@ func (b *command) measureIsolation(ctx context.Context) (rows []row, err error) 
 			}
 			return cmd
 		}
-		ways := []func() error{
-			func() error { return bare().Run() },
-			func() error {
+		ways := []way{
+			timed(func() error { return bare().Run() }),
+			timed(func() error {
 				return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}, Isolation: f.level}, nil)
-			},
-			func() error { return alone(host, f.level) },
+			}),
+			timed(func() error { return alone(host, f.level) }),
 		}
 		if bwrap != "" && f.bwrap != nil {
-			ways = append(ways, func() error {
+			ways = append(ways, timed(func() error {
 				return exec.CommandContext(ctx, bwrap, append(slices.Clone(f.bwrap), "true")...).Run()
-			})
+			}))
 		}
-		times, err := inTurn(b.times(200), ways)
+		times, err := inBlocks(ctx, b.times(200), ways...)
 		if err != nil {
 			return nil, fmt.Errorf("isolation %s: %w", f.level, err)
 		}
@@ -117,27 +116,4 @@ func (b *command) isolationLevels(ctx context.Context) ([]string, error) {
 		}
 	}
 	return nil, err
-}
-
-// breath is between two things that are timed, so that what one of them leaves
-// to do behind it (a runner writes its final record) does not count as the next one's.
-const breath = 3 * time.Millisecond
-
-// inTurn does things n times, one after the other, and takes their times. What
-// is done once (a first shim) is not among them.
-func inTurn(n int, ways []func() error) ([][]time.Duration, error) {
-	times := make([][]time.Duration, len(ways))
-	for i := range n + 1 {
-		for w, do := range ways {
-			time.Sleep(breath)
-			began := time.Now()
-			if err := do(); err != nil {
-				return nil, err
-			}
-			if i > 0 {
-				times[w] = append(times[w], time.Since(began))
-			}
-		}
-	}
-	return times, nil
 }

@@ -36,7 +36,9 @@ type rig struct {
 	dir       string
 	server    *exec.Cmd // nil with a server elsewhere
 	runnerCmd *exec.Cmd // likewise
+	bare      *exec.Cmd // likewise: see startBare
 	fleet     *exec.Cmd // simulated runners, while they are there
+	url, seed string    // of the server
 	flags     []string  // that connect to the server
 	health    string    // the runner's address of /metrics
 	target    *connect.Target
@@ -88,8 +90,8 @@ func (r *rig) start(ctx context.Context, a *app.App) error {
 	if err != nil {
 		return fmt.Errorf("cannot start the server: %w", err)
 	}
-	url, seed := lines[0], lines[1]
-	r.flags = []string{"--server", url, "--nkey", seed}
+	r.url, r.seed = lines[0], lines[1]
+	r.flags = []string{"--server", r.url, "--nkey", r.seed}
 	if r.health, err = freeAddress(); err != nil {
 		return err
 	}
@@ -97,14 +99,17 @@ func (r *rig) start(ctx context.Context, a *app.App) error {
 	if err := r.runnerCmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runner: %w", err)
 	}
-	key, err := nats.NkeyOptionFromSeed(seed)
+	key, err := nats.NkeyOptionFromSeed(r.seed)
 	if err != nil {
 		return err
 	}
-	if r.nc, err = nats.Connect(url, key, nats.Name("runnel bench")); err != nil {
-		return fmt.Errorf("cannot connect to %s: %w", url, err)
+	if r.nc, err = nats.Connect(r.url, key, nats.Name("runnel bench")); err != nil {
+		return fmt.Errorf("cannot connect to %s: %w", r.url, err)
 	}
 	if r.client, err = client.New(r.nc, client.Options{}); err != nil {
+		return err
+	}
+	if err := r.startBare(ctx, self); err != nil {
 		return err
 	}
 	// A runner that still looks for languages is not what is measured.
@@ -228,7 +233,7 @@ func (r *rig) Close() error {
 		r.nc.Close()
 	}
 	var errs []error
-	for _, cmd := range []*exec.Cmd{r.fleet, r.runnerCmd, r.server} {
+	for _, cmd := range []*exec.Cmd{r.fleet, r.bare, r.runnerCmd, r.server} {
 		errs = append(errs, endProcess(cmd))
 	}
 	if r.target != nil {

@@ -40,43 +40,53 @@ func (b *command) runOnce(ctx context.Context, t *pb.Task, each func(lines.Recor
 }
 
 // measureStart is start to finish of a task that does nothing, one after the
-// other; floor and ours take turns, so that both see the same machine.
+// other, beside os/exec and beside a bare exec over the same server.
 func (b *command) measureStart(ctx context.Context) ([]row, error) {
-	var ours, floor []time.Duration
-	for range b.times(500) {
-		began := time.Now()
-		if err := exec.CommandContext(ctx, "true").Run(); err != nil {
-			return nil, err
-		}
-		floor = append(floor, time.Since(began))
-		began = time.Now()
-		if err := b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil); err != nil {
-			return nil, err
-		}
-		ours = append(ours, time.Since(began))
+	ways := []way{
+		timed(func() error { return exec.CommandContext(ctx, "true").Run() }),
+		timed(func() error { return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil) }),
 	}
-	return []row{
-		row{Name: "start to finish of true, p50", Unit: "ms", Value: quantile(ours, 0.5), Budget: 1.6, Most: true}.beside(quantile(floor, 0.5), "os/exec"),
-		row{Name: "start to finish of true, p99", Unit: "ms", Value: quantile(ours, 0.99), Most: true}.beside(quantile(floor, 0.99), "os/exec"),
-	}, nil
+	if b.rig.bare != nil {
+		ways = append(ways, timed(func() error { return b.bareExec(ctx) }))
+	}
+	times, err := inBlocks(ctx, b.times(500), ways...)
+	if err != nil {
+		return nil, err
+	}
+	floor := func(r row, q float64) row { return r.beside(quantile(times[0], q), "os/exec") }
+	rows := []row{
+		floor(row{Name: "start to finish of true, p50", Unit: "ms", Value: quantile(times[1], 0.5), Budget: 1.8, Most: true}, 0.5),
+		floor(row{Name: "start to finish of true, p99", Unit: "ms", Value: quantile(times[1], 0.99), Most: true}, 0.99),
+	}
+	if b.rig.bare != nil {
+		rows = append(rows, floor(row{Name: "the same by a bare exec over NATS, which stores nothing, p50", Unit: "ms", Value: quantile(times[2], 0.5), Most: true}, 0.5))
+	}
+	return rows, nil
 }
 
 const inFlight = 16
 
 // measureRate is runs a second with many in flight.
 func (b *command) measureRate(ctx context.Context) ([]row, error) {
-	n := b.times(4000)
-	floor, err := rate(n, func() error { return exec.CommandContext(ctx, "true").Run() })
+	ways := []func() error{
+		func() error { return exec.CommandContext(ctx, "true").Run() },
+		func() error { return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil) },
+	}
+	if b.rig.bare != nil {
+		ways = append(ways, func() error { return b.bareExec(ctx) })
+	}
+	all, err := rates(ctx, b.times(4000), ways...)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := rate(n, func() error { return b.runOnce(ctx, &pb.Task{Argv: []string{"true"}}, nil) })
-	if err != nil {
-		return nil, err
+	const floor = "os/exec, as many in flight"
+	rows := []row{
+		row{Name: fmt.Sprintf("runs a second, %d in flight", inFlight), Unit: "/s", Value: all[1], Budget: 0.65}.beside(all[0], floor),
 	}
-	return []row{
-		row{Name: fmt.Sprintf("runs a second, %d in flight", inFlight), Unit: "/s", Value: ours, Budget: 0.7}.beside(floor, "os/exec, as many in flight"),
-	}, nil
+	if b.rig.bare != nil {
+		rows = append(rows, row{Name: "the same by a bare exec over NATS", Unit: "/s", Value: all[2]}.beside(all[0], floor))
+	}
+	return rows, nil
 }
 
 // rate does something n times, inFlight at a time, and returns how often a second.
@@ -107,28 +117,26 @@ func rate(n int, do func() error) (float64, error) {
 
 // measureFirst is the time to the first line of a fresh run of a shell.
 func (b *command) measureFirst(ctx context.Context) ([]row, error) {
-	var ours, floor []time.Duration
 	const text = "echo hello"
-	for range b.times(200) {
-		began := time.Now()
-		took, err := firstByte(exec.CommandContext(ctx, "bash", "-c", text), began)
-		if err != nil {
-			return nil, err
-		}
-		floor = append(floor, took)
-		began, took = time.Now(), 0
-		err = b.runOnce(ctx, &pb.Task{Commands: []string{text}}, func(lines.Record) {
-			if took == 0 {
-				took = time.Since(began)
-			}
+	times, err := inBlocks(ctx, b.times(200),
+		func() (time.Duration, error) {
+			began := time.Now()
+			return firstByte(exec.CommandContext(ctx, "bash", "-c", text), began)
+		},
+		func() (took time.Duration, err error) {
+			began := time.Now()
+			err = b.runOnce(ctx, &pb.Task{Commands: []string{text}}, func(lines.Record) {
+				if took == 0 {
+					took = time.Since(began)
+				}
+			})
+			return took, err
 		})
-		if err != nil {
-			return nil, err
-		}
-		ours = append(ours, took)
+	if err != nil {
+		return nil, err
 	}
 	return []row{
-		row{Name: "first line of a fresh run, p50", Unit: "ms", Value: quantile(ours, 0.5), Budget: 1.6, Most: true}.beside(quantile(floor, 0.5), "exec and pipe"),
+		row{Name: "first line of a fresh run, p50", Unit: "ms", Value: quantile(times[1], 0.5), Budget: 1.6, Most: true}.beside(quantile(times[0], 0.5), "exec and pipe"),
 	}, nil
 }
 
@@ -208,9 +216,9 @@ func (b *command) measureSleep(ctx context.Context) ([]row, error) {
 	}
 	after, afterFiles := b.rig.metric("runnel_goroutines"), b.rig.descriptors()
 	return []row{
-		{Name: "memory, idle", Unit: "B", Value: idle, Budget: 40e6, Most: true},
-		{Name: fmt.Sprintf("memory, %d sleep runs", n), Unit: "B", Value: full, Budget: 60e6, Most: true},
-		{Name: fmt.Sprintf("threads, %d sleep runs", n), Value: threads, Budget: 20, Most: true},
+		{Name: "memory, idle", Unit: "B", Value: idle, Budget: 25e6, Most: true},
+		{Name: fmt.Sprintf("memory, %d sleep runs", n), Unit: "B", Value: full, Budget: 38e6, Most: true},
+		{Name: fmt.Sprintf("threads, %d sleep runs", n), Value: threads, Budget: 14, Most: true},
 		{Name: "goroutines a sleep run", Value: (fullGo - idleGo) / float64(n), Budget: 3, Most: true},
 		{Name: "goroutines left after", Value: max(0, after-idleGo), Most: true},
 		{Name: "descriptors left after", Value: max(0, afterFiles-idleFiles), Most: true},
