@@ -114,7 +114,7 @@ func (f *Files) open(path string, isDir bool) (*os.File, error) {
 		err = f.check(at, path)
 	}
 	if err == nil && !isDir && at.info.Size() > 0 {
-		err = checkShape(file, path)
+		err = checkShape(file, path, at.info.Size())
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

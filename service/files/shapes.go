@@ -42,8 +42,8 @@ var shapes = []shape{
 }
 
 // checkShape refuses a file that looks like a secret, whatever its name.
-func checkShape(file io.ReaderAt, path string) error {
-	head := make([]byte, shapeBytes)
+func checkShape(file io.ReaderAt, path string, size int64) error {
+	head := make([]byte, min(size, shapeBytes))
 	n, _ := file.ReadAt(head, 0) // what can't be read is no secret
 	if what := secretShape(head[:n]); what != "" {
 		return &Refusal{"files.deny", path + " looks like " + what}

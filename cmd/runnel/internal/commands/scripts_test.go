@@ -22,6 +22,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/serve"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/tests/hangfs"
 )
 
 // The command line is tested by the scripts in testdata. The test binary is the
@@ -29,6 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	sandbox.ShimMain()
 	glance.HelperMain()
+	hangfs.Main()
 	testscript.Main(m, map[string]func(){"runnel": Main})
 }
 
