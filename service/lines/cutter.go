@@ -202,8 +202,11 @@ func (c *Cutter) Head() Head {
 	case len(c.buf) > 0:
 		return c.head
 	}
-	return Head{c.next, c.bytes}
+	return c.EndHead()
 }
+
+// EndHead tells where the EOF record would stand.
+func (c *Cutter) EndHead() Head { return c.here(c.next) }
 
 // Pending returns how many encoded bytes wait for Next.
 func (c *Cutter) Pending() int {

@@ -134,8 +134,13 @@ func (c *Cutter) counted() {
 // begin notes where a message begins, if this is its first record.
 func (c *Cutter) begin(pos int64) {
 	if len(c.buf) == 0 {
-		c.head = Head{pos, c.bytes}
+		c.head = c.here(pos)
 	}
+}
+
+// here is the Head of what would be written now.
+func (c *Cutter) here(pos int64) Head {
+	return Head{Pos: pos, Bytes: c.bytes, next: c.next, all: c.totals.Bytes + c.totals.Dropped.Bytes - c.gap.Bytes}
 }
 
 // seal ends the message that is being filled.

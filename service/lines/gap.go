@@ -1,5 +1,7 @@
 package lines
 
+import "time"
+
 // Drop turns dropping on and off. While it is on, output is counted, not kept; a GAP record follows when it is turned off,
 // or at Finish. What is left of a line then begins a new one.
 func (c *Cutter) Drop(on bool) {
@@ -13,6 +15,16 @@ func (c *Cutter) Drop(on bool) {
 	case !c.over:
 		c.endGap()
 	}
+}
+
+// Missing returns the body of a GAP record in place of the messages from one Head up to another, both of one Cutter; nil if
+// there is nothing between them.
+func Missing(from, to Head, now time.Time) []byte {
+	gap := Gap{Lines: to.next - from.next, Bytes: to.all - from.all}
+	if gap == (Gap{}) {
+		return nil
+	}
+	return AppendJSON(nil, Record{Pos: from.next, TimeNanos: now.UnixNano(), Gap: &gap})
 }
 
 // Dropping reports whether output is being dropped.

@@ -38,6 +38,9 @@ type Record struct {
 type Head struct {
 	Pos   int64    // number of the line that its first record belongs to; 0: not known
 	Bytes [2]int64 // of each stream, stored before it, newlines included
+
+	next int64 // number of the next new line before it; a Cutter's own Heads have this
+	all  int64 // bytes before it, dropped ones included; likewise
 }
 
 // A Gap counts output that was dropped.

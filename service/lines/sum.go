@@ -118,7 +118,7 @@ func (s *Sum) Lines() int64 { return s.lines }
 func (s *Sum) Bytes() int64 { return s.bytes[Stdout] + s.bytes[Stderr] }
 
 // Head tells where a message that begins with the next new line stands in the log.
-func (s *Sum) Head() Head { return Head{s.NextPos(), s.bytes} }
+func (s *Sum) Head() Head { return Head{Pos: s.NextPos(), Bytes: s.bytes} }
 
 // SHA256 returns the hash of the text, in hex.
 func (s *Sum) SHA256() string { return s.digest.hex() }

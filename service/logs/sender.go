@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runnel-io/runnel/service/lines"
 )
 
 // This file is the way of messages out of a Writer. All its functions but send and becameSlow are called with w.mu held.
@@ -106,6 +108,26 @@ func (w *Writer) stash() bool {
 		w.scratch, _ = w.cutter.Next(w.scratch)
 	}
 	return true
+}
+
+// tellMissing puts into the spool what of the output is not there: the message in flight, whose fate is not known, and what
+// comes after it. There is room for that where a longer message has just found none.
+func (w *Writer) tellMissing(now time.Time) {
+	rest, end := w.cutter.Head(), w.cutter.EndHead()
+	from := rest
+	var frames []outgoing
+	if w.inflight.number != 0 && !w.inflight.spooled {
+		from = w.inflight.head
+		frames = append(frames, outgoing{number: w.inflight.number, head: from, body: lines.Missing(from, rest, now), missing: true})
+	}
+	frames = append(frames, outgoing{number: w.number + 1, head: rest, body: lines.Missing(rest, end, now), missing: true})
+	told := true
+	for _, m := range frames {
+		if m.body != nil {
+			told = w.keep(m) && told
+		}
+	}
+	w.cfg.Logger.Error("output is lost: it doesn't fit the spool", "subject", w.cfg.Subject, "fromLine", from.Pos, "toLine", end.Pos-1, "toldInSpool", told)
 }
 
 // keep puts a message into the spool. A spool that can't be written to is said

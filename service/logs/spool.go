@@ -15,7 +15,8 @@ import (
 // spool is a file of messages that wait for the stream, in order. It is written and read at once: what is read is
 // forgotten when all of it is. A frame is
 //
-//	length of the body  4 bytes, little endian; the highest bit says that the head has a place
+//	length of the body  4 bytes, little endian; the highest bit says that the head has a place, the next
+//	                    one that the body tells what is missing here
 //	CRC-32C             4 bytes, of all that follows
 //	number in the run   8 bytes
 //	place in the log    24 bytes: first line, bytes of stdout and of stderr before it
@@ -36,6 +37,7 @@ const (
 	shortHead = 16
 	frameHead = 40
 	hasPlace  = 1 << 31
+	isMissing = 1 << 30
 )
 
 var (
@@ -65,8 +67,8 @@ func (s *spool) empty() bool { return s.read == s.written }
 // append adds a message. It returns errSpoolFull when there is no room, and then the file is as it was.
 func (s *spool) append(m outgoing) error {
 	body := m.body
-	if s.path == "" || s.written+frameHead+int64(len(body)) > s.maxBytes {
-		return errSpoolFull
+	if s.path == "" || s.written+frameHead+int64(len(body)) > s.maxBytes && !m.missing {
+		return errSpoolFull // which what is missing is told in spite of
 	}
 	if s.file == nil {
 		file, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -75,7 +77,11 @@ func (s *spool) append(m outgoing) error {
 		}
 		s.file = file
 	}
-	s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], uint32(len(body))|hasPlace)
+	size := uint32(len(body)) | hasPlace
+	if m.missing {
+		size |= isMissing
+	}
+	s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], size)
 	s.buf = binary.LittleEndian.AppendUint32(s.buf, 0)
 	for _, v := range []uint64{m.number, uint64(m.head.Pos), uint64(m.head.Bytes[0]), uint64(m.head.Bytes[1])} {
 		s.buf = binary.LittleEndian.AppendUint64(s.buf, v)
@@ -105,6 +111,8 @@ func (s *spool) next(buf []byte) (outgoing, error) {
 		return none, tornTail(err)
 	}
 	size := binary.LittleEndian.Uint32(head)
+	missing := size&isMissing != 0
+	size &^= isMissing
 	if size&hasPlace != 0 {
 		size &^= hasPlace
 		head = place[:]
@@ -128,7 +136,7 @@ func (s *spool) next(buf []byte) (outgoing, error) {
 	}
 	s.frame = frame
 	at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(place[i:])) }
-	return outgoing{number: uint64(at(8)), head: lines.Head{Pos: at(16), Bytes: [2]int64{at(24), at(32)}}, body: buf}, nil
+	return outgoing{number: uint64(at(8)), head: lines.Head{Pos: at(16), Bytes: [2]int64{at(24), at(32)}}, body: buf, missing: missing}, nil
 }
 
 func tornTail(err error) error {

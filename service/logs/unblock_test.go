@@ -2,6 +2,7 @@ package logs
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,5 +82,55 @@ func TestAbandonEndsWriteAndClose(t *testing.T) {
 	}
 	if _, err := w.Close(h.ctx(), done); !errors.Is(err, cause) {
 		t.Errorf("Close returned %v", err)
+	}
+	// The spool says what is missing, so the log does.
+	h.start()
+	end, err := Resume(h.ctx(), cfg, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := follow(t, h.ctx(), h.js, h.options())
+	if !o.result.Verified || o.gaps == 0 || end.Dropped.Bytes == 0 || end.Dropped.Lines < 1000 {
+		t.Errorf("%+v, %d gaps, EOF %+v", o.result, o.gaps, end)
+	}
+	if got := end.Bytes + end.Dropped.Bytes; got%100 != int64(len("begin\n")) {
+		t.Errorf("%d bytes are stored and %d missing, which is no number of whole lines", end.Bytes, end.Dropped.Bytes)
+	}
+}
+
+// The message in flight may have been stored after all: what tells of it in the spool is passed over then.
+func TestMissingMessageWasStored(t *testing.T) {
+	h := newHost(t)
+	cfg := h.config(h.js)
+	w := Open(cfg)
+	write(t, w, "a\n")
+	h.settled(w)
+	cutter := lines.NewCutter(lines.Config{})
+	first := cutter.Head()
+	cutter.Write(lines.Stdout, []byte("a\n"), time.Now())
+	cutter.Next(nil)
+	second := cutter.Head()
+	cutter.Write(lines.Stdout, []byte("b\nc\n"), time.Now())
+	left := &spool{path: cfg.SpoolPath, maxBytes: 1}
+	for i, m := range []outgoing{
+		{head: first, body: lines.Missing(first, second, time.Now()), missing: true},
+		{head: second, body: lines.Missing(second, cutter.EndHead(), time.Now()), missing: true},
+	} {
+		m.number = uint64(i + 1)
+		if err := left.append(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left.file.Close()
+	w.Abandon(errClosed)
+	if _, err := os.Stat(cfg.SpoolPath); err != nil {
+		t.Fatal(err)
+	}
+	end, err := Resume(h.ctx(), cfg, done)
+	if err != nil || end.Lines != 1 || end.Dropped != (lines.Gap{Lines: 2, Bytes: 4}) {
+		t.Errorf("got %+v, %v", end, err)
+	}
+	if o := follow(t, h.ctx(), h.js, h.options()); !o.result.Verified || o.text[0].String() != "a\n" {
+		t.Errorf("%+v, %q", o.result, o.text[0].String())
 	}
 }

@@ -102,6 +102,7 @@ type outgoing struct {
 	head    lines.Head // where it stands in the log
 	body    []byte
 	spooled bool // it is the first in the spool
+	missing bool // the body says what is not there
 }
 
 // header is that of the stored message. Where it stands is not known of one that an older runner has put into its spool.
@@ -284,7 +285,7 @@ func (w *Writer) Abandon(cause error) {
 	}
 	w.cutter.Finish(time.Now())
 	if !w.stash() {
-		w.cfg.Logger.Error("output is lost: it doesn't fit the spool", "subject", w.cfg.Subject)
+		w.tellMissing(time.Now())
 	}
 	w.note(w.spool.close())
 }

@@ -14,6 +14,9 @@ import (
 // may have been removed since.
 const verifyAtLeast = 16
 
+// readTogether blocks are read by one request: runs that lasted are in several.
+const readTogether = 4
+
 // listIndexed fills a page by the index and says whether it could, and the last
 // revision that it has seen.
 func (s *Store) listIndexed(ctx context.Context, p *page, info *jetstream.StreamInfo) (last uint64, done bool, err error) {
@@ -64,6 +67,7 @@ func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
 		return err
 	}
 	need := p.needs()
+	var blobs map[string][]byte
 	var found []place // that may be for the page, of the blocks that were read
 	for i := 0; ; i++ {
 		bound := int64(math.MinInt64) // of the blocks that are not read yet
@@ -76,9 +80,14 @@ func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
 		if i == len(blocks) || p.full() && p.rows[0].time > bound {
 			return nil
 		}
-		blobs, err := x.get(ctx, []string{blocks[i].Items})
-		if err != nil {
-			return err
+		if blobs[blocks[i].Items] == nil {
+			var digests []string
+			for _, b := range blocks[i:min(i+readTogether, len(blocks))] {
+				digests = append(digests, b.Items)
+			}
+			if blobs, err = x.get(ctx, digests); err != nil {
+				return err
+			}
 		}
 		err = eachItem(blobs[blocks[i].Items], func(it item) {
 			if (!p.full() || it.compare(p.rows[0].place) >= 0) && (p.after == nil || it.compare(p.after.place) < 0) &&
