@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ type cgroups struct {
 	prefix      string
 	controllers []string // that limits can use
 	why         string   // there are not more of them
+	owned       sync.Once
+	owner       string // the cgroup that says whose leaves they are, or empty
 }
 
 // findCgroups looks whether leaves can be made in root, or else in this process's own cgroup, and takes hold of its controllers.
@@ -113,6 +116,7 @@ func (c *cgroups) leaf(id string) string { return filepath.Join(c.root, c.prefix
 
 // make makes the leaf of a run. One that is there already was left by an earlier life, for ids of live runs are not given twice.
 func (c *cgroups) make(id string) (leaf string, err error) {
+	c.own()
 	leaf = c.leaf(id)
 	err = unix.Mkdir(leaf, 0o755)
 	if err == unix.EEXIST {
@@ -131,7 +135,7 @@ func (c *cgroups) make(id string) (leaf string, err error) {
 func (c *cgroups) left() (ids []string, err error) {
 	entries, err := os.ReadDir(c.root)
 	for _, entry := range entries {
-		if id, ok := strings.CutPrefix(entry.Name(), c.prefix); ok && entry.IsDir() {
+		if id, ok := strings.CutPrefix(entry.Name(), c.prefix); ok && entry.IsDir() && !strings.HasPrefix(id, ownerMark) {
 			ids = append(ids, id)
 		}
 	}

@@ -28,9 +28,8 @@ const capabilities = 64
 func childSteps(o *order, stdio [3]int, ruleset *uintptr) (*steps, error) {
 	s := &steps{}
 	s.add("own session", unix.SYS_SETSID)
-	if o.nice != 0 {
-		s.add("lower its priority", unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, int(o.nice))
-	}
+	s.addPriority(o.nice)
+	s.addKeyring(o)
 	for i := 0; i < len(o.rlimits); i += 2 {
 		limit := &unix.Rlimit{Cur: uint64(o.rlimits[i+1]), Max: uint64(o.rlimits[i+1])}
 		if o.rlimits[i] == unix.RLIMIT_CPU {

@@ -39,6 +39,12 @@ func child(act string) {
 			_, err := file.Write(page)
 			check(err)
 		}
+	case "special":
+		check(special())
+	case "keyring":
+		id, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+		check(err)
+		fmt.Println(id)
 	case "hog":
 		check(hog(os.Getenv("WAY")))
 	case "delegated":
@@ -50,6 +56,28 @@ func child(act string) {
 	default:
 		os.Exit(99)
 	}
+}
+
+// special is a runner with priorities of its own, which says what its runs have.
+func special() error {
+	h, err := sandbox.Open(sandbox.Config{NoCgroup: true, Prefix: fmt.Sprintf("special-%d-", os.Getpid())})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	for _, level := range append(h.Probe().Isolation, sandbox.None) {
+		spec := sandbox.Spec{ID: "x", Argv: []string{"/bin/sh", "-c", "cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj; ionice"}, Isolation: level}
+		p, err := h.Start(spec)
+		if err != nil {
+			return err
+		}
+		text := ""
+		if _, err := p.Pump(func(_ int, data []byte) error { text += string(data); return nil }, nil); err != nil {
+			return err
+		}
+		fmt.Println(level, strings.Fields(text))
+	}
+	return nil
 }
 
 func check(err error) {

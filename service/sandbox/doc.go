@@ -39,7 +39,7 @@
 //
 // Standard is: new PID, mount, IPC and UTS namespaces with a /proc, /tmp, /var/tmp and /dev/shm of their own and private mounts, no new privileges, no capabilities, nothing of the
 // runner's environment, its files (Config.Hide) hidden, and an account that is not root; without one named, a number that no other run has. Strict is that and: a network namespace with lo alone, a
-// read-only root with Dir and Writable to write in, six devices in /dev, no /run, /home, /root, /mnt and /media, Landlock, a seccomp filter, fixed resource limits, and a number of
+// read-only root with Dir and Writable to write in, six devices in /dev, no /run, /home, /root, /mnt, /media and /sys, no socket files of the host, Landlock, a seccomp filter, fixed resource limits, and a number of
 // processes.
 //
 // A shim, a small process that is started when it is first needed, forks these runs; it is told over a socket (shim_linux.go). A fork of a Go program may only make system calls, so all that is to

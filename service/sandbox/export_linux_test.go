@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"os"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -67,3 +68,17 @@ func KillShim(h *Host) {
 		}
 	}
 }
+
+// WithoutOverlay makes a host ask for an overlay that its kernel does not have.
+func WithoutOverlay(h *Host) { h.setOverlay("no-such-overlay") }
+
+// Overlay is what makes scratch, or empty.
+func Overlay(h *Host) string { return h.overlayNow() }
+
+// LeafOwner is the name of the cgroup that says whose leaves have a prefix, as another process's.
+func LeafOwner(prefix string, pid int, startTicks uint64) string {
+	return prefix + ownerMark + strconv.Itoa(pid) + "." + strconv.FormatUint(startTicks, 10) + "." + pidNamespace()
+}
+
+// CgroupDir is where leaves are made.
+func CgroupDir(h *Host) string { return h.cgroups.root }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,7 +28,11 @@ type hostOS struct {
 	uids         uids
 	budget       *mounts.Budget
 	hide         []string
-	probed       sync.Mutex // guards levels and noLevels
+	special      bool       // this process has what its runs must not inherit
+	bound        sync.Mutex // guards boundAt
+	boundAt      map[string]string
+	overlay      string     // the file system that gives a strict run its scratch; empty: do without
+	probed       sync.Mutex // guards overlay, levels and noLevels
 	levels       []Isolation
 	noLevels     map[Isolation]string
 	empties      []emptyLeaf    // guarded by Host.mu
@@ -93,6 +98,7 @@ func (h *Host) openOS(cfg Config) error {
 	}
 	h.shims = &shims{null: h.null, running: map[kind]*shim{}}
 	h.shims.path, h.shims.why = findShim(cfg.Shim)
+	h.special, h.overlay = isSpecial(), overlayType
 	for _, path := range cfg.Hide {
 		if path, err := filepath.EvalSymlinks(within("", path)); err == nil {
 			h.hide = append(h.hide, path)
@@ -107,6 +113,9 @@ func (h *Host) openOS(cfg Config) error {
 func (h *Host) closeOS() {
 	h.leftBehind.close()
 	h.removals.Wait()
+	if h.cgroups != nil {
+		h.cgroups.disown()
+	}
 	h.shims.close()
 	if h.reaper != nil {
 		h.reaper.stop()
@@ -136,13 +145,59 @@ func (h *Host) Probe() Facts {
 	return h.Facts()
 }
 
+// tryIsolation does once what a run at this level may ask for: a strict one, scratch.
 func (h *Host) tryIsolation(level Isolation) error {
-	p, err := h.Start(Spec{ID: "probe-" + level.String() + "-" + strconv.Itoa(os.Getpid()), Argv: []string{"/bin/sh", "-c", ":"}, Isolation: level})
+	if level != Strict {
+		return h.tryOnce(Spec{Isolation: level, Argv: []string{"/bin/sh", "-c", ":"}})
+	}
+	dir, err := os.MkdirTemp("", "runnel-probe-")
 	if err != nil {
 		return err
 	}
-	_, err = p.Pump(nil, nil)
+	defer os.RemoveAll(dir)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "here"), nil, 0o644)); err != nil {
+		return err
+	}
+	scratch := Spec{Isolation: level, Dir: dir, ScratchBytes: 1 << 20, Argv: []string{"/bin/sh", "-c", "test -e here && : >new"}}
+	err = h.tryOnce(scratch)
+	if err == nil || h.overlayNow() == "" {
+		return err
+	}
+	h.setOverlay("")
+	if again := h.tryOnce(scratch); again != nil {
+		h.setOverlay(overlayType)
+		return err
+	}
+	h.log.Debug("no overlayfs: what a strict program is made of can't be changed by itself", "error", err)
+	return nil
+}
+
+func (h *Host) tryOnce(spec Spec) error {
+	spec.ID = "probe-" + spec.Isolation.String() + "-" + strconv.Itoa(os.Getpid())
+	p, err := h.Start(spec)
+	if err != nil {
+		return err
+	}
+	status, err := p.Pump(nil, nil)
+	if err == nil && (status.ExitCode != 0 || status.Signal != 0) {
+		err = fmt.Errorf("a program that tries it ended with %d %s", status.ExitCode, status.SignalName())
+	}
 	return err
+}
+
+// overlayType is the kernel's name of it.
+const overlayType = "overlay"
+
+func (h *Host) overlayNow() string {
+	h.probed.Lock()
+	defer h.probed.Unlock()
+	return h.overlay
+}
+
+func (h *Host) setOverlay(kind string) {
+	h.probed.Lock()
+	defer h.probed.Unlock()
+	h.overlay = kind
 }
 
 // gone is how long a sweep waits for killed processes to be gone. A process may hang in the kernel (a dead network file system) for as long as it likes;

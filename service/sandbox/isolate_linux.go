@@ -98,7 +98,8 @@ func (h *Host) isolatedAccount(spec Spec) (account, error) {
 // orderFor is what the shim is told, or nil if none is needed.
 func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	if spec.Isolation == None && len(spec.Limits.Rlimits()) == 0 && spec.Nice == 0 {
-		if cmd.far == nil {
+		// An account gets a session keyring, and nobody the runner's priorities, where there is a shim to see to it.
+		if cmd.far == nil && (h.portable || h.shims.path == "" || !h.special && cmd.who.cred == nil) {
 			return nil, nil
 		}
 	}
@@ -115,7 +116,8 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 			o.tmpBytes = min(o.tmpBytes, most)
 		}
 		o.homes = homes()
-		o.scratchBytes = spec.ScratchBytes
+		o.scratchBytes, o.overlay = spec.ScratchBytes, h.overlayNow()
+		o.sockets = h.hostSockets()
 	}
 	var err error
 	o.rlimits = rlimitList(cmd.limits)
@@ -314,11 +316,14 @@ func explainShim(cmd *command, err error) *StartError {
 		switch {
 		case answer.errno == unix.ENOENT && executable(cmd.path) == nil && (!isScript(cmd.path) || cmd.order.hides(cmd.path)):
 			return startErrorf(op, "%w", plainError{"no such program inside the sandbox: " + cmd.path + " is hidden from it", answer.errno})
-		case answer.errno == unix.EACCES: // that it may enter its directory was seen before
+		case answer.errno == unix.EACCES && cmd.order.level != None: // that it may enter its directory was seen before
 			return startErrorf(op, "%w", plainError{"permission denied inside the sandbox", answer.errno})
 		}
 		return explain(cmd, answer.errno)
 	case stepEnter:
+		if answer.errno == unix.EACCES && cmd.order.level == None {
+			return explainDenied(cmd, answer.errno)
+		}
 		return startErrorf(fmt.Sprintf("enter directory %q", cmd.order.dir), "%w", answer.errno)
 	}
 	if answer.step == stepFork {

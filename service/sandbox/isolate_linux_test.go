@@ -275,7 +275,7 @@ func TestLimitsThatCannotBe(t *testing.T) {
 	for _, way := range []string{byCgroup, byScan} {
 		h := newHost(t, way)
 		has := strings.Join(h.Facts().Controllers, " ")
-		for controller, text := range map[string]limits.Text{"memory": {limits.MemoryMax: "1M"}, "pids": {limits.PidsMax: "10"}, "cpu": {limits.CPUWeight: "10"},
+		for controller, text := range map[string]limits.Text{"pids": {limits.PidsMax: "10"}, "cpu": {limits.CPUWeight: "10"},
 			"io": {limits.IOMax: "1:0 rbps=1"}} {
 			set := limitsOf(t, text)
 			if strings.Contains(has, controller) {

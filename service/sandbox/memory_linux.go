@@ -26,18 +26,28 @@ func (p *Process) memoryOf(procs []proc, most int64) int64 {
 	if resident+held <= most {
 		return resident + held
 	}
-	var exact int64
+	// While processes fork, each is read at another time, and the sum can be of more than there is.
+	now := shareOf(procs, held > 0, ids, devices)
+	if now+held > most {
+		now = min(now, shareOf(procs, held > 0, ids, devices))
+	}
+	return now + held
+}
+
+// shareOf adds up what processes have in memory, shared memory once, less what they have mapped of
+// these files and file systems, if there are any.
+func shareOf(procs []proc, less bool, ids map[fileID]bool, devices map[uint64]bool) (exact int64) {
 	for _, one := range procs {
 		share := rollupKB(one.pid)
 		if share == 0 { // it may not be looked into, or has none
 			share = statusKB(one.pid, "RssAnon", "RssShmem", "VmSwap")
 		}
 		exact += share
-		if held > 0 { // mapped, these would count twice
+		if less { // they are counted by themselves
 			exact -= mappedOf(one.pid, ids, devices)
 		}
 	}
-	return max(exact, 0) + held
+	return max(exact, 0)
 }
 
 // statusKB adds up lines of /proc/PID/status that are in kB, in bytes.

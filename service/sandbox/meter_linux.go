@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,8 +108,12 @@ func (m *meter) look() string {
 	return ""
 }
 
-// metered lists the run's processes.
+// metered lists the run's processes, without their threads, which a look at recent numbers sees too.
 func (p *Process) metered() []proc {
+	return slices.DeleteFunc(p.kin(), func(one proc) bool { return isThread(one.pid) })
+}
+
+func (p *Process) kin() []proc {
 	switch {
 	case p.holdsNamespace():
 		return p.descendants()
@@ -123,6 +128,16 @@ func (p *Process) metered() []proc {
 		}
 	}
 	return procs
+}
+
+// isThread says whether a number is that of a thread and not of a process.
+func isThread(pid int) bool {
+	for line := range strings.Lines(readText("/proc/" + strconv.Itoa(pid) + "/status")) {
+		if leader, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			return strings.TrimSpace(leader) != strconv.Itoa(pid)
+		}
+	}
+	return false
 }
 
 // descendants are the processes of the run's own PID namespace: its first process, which is not the

@@ -39,7 +39,7 @@ type placed struct {
 // Places that every isolated run has for itself, and what a strict run does not see beside homes.
 var (
 	scratchPlaces = []string{"/tmp", "/var/tmp", "/dev/shm"}
-	strictCovers  = []string{"/run", "/media", "/mnt"}
+	strictCovers  = []string{"/run", "/media", "/mnt", "/sys"}
 )
 
 // resolverDir is where systemd keeps what /etc/resolv.conf links to.
@@ -97,6 +97,7 @@ func (o *order) covers() []string {
 	covers := slices.Clone(o.hide)
 	if o.level == Strict {
 		covers = append(covers, strictCovers...)
+		covers = append(covers, o.sockets...)
 	}
 	covers = append(covers, o.homes...)
 	return slices.DeleteFunc(covers, func(place string) bool { return slices.Contains(scratchPlaces, place) })
@@ -269,8 +270,13 @@ func (v *view) makeDev() {
 	}
 }
 
-// scratchOver lets the run write in dir, up to a size, and forgets it: an overlay whose upper half is in memory.
+// scratchOver lets the run write in dir, up to a size, and forgets it: an overlay whose upper half is in memory, or, where the kernel has none, a file system in memory with what is in dir shown
+// in it, which can then not be changed.
 func (v *view) scratchOver(dir string) {
+	if v.overlay == "" {
+		v.scratchBeside(dir)
+		return
+	}
 	const place, name = "/tmp/.scratch", "make scratch"
 	v.makeDir(place, 0o700)
 	v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d,nr_inodes=65536", v.scratchBytes))
@@ -283,10 +289,47 @@ func (v *view) scratchOver(dir string) {
 	if v.users {
 		options += ",userxattr"
 	}
-	v.mount("mount scratch over "+dir, "overlay", dir, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
+	v.mount(stepOverlay+dir, v.overlay, dir, v.overlay, unix.MS_NOSUID|unix.MS_NODEV, options)
 	v.add(name, unix.SYS_UMOUNT2, place, unix.MNT_DETACH) // the overlay keeps it
 	v.add(name, unix.SYS_UNLINKAT, unix.AT_FDCWD, place, unix.AT_REMOVEDIR)
 }
+
+// scratchBeside is scratch without an overlay.
+func (v *view) scratchBeside(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // what this process can't read is not shown
+	}
+	fds := make([]*uintptr, len(entries))
+	for i, entry := range entries {
+		if entry.Type()&os.ModeSymlink == 0 {
+			fds[i] = v.openTree(filepath.Join(dir, entry.Name()), unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW)
+			v.setAttributes("show "+entry.Name(), fds[i], "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+		}
+	}
+	options := fmt.Sprintf("mode=0755,size=%d,nr_inodes=65536", v.scratchBytes)
+	if v.uid >= 0 {
+		options += fmt.Sprintf(",uid=%d,gid=%d", v.uid, v.gid)
+	}
+	v.mount("make scratch", "tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	for i, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		switch {
+		case fds[i] == nil:
+			if to, err := os.Readlink(path); err == nil {
+				v.add("make "+path, unix.SYS_SYMLINKAT, to, unix.AT_FDCWD, path)
+			}
+			continue
+		case entry.IsDir():
+			v.makeDir(path, 0o755)
+		default:
+			v.makeFile(path)
+		}
+		v.attach(fds[i], path)
+	}
+}
+
+const stepOverlay = "mount scratch over "
 
 // escapeOverlay hides what the option's syntax would take for its own.
 func escapeOverlay(path string) string {

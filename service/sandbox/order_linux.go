@@ -30,6 +30,8 @@ type order struct {
 	tmpBytes     int64    // size of /tmp and its like; 0 means the kernel's default
 	rlimits      []int64  // resource and value in turn
 	nice         int64
+	overlay      string   // the file system that makes scratch; empty: none does
+	sockets      []string // files that a strict run could connect to
 }
 
 // orderFDs is how many descriptors come with an order without a leaf.
@@ -61,6 +63,8 @@ func (o *order) encode() []byte {
 	e.number(o.tmpBytes)
 	e.numbers(o.rlimits)
 	e.number(o.nice)
+	e.text(o.overlay)
+	e.texts(o.sockets)
 	return e.out
 }
 
@@ -76,6 +80,7 @@ func decodeOrder(in []byte) (*order, error) {
 		*list = d.texts()
 	}
 	o.scratchBytes, o.tmpBytes, o.rlimits, o.nice = d.number(), d.number(), d.numbers(), d.number()
+	o.overlay, o.sockets = d.text(), d.texts()
 	if d.bad || len(d.in) > 0 || len(o.argv) == 0 || len(o.rlimits)%2 != 0 {
 		return nil, errOrder
 	}

@@ -134,16 +134,19 @@ func sameProgram(pid, other int) bool {
 }
 
 // holds says whether a process has one of the given files open, by what its descriptors link to ("pipe:[123]").
-func holds(pid int, links map[string]bool) bool {
+func holds(pid int, links map[string]bool) bool { return len(heldBy(pid, links)) > 0 }
+
+// heldBy lists which of the given files a process has open.
+func heldBy(pid int, links map[string]bool) (held []string) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return false
+		return nil
 	}
 	for _, entry := range entries {
 		if link, err := os.Readlink(filepath.Join(dir, entry.Name())); err == nil && links[link] {
-			return true
+			held = append(held, link)
 		}
 	}
-	return false
+	return held
 }

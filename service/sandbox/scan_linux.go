@@ -173,6 +173,7 @@ func awaitEnd(pidfds map[proc]int, patience time.Duration) (left []int) {
 func (h *Host) Sweep() error {
 	var failed []error
 	if h.cgroups != nil {
+		h.cgroups.sweepGone()
 		ids, err := h.cgroups.left()
 		failed = append(failed, err)
 		for _, id := range ids {

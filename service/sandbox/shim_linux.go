@@ -38,6 +38,7 @@ func ShimMain() {
 	}
 	unix.CloseOnExec(shimFD)
 	// Nobody may look into this process, which may have rights that its runs do not have.
+	forgetOOMScore()
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	var idle atomic.Int32
 	go takeOrders(&idle)
