@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/pipeline"
@@ -33,6 +34,10 @@ type Config struct {
 	CORSOrigins []string
 	// AnonymousCode lets anybody run code who can reach the gateway.
 	AnonymousCode bool
+	// Health, if set, answers /healthz and /readyz in the gateway's place.
+	Health http.Handler
+	// Metrics, if set, answers /metrics, which needs scope read.
+	Metrics http.Handler
 	// Logger gets one line a change. Default: none.
 	Logger *slog.Logger
 }
@@ -133,6 +138,7 @@ func (g *Gateway) table() []route {
 		{"POST", "/api/v1/run", ScopeCode, g.canvasRun},
 		{"GET", "/healthz", public, g.healthz},
 		{"GET", "/readyz", public, g.readyz},
+		{"GET", "/metrics", ScopeRead, g.metrics},
 	}...)
 }
 
@@ -181,13 +187,21 @@ func (g *Gateway) recovered(next http.Handler) http.Handler {
 	})
 }
 
-func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
+func (g *Gateway) healthz(w http.ResponseWriter, r *http.Request) {
+	if g.cfg.Health != nil {
+		g.cfg.Health.ServeHTTP(w, r)
+		return
+	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
+func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := g.ready(); err != nil {
 		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	if g.cfg.Health != nil {
+		g.cfg.Health.ServeHTTP(w, r)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
@@ -206,4 +220,12 @@ func (g *Gateway) ready() error {
 	default:
 		return errors.New("the pipelines are still being read")
 	}
+}
+
+func (g *Gateway) metrics(w http.ResponseWriter, r *http.Request) {
+	if g.cfg.Metrics == nil {
+		promhttp.Handler().ServeHTTP(w, r)
+		return
+	}
+	g.cfg.Metrics.ServeHTTP(w, r)
 }

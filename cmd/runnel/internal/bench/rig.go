@@ -24,6 +24,7 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway"
 )
 
 // rig is what is measured: a NATS server and a runner, processes of their
@@ -170,7 +171,20 @@ func (r *rig) waitForRunners(ctx context.Context, n int, is func(*pb.Card) bool)
 
 // metric reads a figure of the runner's /metrics; 0 if it has none.
 func (r *rig) metric(name string) float64 {
-	resp, err := http.Get("http://" + r.health + "/metrics")
+	secret, err := os.ReadFile(filepath.Join(r.dir, "runner", "jwt-secret"))
+	if err != nil {
+		return 0
+	}
+	token, err := gateway.Token(strings.TrimSpace(string(secret)), "bench", nil, time.Hour)
+	if err != nil {
+		return 0
+	}
+	req, err := http.NewRequest(http.MethodGet, "http://"+r.health+"/metrics", nil)
+	if err != nil {
+		return 0
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0
 	}

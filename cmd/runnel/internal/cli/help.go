@@ -21,6 +21,7 @@ const (
 	FlagsWhere     flagGroup = "Where"
 	FlagsHow       flagGroup = "How"
 	FlagsPipelines flagGroup = "Pipelines"
+	FlagsHTTP      flagGroup = "HTTP"
 	FlagsLimits    flagGroup = "Limits"
 	FlagsOutput    flagGroup = "Output"
 	flagsOther     flagGroup = "Flags"
@@ -29,7 +30,7 @@ const (
 )
 
 // Reading order; a flag without a group is in flagsOther.
-var flagGroups = []flagGroup{FlagsWhat, FlagsWhere, FlagsHow, FlagsPipelines, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
+var flagGroups = []flagGroup{FlagsWhat, FlagsWhere, FlagsHow, FlagsPipelines, FlagsHTTP, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
 
 // Offline marks commands that no server is needed for: their help is without
 // the connection flags.

@@ -52,6 +52,7 @@ func newRoot(a *app.App) *cobra.Command {
 		newMaintCommand(a),
 		bench.NewCommand(a),
 		serve.NewCommand(a),
+		newGatewayCommand(a),
 		newVersionCommand(a),
 	)
 	addCompletion(root, a)

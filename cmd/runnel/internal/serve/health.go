@@ -1,46 +1,69 @@
 package serve
 
 import (
-	"fmt"
-	"net"
+	"context"
 	"net/http"
-	"time"
+	"strings"
 
-	"github.com/runnel-io/runnel/cmd/runnel/internal/connect"
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/cmd/runnel/internal/web"
+	"github.com/runnel-io/runnel/service/gateway"
 )
 
-// healthServer answers /healthz, /readyz and /metrics.
-type healthServer struct {
-	server *http.Server
-	done   chan struct{}
+// webServer is what --http serves: the runner's health and metrics, and the fleet.
+type webServer struct {
+	server  *web.Server
+	gateway *gateway.Gateway
+	nc      *nats.Conn
 }
 
-func (s *command) startHealth() error {
-	if s.http == "" {
+// startWeb listens on the addresses of --http.
+func (s *command) startWeb(ctx context.Context) error {
+	if len(s.http) == 0 {
 		return nil
 	}
-	listener, err := net.Listen("tcp", s.http)
+	cfg, err := s.webFlags.Config(s.cfg.DataDir)
 	if err != nil {
-		return fmt.Errorf("cannot listen for --http on %s: %w", s.http, connect.Cause(err))
+		return err
 	}
-	h := &healthServer{
-		server: &http.Server{Handler: s.runners[0].Service.Handler(), ReadHeaderTimeout: 5 * time.Second},
-		done:   make(chan struct{}),
+	health := s.runners[0].Service.Handler()
+	cfg.Prefix, cfg.Logger, cfg.Health, cfg.Metrics = s.Prefix, s.Log, health, health
+	w := &webServer{}
+	s.web = w
+	if w.nc, err = s.target.Connect(nats.Name("runnel gateway " + s.cfg.Name)); err != nil {
+		return err
 	}
-	go func() {
-		defer close(h.done)
-		if err := h.server.Serve(listener); err != http.ErrServerClosed {
-			s.Log.Error("cannot go on serving health", "error", err)
-		}
-	}()
-	s.health = h
-	s.Say("health and metrics on http://%s", listener.Addr())
+	if cfg.JetStream, err = s.target.JetStream(w.nc); err != nil {
+		return err
+	}
+	var handler http.Handler = health
+	if w.gateway, err = gateway.New(ctx, w.nc, cfg); err != nil {
+		// A runner's credentials need not allow more.
+		s.Log.Warn("only health and metrics are served over HTTP", "error", err)
+	} else {
+		handler = w.gateway.Handler()
+	}
+	if w.server, err = web.Listen(s.http, handler, s.Log); err != nil {
+		return err
+	}
+	s.Say("health and metrics on %s", strings.Join(w.server.URLs(), " and "))
 	return nil
 }
 
 // Close stops answering.
-func (h *healthServer) Close() error {
-	err := h.server.Close()
-	<-h.done
+func (w *webServer) Close() (err error) {
+	if w.gateway != nil {
+		w.gateway.Stop()
+	}
+	if w.server != nil {
+		err = w.server.Close()
+	}
+	if w.gateway != nil {
+		w.gateway.Close()
+	}
+	if w.nc != nil {
+		w.nc.Close()
+	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/connect"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/web"
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
@@ -32,7 +33,8 @@ type command struct {
 	cfg          service.Config // what flags say of every runner
 	policy       policy.Policy
 	listen       string
-	http         string
+	http         []string
+	webFlags     web.Flags
 	config       string
 	maxStep      time.Duration
 	simulate     int
@@ -45,7 +47,7 @@ type command struct {
 	target  *connect.Target
 	local   *connect.Local // what was left for the commands of this user
 	runners []*app.Runner
-	health  *healthServer
+	web     *webServer
 }
 
 const (
@@ -115,7 +117,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&s.syncAlways, "sync-always", false, "the NATS server built in: an ack means the disk, not the page cache")
 	flags.IntVar(&s.cfg.Replicas, "replicas", 0, "replicas of the streams and buckets: `N` (default 1 for new ones)")
 	flags.StringArrayVar(&s.cfg.ReplyPrefixes, "reply-prefix", nil, "inboxes of callers may begin with `PREFIX`, beside _INBOX; may be\nrepeated")
-	flags.StringVar(&s.http, "http", "", "serve /healthz, /readyz and /metrics on `HOST:PORT`")
+	flags.StringArrayVar(&s.http, "http", nil, "serve the fleet, health and metrics over HTTP on `HOST:PORT`; may be\nrepeated")
 	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings; SIGHUP reads it again")
 	cli.Group(flags, cli.FlagsWhere, "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
 	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
@@ -129,6 +131,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
 	cli.Group(flags, cli.FlagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "max-step", "cgroup", "no-cgroup")
 	s.pipelines.addFlags(cmd)
+	s.webFlags.Add(cmd)
 	cli.BindEnvAll(cmd)
 }
 
@@ -182,7 +185,7 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		return errors.New("cannot use a negative number: --log-max-bytes, --spool-max-bytes, --keep and --replicas are 0 or more")
 	case s.simulate < 0:
 		return fmt.Errorf("cannot use --simulate %d: it must not be negative", s.simulate)
-	case s.simulate > 0 && s.http != "":
+	case s.simulate > 0 && len(s.http) > 0:
 		return errors.New("cannot use --http with --simulate: it is for one runner")
 	case s.listen != "" && s.Conn.Explicit():
 		return errors.New("cannot use --listen with a server elsewhere: it is for the NATS server built in")
@@ -276,7 +279,7 @@ func (s *command) start(ctx context.Context) error {
 	if err := s.startEngine(ctx); err != nil {
 		return err
 	}
-	if err := s.startHealth(); err != nil {
+	if err := s.startWeb(ctx); err != nil {
 		return err
 	}
 	contextName := s.leaveContexts()
@@ -356,8 +359,8 @@ func parseListen(listen string) (host string, port int, err error) {
 // Close closes what is open, in reverse.
 func (s *command) Close() error {
 	var err error
-	if s.health != nil {
-		err = errors.Join(err, s.health.Close())
+	if s.web != nil {
+		err = errors.Join(err, s.web.Close())
 	}
 	s.pipelines.close()
 	for _, r := range s.runners {
