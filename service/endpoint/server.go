@@ -88,7 +88,7 @@ func (s *Server) openMicro() (err error) {
 	}
 	s.micro, err = micro.AddService(s.cfg.Conn, micro.Config{
 		Name: s.cfg.Space.Service(), Version: s.cfg.Version,
-		Description: "Runnel: runs commands, looks at hosts and keeps clocks right",
+		Description: fmt.Sprintf("Runnel runner %s, pools %s", s.cfg.Runner, strings.Join(s.cfg.Pools, ", ")),
 		Metadata: map[string]string{
 			"runner": s.cfg.Runner, "pools": strings.Join(s.cfg.Pools, ","), "instance": s.cfg.Instance,
 			"docs": "docs/wire.md, docs/subjects.md",
@@ -173,7 +173,7 @@ func (s *Server) add(v *verb, p place) error {
 		s.gate.add(subject, handle)
 		return nil
 	}
-	opts := []micro.EndpointOpt{micro.WithEndpointSubject(subject), micro.WithEndpointMetadata(s.metadata(row, p.scope))}
+	opts := []micro.EndpointOpt{micro.WithEndpointSubject(subject), micro.WithEndpointMetadata(s.metadata(row))}
 	if p.scope.IsAny() {
 		opts = append(opts, micro.WithEndpointQueueGroup(subjects.Queue))
 	} else {
@@ -191,11 +191,8 @@ func (s *Server) add(v *verb, p place) error {
 }
 
 // metadata makes "nats service info" enough to call an endpoint.
-func (s *Server) metadata(row *Row, scope subjects.Scope) map[string]string {
-	m := map[string]string{
-		"about": row.About, "request": row.Ask, "reply": row.Reply,
-		"try": fmt.Sprintf("nats req --no-templates %s '%s'", s.cfg.Space.Request(row.Verb, scope), row.Ask),
-	}
+func (s *Server) metadata(row *Row) map[string]string {
+	m := map[string]string{"about": row.About, "request": row.Ask, "reply": row.Reply}
 	if row.LeavesAny {
 		any := []string{s.cfg.Space.Request(row.Verb, subjects.Any)}
 		for _, pool := range s.cfg.Pools {

@@ -29,7 +29,8 @@ type Row struct {
 	Busy error
 	// LeavesAny: the any scopes are left while there is no free place.
 	LeavesAny bool
-	// About, Ask and Reply tell a stranger how to call it (nats service info).
+	// About, Ask and Reply tell a stranger how to call it. "nats service info" cuts
+	// each at 80 characters.
 	About, Ask, Reply string
 	// Smaller says how to ask for less when a reply is too large.
 	Smaller string
