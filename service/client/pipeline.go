@@ -8,8 +8,12 @@ import (
 	"iter"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -158,6 +162,9 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 	if err != nil {
 		return err
 	}
+	if !stream.Tidies(c.nc) {
+		return c.listenJob(ctx, first, each)
+	}
 	bucket, err := kv.Open(ctx, c.js, kv.Config{Name: c.space.JobsBucket(), Existing: true})
 	if err != nil {
 		return err
@@ -179,6 +186,39 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 		return err == nil && !job.GetCompleted()
 	})
 	return errors.Join(failed, err, ctx.Err())
+}
+
+// jobLook is how often a job is looked at without being told of a change: what
+// tells of it may be lost.
+const jobLook = time.Second
+
+// listenJob is WatchJob for a user that may not delete consumers, so that a watch
+// would leave some: it asks for the job whenever that is written.
+func (c *Client) listenJob(ctx context.Context, job *pb.Job, each func(*pb.Job) error) error {
+	written := make(chan *nats.Msg, 64)
+	sub, err := c.nc.ChanSubscribe(subjects.KeySubject(c.space.JobsBucket(), job.GetId()), written)
+	if err != nil {
+		return fmt.Errorf("cannot watch job %s: %w", job.GetId(), err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	look := time.NewTicker(jobLook)
+	defer look.Stop()
+	for {
+		if err := each(job); err != nil || job.GetCompleted() {
+			return err
+		}
+		for last := job; proto.Equal(last, job); {
+			select {
+			case <-written:
+			case <-look.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if job, err = c.Job(ctx, last.GetId()); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // pipeline asks the engine, and waits for one to come.

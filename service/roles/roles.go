@@ -34,12 +34,14 @@ const (
 	Task Role = "task"
 	// Viewer looks at hosts, lists runs and reads logs.
 	Viewer Role = "viewer"
+	// Engine is a Runner that also runs pipelines: `runnel serve --engine`.
+	Engine Role = "engine"
 	// Admin makes streams and buckets, and removes runs and runners.
 	Admin Role = "admin"
 )
 
 // All roles, the least mighty first.
-func All() []Role { return []Role{Viewer, Task, Operator, Runner, Admin} }
+func All() []Role { return []Role{Viewer, Task, Operator, Runner, Engine, Admin} }
 
 // User is whom the list is for.
 type User struct {
@@ -98,6 +100,9 @@ func For(space subjects.Space, u User) (*List, error) {
 		l.operator()
 	case Runner:
 		l.runner()
+	case Engine:
+		l.runner()
+		l.engine()
 	case Admin:
 		l.admin()
 	default:
@@ -106,7 +111,7 @@ func For(space subjects.Space, u User) (*List, error) {
 	return &l.List, nil
 }
 
-var errRoles = errors.New("the roles are viewer, task, operator, runner and admin")
+var errRoles = errors.New("the roles are viewer, task, operator, runner, engine and admin")
 
 // list is a List while it is made.
 type list struct {
@@ -147,6 +152,8 @@ func (l *list) operator() {
 	l.request(subjects.Task, everywhere, "run tasks anywhere")
 	l.request(subjects.Abort, everywhere, "end runs")
 	l.request(subjects.Maint, everywhere, "compare and set clocks")
+	l.request(subjects.Pipeline, subjects.Any, "start, list and cancel pipelines' jobs")
+	l.hear(subjects.KeySubject(l.space.JobsBucket(), "*"), "see that a job has changed")
 }
 
 func (l *list) task() {
@@ -245,6 +252,24 @@ func (l *list) keepIndex() {
 	l.ask(api+"DIRECT.GET."+stream+"."+subjects.KeySubject(bucket, "*"), "read the index")
 	l.ask(api+"STREAM.MSG.GET."+stream, "read the index")
 	l.ask(subjects.KeySubject(bucket, "*"), "write the index")
+}
+
+// engine keeps pipelines and jobs, and has the tasks run.
+func (l *list) engine() {
+	l.request(subjects.Task, everywhere, "run the tasks of jobs")
+	l.request(subjects.Abort, everywhere, "end the tasks of jobs")
+	l.readLogs()
+	for _, bucket := range []string{l.space.PipelinesBucket(), l.space.JobsBucket()} {
+		stream := subjects.BucketStream(bucket)
+		l.ask(api+"STREAM.INFO."+stream, "find pipelines and jobs")
+		l.read(stream, "pipelines and jobs")
+		l.ask(api+"DIRECT.GET."+stream+"."+subjects.KeySubject(bucket, ">"), "read a pipeline or a job")
+		l.ask(api+"DIRECT.GET."+stream, "read many at once")
+		l.ask(api+"STREAM.MSG.GET."+stream, "read from the leader what was just written")
+		l.ask(subjects.KeySubject(bucket, ">"), "write pipelines, jobs and the lease")
+		l.ask("$JS.FC."+stream+".>", "flow control while it watches")
+		l.ask(api+"CONSUMER.DELETE."+stream+".*", "end a watch")
+	}
 }
 
 func (l *list) hearAny(verb subjects.Verb, scope subjects.Scope) {

@@ -20,6 +20,7 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/pipeline"
 	"github.com/runnel-io/runnel/service/roles"
 	"github.com/runnel-io/runnel/subjects"
 	"github.com/runnel-io/runnel/tests/rig"
@@ -45,6 +46,7 @@ var users = []roles.User{
 	{Name: "vera", Role: roles.Viewer},
 	{Name: "web1", Role: roles.Runner, Pools: []string{"web"}},
 	{Name: "db1", Role: roles.Runner, Pools: []string{"db"}},
+	{Name: "eng1", Role: roles.Engine, Pools: []string{"eng"}},
 }
 
 // site is a server that permits what the lists say, and its users.
@@ -78,6 +80,11 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	first.Close()
+	engine, err := pipeline.Start(rig.Within(t, rig.Patience), s.as("setup").Conn, pipeline.Config{Name: "first", Logger: rig.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine.Close()
 	if err := s.as("ann").client().Forget(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
@@ -279,8 +286,43 @@ func (s *site) wiretap() (used func(user, pattern string) bool) {
 	}
 }
 
+// pipelines has an engine run a pipeline that an operator puts in, starts and
+// follows.
+func (s *site) pipelines() {
+	s.t.Helper()
+	engine, err := pipeline.Start(rig.Within(s.t, rig.Patience), s.as("eng1").Conn, pipeline.Config{Name: "eng1", Logger: rig.Logger(s.t)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(engine.Close)
+	// The wiretap hears every request, so that nobody is told that none is there.
+	rig.Eventually(s.t, "the engine leads", engine.Leads)
+	c := s.as("olga").client()
+	ctx := rig.Within(s.t, rig.Patience)
+	const text = `{pipelines: {p: {tasks: {a: {script: ["sleep 0.3"]}, b: {script: ["true"], depends_on: [a]}}}}}`
+	if _, err := c.Apply(ctx, text, client.ApplyOptions{Source: "test"}); err != nil {
+		s.t.Fatal(err)
+	}
+	for range 2 {
+		job, err := c.Schedule(ctx, "p", client.ScheduleOptions{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		var last *pb.Job
+		if err := c.WatchJob(ctx, job.GetId(), func(job *pb.Job) error { last = job; return nil }); err != nil || !last.GetCompleted() {
+			s.t.Errorf("olga watches %v, %v", last, err)
+		}
+		if job, err = c.Schedule(ctx, "p", client.ScheduleOptions{}); err == nil {
+			_, err = c.Cancel(ctx, job.GetId(), client.CancelOptions{})
+		}
+		if err != nil {
+			s.t.Errorf("olga cancels: %v", err)
+		}
+	}
+}
+
 // seldom are the lines of a runner that only a crash, a conflict or a load need.
-var seldom = []string{"$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+var seldom = []string{"$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
 
 // Each role does all that it is for, is refused nothing meanwhile, and needs
 // every line of its list.
@@ -322,13 +364,19 @@ func TestEveryUseWorks(t *testing.T) {
 	if err := ann.client().Remove(ctx, "tom-1"); err != nil {
 		t.Errorf("ann removes a run: %v", err)
 	}
+	s.pipelines()
 	for _, user := range users {
 		list, err := roles.For(space(t), user)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if user.Role == roles.Engine { // it has all of a runner's, and is none here
+			list.Publish = slices.DeleteFunc(list.Publish, func(l roles.Line) bool {
+				return strings.Contains(l.Why, "runner") || !strings.Contains(l.Subject+l.Why, "job") && !strings.Contains(l.Subject, "_pipelines")
+			})
+		}
 		for _, line := range list.Publish {
-			rare := user.Role == roles.Runner && slices.ContainsFunc(seldom, func(s string) bool { return strings.HasPrefix(line.Subject, s) })
+			rare := (user.Role == roles.Runner || user.Role == roles.Engine) && slices.ContainsFunc(seldom, func(s string) bool { return strings.HasPrefix(line.Subject, s) })
 			if user.Role != roles.Admin && !rare && !used(user.Name, line.Subject) {
 				t.Errorf("%s: nobody needs %s (%s)", user.Name, line.Subject, line.Why)
 			}
@@ -370,6 +418,9 @@ func TestNothingMoreIsAllowed(t *testing.T) {
 	}
 	vera.mayNot("runner.task.any", "runner.task.at.web1", "runner.abort.any", "runner.maint.any")
 	tom.mayNot("runner.task.any", "runner.task.all", "runner.task.at.web1", "runner.task.pool.db.any", "runner.maint.all", "runner.glance.at.web1")
+	for _, p := range []*person{vera, tom, db1} {
+		p.mayNot("runner.pipeline.any", "$KV.runner_pipelines.lease", "$KV.runner_jobs.x")
+	}
 	db1.mayNot("runner.task.any", "runner.task.at.db1", "runner.task.at.web1", "runner.maint.all", "runner.query.any")
 	db1.mayNotHear("runner.task.at.web1", "runner.task.any", "runner.task.pool.web.any", "runner.task.>")
 	if _, err := js.Consumer(t.Context(), "RUNNER_LOG", "victim"); err != nil {
