@@ -104,3 +104,26 @@ func TestOthersFiles(t *testing.T) {
 		t.Error("a directory that another group may write to is trusted")
 	}
 }
+
+// What is under somebody else's home may be swapped by its owner, however private
+// it looks itself.
+func TestUnderSomebodyElsesHome(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	home := filepath.Join(t.TempDir(), "home")
+	data := filepath.Join(home, "share", "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.CheckOwn(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(home, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	err := files.CheckOwn(data)
+	if err == nil || !strings.Contains(err.Error(), home+" belongs to account 12345") {
+		t.Errorf("got %v, want whose %s is", err, home)
+	}
+}

@@ -16,6 +16,9 @@ import (
 // ticksASecond is USER_HZ, 100 on all of Go's platforms.
 const ticksASecond = 100
 
+// readsProc: processes are read from /proc, where a command line may never come.
+const readsProc = true
+
 // procReader reads processes from /proc with three calls to the kernel a file.
 type procReader struct {
 	fd       int // /proc

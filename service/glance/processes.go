@@ -81,7 +81,7 @@ func (g *Glancer) processes(ctx context.Context, q *pb.SysQuery, room int, reply
 	}
 	blind := g
 	var f facts
-	if g.cfg.Helpers != nil {
+	if g.cfg.Helpers != nil && readsProc {
 		seen, err := g.aside(ctx, procMount, room, &pb.Glance{Sys: q})
 		if err == nil {
 			reply.Stats.ProcessCount, reply.Stats.Processes = seen.GetSys().GetStats().GetProcessCount(), seen.GetSys().GetStats().GetProcesses()

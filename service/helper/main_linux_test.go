@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) {
 func serve(request []byte) []byte {
 	switch word, rest, _ := strings.Cut(string(request), " "); word {
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	case "exit":
 		os.Exit(3)
 	case "environment":

@@ -121,3 +121,39 @@ func TestKilledWhileIdle(t *testing.T) {
 	}
 	t.Error("no helper after the first was killed")
 }
+
+// Without a helper to start, as many calls hang here as the budget allows.
+func TestWithoutMain(t *testing.T) {
+	t.Cleanup(helper.WithoutMain())
+	hang, hanging := make(chan struct{}), make(chan struct{}, 100)
+	p := helper.NewPool(&mounts.Budget{}, func(request []byte) []byte {
+		if string(request) == "hang" {
+			hanging <- struct{}{}
+			<-hang
+		}
+		return request
+	})
+	if got := do(t, p, "x"); got != "x" {
+		t.Errorf("got %q", got)
+	}
+	for range mounts.DefaultHelpers {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-hanging; cancel() }()
+		if _, err := p.Do(ctx, data, []byte("hang")); !errors.As(err, new(*helper.SilentError)) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := p.Do(t.Context(), data, []byte("hang")); !errors.As(err, new(*mounts.HangingError)) {
+		t.Errorf("one more: got %v", err)
+	}
+	close(hang)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until they have left
+		reply, err := p.Do(t.Context(), data, []byte("y"))
+		if err == nil && string(reply) == "y" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after they ended: got %q, %v", reply, err)
+		}
+	}
+}
