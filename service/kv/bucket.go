@@ -20,9 +20,9 @@ const (
 	// markerTTL is how long the server keeps the marker of a key that is gone,
 	// for watchers to see.
 	markerTTL = time.Minute
-	// openTries is how often a bucket is tried: on a cluster, two that create one
-	// at once may both be told to come back.
-	openTries = 5
+	// openPatience is for how long a bucket is tried: on a cluster, several that
+	// create one at once may all be told to come back, or that it is not there.
+	openPatience = 10 * time.Second
 	// history is how many messages of a key the server may have: each that is
 	// written takes back the one before it (see rolledUp).
 	history = 2
@@ -70,7 +70,7 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, err
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	for try := range openTries {
+	for try, began := 0, time.Now(); try == 0 || time.Since(began) < openPatience; try++ {
 		if try > 0 && !stream.Pause(ctx, stream.RetryWait(try)) {
 			break
 		}
@@ -89,7 +89,7 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, err
 				return b, nil
 			}
 		}
-		if !stream.IsTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		if !stream.IsTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			break
 		}
 	}

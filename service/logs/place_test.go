@@ -16,7 +16,7 @@ import (
 func twoStreams(t *testing.T, w *Writer, n int) (text [2]string) {
 	t.Helper()
 	for i := range n {
-		s := lines.Stream(lines.Stdout)
+		s := lines.Stdout
 		if i%3 == 0 {
 			s = lines.Stderr
 		}

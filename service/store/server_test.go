@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
@@ -162,9 +163,20 @@ func TestThreeReplicas(t *testing.T) {
 	stores := make([]*Store, 3)
 	var wg sync.WaitGroup
 	for i, js := range jss {
-		wg.Go(func() { stores[i] = openOn(t, js, Config{Replicas: 3}) })
+		wg.Go(func() {
+			space, err := subjects.New("")
+			if err == nil {
+				stores[i], err = Open(t.Context(), js, space, Config{Replicas: 3})
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	wg.Wait()
+	if t.Failed() {
+		return
+	}
 	for i := range 60 {
 		s, other := stores[i%3], stores[(i+1)%3]
 		run := newRun(name(i), pb.State_PENDING)
