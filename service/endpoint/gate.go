@@ -64,9 +64,14 @@ func (g *gate) changed() {
 func (g *gate) shut() {
 	g.close.Do(func() { close(g.stop) })
 	<-g.done
+	left := g.left
+	g.left = nil // who waited once has waited
+	if !g.nc.IsConnected() {
+		return // a server that is away says nothing
+	}
 	patience := time.NewTimer(drainTimeout)
 	defer patience.Stop()
-	for _, left := range g.left {
+	for _, left := range left {
 		select {
 		case <-left:
 		case <-patience.C:
