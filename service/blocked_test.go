@@ -94,7 +94,7 @@ func TestBombsAtOnce(t *testing.T) {
 	f := newFleet(t)
 	f.start(service.Config{Settings: service.Settings{Slots: 200}})
 	c := f.two()
-	const many = 24
+	const many = 12
 	for name, task := range map[string]string{
 		"script":   fileTask(bombOf(t, 60<<20), true),
 		"language": strings.Replace(fileTask(bombOf(t, 60<<20), true), "{", `{"language":{"name":"bash"},"isolation":"none",`, 1),

@@ -24,15 +24,17 @@ func (a *active) execute(log *logs.Writer) ending {
 	if a.terms.program != nil {
 		return a.executeProgram(log)
 	}
-	return a.process(activity{prepare: a.prepareOnce, out: a.output(log, a.terms.bounds.outputBytes, a.end), quiet: log.Quiet})
+	return a.process(activity{prepare: a.prepareOnce, slow: a.early != nil || a.task.GetFile().GetGzip(), out: a.output(log, a.terms.bounds.outputBytes, a.end), quiet: log.Quiet})
 }
 
 // activity is one process of a run.
 type activity struct {
 	// prepare is called when the process may start.
 	prepare func() start
-	out     func(stream int, data []byte) error
-	quiet   func(idle bool) bool
+	// slow: it takes longer than others should wait at the gate.
+	slow  bool
+	out   func(stream int, data []byte) error
+	quiet func(idle bool) bool
 	// wallTime ends it by calling end, if it is not 0.
 	wallTime time.Duration
 	end      func(*cause)
@@ -40,6 +42,14 @@ type activity struct {
 
 // process takes one process from its start to its end.
 func (a *active) process(act activity) ending {
+	if act.slow {
+		s := act.prepare()
+		defer func() { s.discard() }()
+		act.prepare = func() (early start) {
+			early, s = s, start{cleanUp: func() {}}
+			return early
+		}
+	}
 	select {
 	case a.r.start <- struct{}{}:
 	case <-a.ended:
