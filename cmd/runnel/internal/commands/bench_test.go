@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -10,9 +11,11 @@ import (
 func TestBenchQuickly(t *testing.T) {
 	newHome(t)
 	cmd := command(t, "bench", "--quick", "--only", "start,rate,first,fanout,records", "--simulate", "3", "--json")
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: %s%s", err, out, errOut.String())
 	}
 	got := map[string]bool{}
 	for line := range strings.Lines(string(out)) {

@@ -49,7 +49,7 @@ func newGlanceCatCommand(a *app.App) *cobra.Command {
 	g.where.Add(cmd)
 	g.fan.Add(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is added, until interrupted")
-	cmd.Flags().Int64Var(&tail, "tail", 0, "begin `N` bytes before the end")
+	cmd.Flags().Var(app.Size{To: &tail}, "tail", "begin `N` bytes, or 64K, before the end")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "follow", "tail")
 	return cmd
 }

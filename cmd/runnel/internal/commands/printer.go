@@ -8,6 +8,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lines"
 )
 
@@ -45,6 +46,18 @@ func (s *printer) record(r lines.Record) error {
 	}
 	s.open = false
 	return s.out.Write(r.Stream, r.Text, newline)
+}
+
+// started prints the run itself, where records are printed: whose they are.
+func (s *printer) started(run *pb.Run) error {
+	if !s.asJSON {
+		return nil
+	}
+	text, err := pb.MarshalJSON(run)
+	if err != nil {
+		return err
+	}
+	return s.out.Write(lines.Stdout, []byte(`{"run":`), text, []byte("}\n"))
 }
 
 func gapText(g *lines.Gap) string {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (p *psCommand) row(table *term.Table, run *pb.Run) {
 	if run.GetEnded() != nil {
 		lines = fmt.Sprint(run.GetLines())
 	}
-	table.Add(run.GetId(), stateCell(run.GetState()), run.GetRunner(), started, lasted, lines, run.GetName(), howItEnded(run))
+	table.Add(run.GetId(), stateCell(run.GetState()), run.GetRunner(), started, lasted, lines, cmp.Or(run.GetName(), run.GetCommand()), howItEnded(run))
 }
 
 // stateCell is the state in its colour; the word says it all.

@@ -107,9 +107,10 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&r.expires, "expires", 0, "drop it if it waits for a place for longer")
 	flags.Int64Var(&r.log.Width, "width", 0, "characters in a record at most: `N` (default 500)")
 	flags.Int64Var(&r.log.Pack, "pack", 0, "lines in a message at most: `N`; 1 for the old form")
-	flags.Int64Var(&r.log.MaxBytes, "max-output", 0, "store so many `BYTES` of output, drop the rest (default 1 GiB)")
+	flags.Var(app.Size{To: &r.log.MaxBytes}, "max-output", "store so many `BYTES`, or 64M, of output, drop the\nrest (default 1 GiB)")
 	flags.StringVar(&r.log.Overflow, "overflow", "", "what happens when its spool is full: `block` or drop")
-	cli.Group(flags, cli.FlagsHow, "timeout", "grace", "expires", "width", "pack", "max-output", "overflow")
+	flags.BoolVar(&r.log.Merge, "merge", false, "one pipe for both streams: exact order, and nothing says\nwhich line was which")
+	cli.Group(flags, cli.FlagsHow, "timeout", "grace", "expires", "width", "pack", "max-output", "overflow", "merge")
 	cli.CompleteValues(cmd, "overflow", "block", "drop")
 
 	r.limits.add(cmd)
@@ -140,7 +141,7 @@ func (r *runCommand) complete() (*pb.TaskRequest, error) {
 	task := &r.task
 	task.Tags = r.tags
 	r.limits.apply(task)
-	if r.log.Width != 0 || r.log.Pack != 0 || r.log.MaxBytes != 0 || r.log.Overflow != "" {
+	if r.log.Width != 0 || r.log.Pack != 0 || r.log.MaxBytes != 0 || r.log.Overflow != "" || r.log.Merge {
 		task.Log = &r.log
 	}
 	for _, d := range []struct {

@@ -64,6 +64,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 			mu.Lock()
 			defer mu.Unlock()
 			ids = append(ids, run.GetId())
+			_ = all.started(run) // the next write fails, too
 			if aborted {
 				aborts.Go(func() { r.end(ctx, s, run.GetId()) })
 			}

@@ -32,6 +32,7 @@ func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskReq
 	outcome, err := s.Run(ctx, r.where.Target, req, client.RunEvents{
 		Accepted: func(run *pb.Run) {
 			runner = run.GetRunner()
+			_ = show.started(run) // the next write fails, too
 			accepted <- runner
 		},
 		Record: func(_ *pb.Run, record lines.Record) error { return show.record(record) },
@@ -104,9 +105,6 @@ func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner str
 // notStarted explains why nobody has taken the task, as far as that is known: the
 // one who was asked may have it, and only the answer is missing.
 func (r *runCommand) notStarted(ctx context.Context, s *app.Session, err error) error {
-	if remote := (*client.RemoteError)(nil); r.where.On == "" && errors.Is(err, client.ErrRefused) && errors.As(err, &remote) {
-		return fmt.Errorf("%w on %s", err, remote.Runner) // another one may allow it
-	}
 	if !errors.Is(err, client.ErrNoAnswer) {
 		return nobodyIn(ctx, s, r.where.Pool, err)
 	}

@@ -62,6 +62,7 @@ func runFields(run *pb.Run, now time.Time) []field {
 	fields := []field{
 		{"run", run.GetId()},
 		{"name", run.GetName()},
+		{"command", run.GetCommand()},
 		{"group", run.GetGroup()},
 		{"runner", run.GetRunner()},
 		{"state", sentence(run)},

@@ -6,6 +6,7 @@ package connect
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -250,13 +251,22 @@ func Cause(err error) error {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("connection refused") // nats.go keeps the cause to itself
+		return errRefused // nats.go keeps the cause to itself
 	case errors.Is(err, nats.ErrAuthorization):
 		return fmt.Errorf("not let in: %w; credentials are given with --creds, --nkey, --user or --context", err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return op.Err
 	}
 	return err
+}
+
+var errRefused = errors.New("connection refused")
+
+// Unreachable says whether nobody was there to connect to, which may pass. Whoever
+// refuses credentials or has another certificate was there.
+func Unreachable(err error) bool {
+	var network net.Error
+	return errors.Is(err, errRefused) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF) || errors.As(err, &network)
 }
 
 // redact takes the passwords out of a list of URLs.

@@ -16,7 +16,11 @@ func TestSecretsOfContext(t *testing.T) {
 	for name, option := range map[string]natscontext.Option{
 		"creds": natscontext.WithCreds("/srv/any-name"), "nkey": natscontext.WithNKey("/srv/any-name"), "key": natscontext.WithKey("/srv/any-name"),
 	} {
-		saved, err := natscontext.New(name, false, natscontext.WithServerURL("nats://nats.example"), option)
+		options := []natscontext.Option{natscontext.WithServerURL("nats://nats.example"), option}
+		if name == "key" { // one half alone is refused
+			options = append(options, natscontext.WithCertificate("/srv/any-certificate"))
+		}
+		saved, err := natscontext.New(name, false, options...)
 		if err == nil {
 			err = saved.Save(name)
 		}

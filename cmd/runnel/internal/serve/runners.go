@@ -74,7 +74,7 @@ func (s *command) startRunners(ctx context.Context) error {
 }
 
 func (s *command) startRunner(ctx context.Context, cfg service.Config) (*app.Runner, error) {
-	nc, err := s.connectRunner(cfg.Name)
+	nc, err := s.awaitServer(ctx, cfg.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,34 @@ func withHint(err error) error {
 		return fmt.Errorf("%w; for a runner of its own give this one a data directory and a name of its own (--data, --name); to move that runner here for good, stop it there and use --adopt here", err)
 	}
 	return err
+}
+
+const (
+	// connectPause is between two tries to reach the server at the start.
+	connectPause = time.Second
+	// connectSaid is how often the log says so.
+	connectSaid = 5 * time.Second
+)
+
+// awaitServer connects, and tries again for a while where nobody is there: after
+// a power cut all hosts start at once. Refused credentials end it at once.
+func (s *command) awaitServer(ctx context.Context, name string) (*nats.Conn, error) {
+	began, said := time.Now(), time.Time{}
+	for {
+		nc, err := s.connectRunner(name)
+		if err == nil || !connect.Unreachable(err) || time.Since(began)+connectPause > s.connectWait {
+			return nc, err
+		}
+		if time.Since(said) >= connectSaid {
+			said = time.Now()
+			s.Log.Warn("the NATS server is not there yet; trying again", "error", err, "for", (s.connectWait - time.Since(began)).Round(time.Second))
+		}
+		select {
+		case <-time.After(connectPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // connectRunner opens the connection of one runner.

@@ -40,6 +40,7 @@ type command struct {
 	simulate     int
 	syncAlways   bool
 	drainTimeout time.Duration
+	connectWait  time.Duration
 	pipelines    pipelines
 
 	// What is open, in this order.
@@ -54,6 +55,7 @@ const (
 	defaultSlots        = 64
 	defaultBacklog      = 256
 	defaultDrainTimeout = 30 * time.Second
+	defaultConnectWait  = 5 * time.Minute // off a terminal, where nobody types it again
 )
 
 // NewCommand is `runnel serve`.
@@ -111,6 +113,7 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&s.drainTimeout, "drain-timeout", defaultDrainTimeout, "what running runs get to finish when this ends")
 	flags.IntVar(&s.simulate, "simulate", 0, "be `N` runners, NAME-1 to NAME-N, to try out fan-outs")
 	cli.Group(flags, cli.FlagsWhat, "name", "pool", "label", "slots", "backlog", "drain-timeout", "simulate")
+	flags.DurationVar(&s.connectWait, "connect-wait", 0, "keep trying to reach the server for this long at the\nstart (default 5m0s; on a terminal, not at all)")
 	flags.StringVar(&s.cfg.DataDir, "data", "", "data `DIRECTORY` (default ~/.local/share/runnel)")
 	flags.BoolVar(&s.cfg.Adopt, "adopt", false, "the data directory was moved here from another machine\nfor good")
 	flags.StringVar(&s.listen, "listen", "", "where the NATS server built in listens: `HOST:PORT` (default 127.0.0.1:4222)")
@@ -119,12 +122,12 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.cfg.ReplyPrefixes, "reply-prefix", nil, "inboxes of callers may begin with `PREFIX`, beside _INBOX; may be\nrepeated")
 	flags.StringArrayVar(&s.http, "http", nil, "serve the fleet, health and metrics over HTTP on `HOST:PORT`; may be\nrepeated")
 	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings; SIGHUP reads it again")
-	cli.Group(flags, cli.FlagsWhere, "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
+	cli.Group(flags, cli.FlagsWhere, "connect-wait", "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
 	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
-	flags.Int64Var(&s.cfg.LogMaxBytes, "log-max-bytes", 0, "keep so many `BYTES` of output (default a tenth of the store)")
+	flags.Var(app.Size{To: &s.cfg.LogMaxBytes}, "log-max-bytes", "keep so many `BYTES`, or 64M, of output (default a tenth of the store)")
 	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for this long: a day at least, and as long as logs (default 7 days)")
 	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the fleet's last `N` ended runs\n(default all)")
-	flags.Int64Var(&s.cfg.SpoolMaxBytes, "spool-max-bytes", 0, "keep so many `BYTES` of a run's output on disk while NATS\nis away (default 256 MiB)")
+	flags.Var(app.Size{To: &s.cfg.SpoolMaxBytes}, "spool-max-bytes", "keep so many `BYTES`, or 64M, of a run's output on\ndisk while NATS is away (default 256 MiB)")
 	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
 	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated (default: pool.ntp.org, when maint is asked for NTP)")
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
@@ -145,6 +148,9 @@ func (s *command) prepare(cmd *cobra.Command) error {
 	}
 	if err := s.SetLogger(slog.LevelInfo); err != nil {
 		return err
+	}
+	if !cmd.Flags().Changed("connect-wait") && !s.ErrLook.Terminal {
+		s.connectWait = defaultConnectWait
 	}
 	if s.cfg.Name == "" {
 		host, err := os.Hostname()
@@ -179,8 +185,8 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("cannot use --retention %s: records are kept for a day at least, or a run that is asked for twice could start again; to remove runs earlier, use runnel rm", s.cfg.Retention)
 	case s.cfg.Retention > 0 && s.cfg.Retention < s.cfg.LogMaxAge:
 		return fmt.Errorf("cannot use --retention %s with --log-max-age %s: a run's record is kept as long as its log at least", s.cfg.Retention, s.cfg.LogMaxAge)
-	case s.drainTimeout < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
-		return errors.New("cannot use a negative time: --drain-timeout, --log-max-age, --retention and --max-step are 0 or more")
+	case s.drainTimeout < 0, s.connectWait < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
+		return errors.New("cannot use a negative time: --drain-timeout, --connect-wait, --log-max-age, --retention and --max-step are 0 or more")
 	case s.cfg.LogMaxBytes < 0, s.cfg.SpoolMaxBytes < 0, s.cfg.KeepCount < 0, s.cfg.Replicas < 0:
 		return errors.New("cannot use a negative number: --log-max-bytes, --spool-max-bytes, --keep and --replicas are 0 or more")
 	case s.simulate < 0:
