@@ -73,10 +73,13 @@ func sumKB(text string, names []string) (sum int64) {
 	return sum
 }
 
-// memoryFiles are the files without a name (memfd_create) that processes have open.
+// memoryFiles are the files without a name that are in memory (memfd_create, shared mappings, System
+// V segments) and that processes have open or mapped. A file is as big as it was made, however little
+// of it is still mapped; who has it mapped and not open, root alone can ask.
 func memoryFiles(procs []proc) (bytes int64, ids map[fileID]bool) {
 	ids = map[fileID]bool{}
 	for _, one := range procs {
+		bytes += mappedFiles(one.pid, ids)
 		dir := "/proc/" + strconv.Itoa(one.pid) + "/fd"
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -97,6 +100,28 @@ func memoryFiles(procs []proc) (bytes int64, ids map[fileID]bool) {
 		}
 	}
 	return bytes, ids
+}
+
+// mappedFiles adds those that a process has mapped.
+func mappedFiles(pid int, ids map[fileID]bool) (bytes int64) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	for line := range strings.Lines(readText(dir + "/maps")) {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || !strings.HasPrefix(fields[5], "/memfd:") && !strings.HasPrefix(fields[5], "/SYSV") && fields[5] != "/dev/zero" {
+			continue
+		}
+		id, ok := mappedFile(fields[3], fields[4])
+		if !ok || ids[id] {
+			continue
+		}
+		from, to, _ := strings.Cut(fields[0], "-")
+		var stat unix.Stat_t
+		if unix.Stat(dir+"/map_files/"+strings.TrimLeft(from, "0")+"-"+strings.TrimLeft(to, "0"), &stat) == nil {
+			ids[id] = true
+			bytes += stat.Blocks * 512
+		}
+	}
+	return bytes
 }
 
 // ownTmpfs is what is in the file systems in memory that are an isolated run's own.

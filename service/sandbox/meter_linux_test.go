@@ -67,6 +67,40 @@ func hog(way string) error {
 			return mapped(fd, unix.MAP_SHARED, hogMiB)
 		}
 		return errors.Join(err, written(func(p []byte) (int, error) { return unix.Write(fd, p) }))
+	case "shrunk": // touched, and then a page of each is kept mapped
+		for i := range hogMiB / 16 {
+			addr, err := unix.MmapPtr(-1, 0, nil, 16<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_SHARED)
+			if err != nil {
+				return err
+			}
+			for k := 0; k < 16<<20; k += 4096 {
+				*(*byte)(unsafe.Add(addr, k)) = 1
+			}
+			fmt.Println(16 * i)
+			if err := unix.MunmapPtr(unsafe.Add(addr, 4096), 16<<20-4096); err != nil {
+				return err
+			}
+			time.Sleep(16 * time.Millisecond)
+		}
+		return nil
+	case "closed": // written, and then a page of each is kept mapped
+		chunk := make([]byte, 16<<20)
+		for i := range hogMiB / 16 {
+			fd, err := unix.MemfdCreate("hog", 0)
+			if err != nil {
+				return err
+			}
+			if _, err := unix.Write(fd, chunk); err != nil {
+				return err
+			}
+			if _, err := unix.MmapPtr(fd, 0, nil, 4096, unix.PROT_READ, unix.MAP_SHARED); err != nil {
+				return err
+			}
+			unix.Close(fd)
+			fmt.Println(16 * i)
+			time.Sleep(16 * time.Millisecond)
+		}
+		return nil
 	case "sysv":
 		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, hogMiB<<20, unix.IPC_CREAT|0o600)
 		if err != nil {
@@ -140,11 +174,14 @@ func TestMemoryWithoutController(t *testing.T) {
 	}{
 		{"private", sandbox.None}, {"six", sandbox.None}, {"memfd", sandbox.None}, {"tmpfs", sandbox.Standard},
 		{"private", sandbox.Strict}, {"shared", sandbox.Strict}, {"memfd", sandbox.Strict}, {"memfd mapped", sandbox.Strict},
-		{"sysv", sandbox.Standard}, {"six", sandbox.Strict},
+		{"sysv", sandbox.Standard}, {"six", sandbox.Strict}, {"shrunk", sandbox.Strict}, {"closed", sandbox.Strict},
 	} {
 		t.Run(c.level.String()+" "+c.way, func(t *testing.T) {
 			if c.level != sandbox.None && !isolates {
 				t.Skip("this host can't isolate")
+			}
+			if (c.way == "shrunk" || c.way == "closed") && os.Geteuid() != 0 {
+				t.Skip("root alone can ask for what is mapped and not open")
 			}
 			spec := hogSpec(t, c.way, c.level)
 			spec.Limits = limitsOf(t, limits.Text{limits.MemoryMax: "200M", limits.FileSize: "max"})
