@@ -70,7 +70,7 @@ func TestMemoryByLooking(t *testing.T) {
 	f := newFleet(t)
 	f.curious = true
 	f.start(service.Config{NoCgroup: true})
-	if missing := fmt.Sprint(f.card("web1")["missing"]); !strings.Contains(missing, "memoryMax: held by looking every 100 ms") {
+	if missing := fmt.Sprint(f.card("web1")["missing"]); !strings.Contains(missing, "no memory controller: that limit is held by sampling every 100 ms") {
 		t.Errorf("the card's missing is %s", missing)
 	}
 	got := f.run(`{"argv":["perl","-e","$_ = 'x' x 3e8; sleep 60"],"limits":{"memoryMax":"100M"}}`)
@@ -172,14 +172,13 @@ func TestPolicyOfLimits(t *testing.T) {
 	}
 }
 
-// Where there is a memory controller, a hog is told from a plain kill, and the
-// record has what it used.
+// A hog is told from a plain kill, and the record has what it used.
 func TestMemoryLimit(t *testing.T) {
 	f := newFleet(t)
 	f.curious = true
 	f.start(service.Config{})
 	if !f.holds("memory") {
-		t.Skip("this host has no memory controller to give")
+		t.Skip("this host holds no run to its memory")
 	}
 	got := f.run(`{"commands":["x=xxxxxxxx; while :; do x=$x$x; done"],"limits":{"memoryMax":"64M"}}`)
 	if record := f.record(got.id); got.end.Reason != "oom" || got.end.Signal != "SIGKILL" || record["peakMemory"].(float64) < 32<<20 {

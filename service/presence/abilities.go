@@ -69,7 +69,7 @@ func abilitiesOf(facts sandbox.Facts, c *pb.Card) {
 		c.Missing = append(c.Missing, "no limits "+strings.Join(facts.NoLimits, ", ")+": "+cmp.Or(facts.NoControllers, facts.NoCgroup))
 	}
 	if len(facts.Metered) > 0 {
-		c.Missing = append(c.Missing, "no controller for "+strings.Join(facts.Metered, ", ")+": held by looking every 100 ms")
+		c.Missing = append(c.Missing, "no "+strings.Join(facts.Metered, ", ")+" controller: that limit is held by sampling every 100 ms")
 	}
 	for _, level := range []sandbox.Isolation{sandbox.Standard, sandbox.Strict} {
 		if why := facts.NoIsolation[level]; why != "" {

@@ -71,7 +71,7 @@ func (h *Host) Facts() Facts {
 			facts.NoLimits = append(facts.NoLimits, name)
 		}
 		if name == limits.MemoryMax && !h.controls("memory") && h.meters("memory") {
-			facts.Metered = append(facts.Metered, name)
+			facts.Metered = append(facts.Metered, "memory")
 		}
 	}
 	h.probed.Lock()

@@ -91,7 +91,7 @@ type Facts struct {
 	NoControllers string
 	// NoLimits lists the limits that no run can be held to here.
 	NoLimits []string
-	// Metered lists the limits that runs are held to by looking at what they use every 100 ms, because there is no controller: a run can be above one by what it takes between two looks.
+	// Metered lists the controllers (memory) that are not there and in whose place runs are looked at every 100 ms: a run can be above its limit by what it takes between two looks.
 	Metered []string
 	// Isolation lists the levels that work, and NoIsolation says why others don't. They are known after Probe.
 	Isolation   []Isolation
