@@ -60,6 +60,11 @@ func (s *Store) keepIndex(ctx context.Context) error {
 		return err
 	}
 	return shelf.alone(ctx, func(ctx context.Context) error {
+		if work.dir.Rev == 0 {
+			if err := shelf.sweep(ctx); err != nil {
+				return err
+			}
+		}
 		if err := work.loadLive(ctx); errors.Is(err, errBadBlock) {
 			shelf.damaged(ctx, d)
 			return nil
@@ -95,6 +100,30 @@ func (x *shelf) alone(ctx context.Context, work func(context.Context) error) err
 		err = nil // somebody else has stored a directory
 	}
 	return errors.Join(err, x.bucket.Delete(context.WithoutCancel(ctx), buildingKey, rev, time.Second))
+}
+
+// sweep removes all blobs, before an index is made anew: those of a damaged one,
+// and of runners that ended before they had stored a directory.
+func (x *shelf) sweep(ctx context.Context) error {
+	var blobs []string
+	if err := x.bucket.Range(ctx, 1, math.MaxUint64, func(e kv.Entry) bool {
+		if e.Body != nil && e.Key != directoryKey && e.Key != buildingKey {
+			blobs = append(blobs, e.Key)
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, digest := range blobs {
+		if err := x.remove(ctx, digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *shelf) remove(ctx context.Context, digest string) error {
+	return x.bucket.KV().Purge(ctx, digest, jetstream.PurgeTTL(time.Second))
 }
 
 // damaged forgets a directory whose blocks are not what they were.
@@ -259,7 +288,7 @@ func (w *indexing) drop(ctx context.Context, old, now directory) {
 		for _, digest := range []string{b.Items, b.Hashes} {
 			if !kept[digest] {
 				kept[digest] = true
-				_ = w.bucket.KV().Purge(ctx, digest, jetstream.PurgeTTL(time.Second))
+				_ = w.remove(ctx, digest)
 			}
 		}
 	}
