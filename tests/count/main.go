@@ -37,14 +37,14 @@ func main() {
 
 // counts of one package, or of several.
 type counts struct {
-	name               string
-	lines, testLines   int
-	up                 int
-	long, wide         []string
-	interfaces, inits  []string
-	fields             int // of service.Service
-	biggest            string
-	biggestLines, many int
+	name              string
+	lines, testLines  int
+	up                int
+	long, wide        []string
+	interfaces, inits []string
+	fields            int // of service.Service
+	biggest           string
+	biggestLines      int
 }
 
 func report(packages []counts) {
