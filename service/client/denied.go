@@ -55,7 +55,7 @@ func (c *Client) deniable(ctx context.Context, relevant func(subject string) boo
 			case <-ticker.C:
 			}
 			said := c.nc.LastError()
-			if said == before || !errors.Is(said, nats.ErrPermissionViolation) {
+			if said == before || !errors.Is(said, nats.ErrPermissionViolation) { //nolint:errorlint // the same error: nothing was said since
 				continue
 			}
 			if denied := c.readDenial(said); denied != nil && relevant(denied.Subject) {
