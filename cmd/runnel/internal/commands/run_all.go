@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,6 +181,13 @@ func (s *allPrinter) end(runner string) {
 }
 
 func (s *allPrinter) line(runner string, stream lines.Stream, parts ...[]byte) {
+	look := s.app.Look
+	if stream == lines.Stderr {
+		look = s.app.ErrLook
+	}
+	if look.Terminal {
+		parts = [][]byte{term.Line(bytes.Join(parts, nil))}
+	}
 	prefix := fmt.Appendf(nil, "%-*s  ", s.width, runner)
 	s.write(stream, append(append([][]byte{prefix}, parts...), newline)...)
 }

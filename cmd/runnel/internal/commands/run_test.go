@@ -296,6 +296,29 @@ func TestLinesOfManyRunnersStayWhole(t *testing.T) {
 	}
 }
 
+// On a terminal a runner's colours end with its line, and its cursor stays there.
+func TestColoursOfManyRunners(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		var out, errOut bytes.Buffer
+		a := app.New(app.Stdio{Out: &out, Err: &errOut})
+		a.Look.Terminal = terminal
+		all := &allPrinter{printer: newPrinter(a, false, false), rests: map[string]*[2][]byte{}, width: 4}
+		all.record("web1", lines.Record{Text: []byte("\x1b[31mre"), Open: true})
+		all.record("web1", lines.Record{Text: []byte("d\x1b[2J")})
+		all.record("db1", lines.Record{Text: []byte("plain")})
+		if err := all.flush(); err != nil {
+			t.Fatal(err)
+		}
+		want := "web1  \x1b[31mred\x1b[0m\ndb1   plain\n"
+		if !terminal {
+			want = "web1  \x1b[31mred\x1b[2J\ndb1   plain\n" // a pipe gets what was printed
+		}
+		if out.String() != want {
+			t.Errorf("terminal %t: got %q, want %q", terminal, out.String(), want)
+		}
+	}
+}
+
 func TestServeOnABusyPort(t *testing.T) {
 	newHome(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
