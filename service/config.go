@@ -80,6 +80,9 @@ type Config struct {
 	// ServerTrouble says what is wrong with the NATS server, where whoever started
 	// the runner knows; nil if nothing is.
 	ServerTrouble func() error
+	// StartWait bounds how long Start waits for a NATS that is there and can't do
+	// yet what is needed, such as a cluster without a leader. Default: 5 minutes.
+	StartWait time.Duration
 	// OnWait is told what a start waits for, again and again. It must not block.
 	OnWait func(error)
 	// Languages of the operator, beside those that are shipped or instead of them.
@@ -122,6 +125,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.Settings = settings
+	orDuration(&c.StartWait, DefaultStartWait)
 	orDuration(&c.CardInterval, DefaultCardInterval)
 	orDuration(&c.OfflineAfter, store.DefaultOnlineFor)
 	orDuration(&c.LostAfter, DefaultLostAfter)

@@ -138,6 +138,10 @@ func (s *Service) ensureLogs(ctx context.Context) error {
 }
 
 func (s *Service) openStreams(ctx context.Context) error {
+	return s.untilAble(ctx, s.tryStreams)
+}
+
+func (s *Service) tryStreams(ctx context.Context) error {
 	err := s.ensureLogs(ctx)
 	if err != nil {
 		return err
@@ -213,7 +217,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	}
 	s.life.onClose(s.runner.Close)
 	s.life.onClose(s.presence.Detach)
-	return s.runner.Recover(ctx)
+	return s.untilAble(ctx, s.runner.Recover)
 }
 
 // placesChanged is called under the runner's lock: it only wakes others.

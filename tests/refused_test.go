@@ -15,24 +15,29 @@ import (
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
-// A serve is a runner's process, with nothing of this user's.
+// serve starts a runner's process, with nothing of this user's.
 func serve(t *testing.T, args ...string) *rig.Process {
 	t.Helper()
-	cmd := exec.Command(rig.Program(t), append([]string{"serve", "--data", t.TempDir()}, args...)...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME=", "XDG_DATA_HOME=", "NATS_URL=", "NATS_CONTEXT=")
-	return rig.Run(t, cmd)
+	return rig.Run(t, alone(t, append([]string{"serve", "--data", t.TempDir()}, args...)...))
 }
 
 // runnel runs a command to its end.
 func runnel(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(rig.Program(t), args...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME=", "XDG_DATA_HOME=", "NATS_URL=", "NATS_CONTEXT=")
-	out, err := cmd.CombinedOutput()
+	out, err := alone(t, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("runnel %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// alone is the command with no context, server or home of this user.
+func alone(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	home := t.TempDir()
+	cmd := exec.Command(rig.Program(t), args...)
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home+"/config", "XDG_DATA_HOME="+home+"/data", "NATS_URL=", "NATS_CONTEXT=")
+	return cmd
 }
 
 func health(p *rig.Process) string {

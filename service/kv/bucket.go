@@ -74,26 +74,39 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, err
 		if try > 0 && !stream.Pause(ctx, stream.RetryWait(try)) {
 			break
 		}
-		var kv jetstream.KeyValue
-		if cfg.Existing {
-			kv, err = js.KeyValue(ctx, cfg.Name)
-			if errors.Is(err, jetstream.ErrBucketNotFound) {
-				return nil, fmt.Errorf("%w: %s", ErrNoBucket, cfg.Name)
-			}
-		} else {
-			kv, err = createOrAdopt(ctx, js, cfg)
+		var b *Bucket
+		if b, err = tryOpen(ctx, js, cfg); err == nil {
+			return b, nil
 		}
-		if err == nil {
-			var b *Bucket
-			if b, err = newBucket(ctx, js, kv); err == nil {
-				return b, nil
-			}
-		}
-		if !stream.IsTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if errors.Is(err, ErrNoBucket) || !stream.IsTransient(err) && !errors.Is(err, jetstream.ErrBucketNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			break
 		}
 	}
+	if errors.Is(err, ErrNoBucket) {
+		return nil, err
+	}
 	return nil, fmt.Errorf("cannot open bucket %s: %w", cfg.Name, err)
+}
+
+// tryOpen takes no longer than one answer may: one that is lost, as on a cluster
+// that elects, must not take all the time that ctx has.
+func tryOpen(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, error) {
+	ctx, cancel := context.WithTimeout(ctx, stream.RequestTimeout)
+	defer cancel()
+	var kv jetstream.KeyValue
+	var err error
+	if cfg.Existing {
+		kv, err = js.KeyValue(ctx, cfg.Name)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			return nil, fmt.Errorf("%w: %s", ErrNoBucket, cfg.Name)
+		}
+	} else {
+		kv, err = createOrAdopt(ctx, js, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newBucket(ctx, js, kv)
 }
 
 // createOrAdopt looks before it creates: whoever may not make streams may use one.

@@ -66,6 +66,23 @@ func (s *Server) Stop() {
 // leader.
 func Cluster(t testing.TB, n int) []*Server {
 	t.Helper()
+	servers := Forming(t, n)
+	EventuallyIn(t, 3*Patience, "the cluster has a leader", func() bool {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() {
+				js := JetStream(t, Dial(t, s.ClientURL()))
+				_, err := js.AccountInfo(Within(t, time.Second))
+				return err == nil
+			}
+		}
+		return false
+	})
+	return servers
+}
+
+// Forming is Cluster while there is no leader yet.
+func Forming(t testing.TB, n int) []*Server {
+	t.Helper()
 	var ports []int
 	var routes []string
 	for range n {
@@ -81,16 +98,6 @@ func Cluster(t testing.TB, n int) []*Server {
 			Routes:  natsserver.RoutesFromStr(strings.Join(routes, ",")),
 		})
 	}
-	EventuallyIn(t, 3*Patience, "the cluster has a leader", func() bool {
-		for _, s := range servers {
-			if s.JetStreamIsLeader() {
-				js := JetStream(t, Dial(t, s.ClientURL()))
-				_, err := js.AccountInfo(Within(t, time.Second))
-				return err == nil
-			}
-		}
-		return false
-	})
 	return servers
 }
 

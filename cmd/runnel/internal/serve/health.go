@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -18,9 +17,25 @@ type webServer struct {
 	nc      *nats.Conn
 }
 
-// startWeb listens on the addresses of --http.
-func (s *command) startWeb(ctx context.Context) error {
+// startWeb listens on the addresses of --http, before there is a runner: health
+// says what a start waits for.
+func (s *command) startWeb() error {
 	if len(s.http) == 0 {
+		return nil
+	}
+	w := &webServer{}
+	s.web = w
+	var err error
+	if w.server, err = web.Listen(s.http, &s.front, s.Log); err != nil {
+		return err
+	}
+	s.Say("health and metrics on %s", strings.Join(w.server.URLs(), " and "))
+	return nil
+}
+
+// openWeb serves the runner's health and metrics, and the fleet.
+func (s *command) openWeb(ctx context.Context) error {
+	if s.web == nil {
 		return nil
 	}
 	cfg, err := s.webFlags.Config(s.cfg.DataDir)
@@ -29,25 +44,19 @@ func (s *command) startWeb(ctx context.Context) error {
 	}
 	health := s.runners[0].Service.Handler()
 	cfg.Prefix, cfg.Logger, cfg.Health, cfg.Metrics = s.Prefix, s.Log, health, health
-	w := &webServer{}
-	s.web = w
-	if w.nc, err = s.target.Connect(nats.Name("runnel gateway " + s.cfg.Name)); err != nil {
+	if s.web.nc, err = s.target.Connect(nats.Name("runnel gateway " + s.cfg.Name)); err != nil {
 		return err
 	}
-	if cfg.JetStream, err = s.target.JetStream(w.nc); err != nil {
+	if cfg.JetStream, err = s.target.JetStream(s.web.nc); err != nil {
 		return err
 	}
-	var handler http.Handler = health
-	if w.gateway, err = gateway.New(ctx, w.nc, cfg); err != nil {
+	if s.web.gateway, err = gateway.New(ctx, s.web.nc, cfg); err != nil {
 		// A runner's credentials need not allow more.
 		s.Log.Warn("only health and metrics are served over HTTP", "error", err)
-	} else {
-		handler = w.gateway.Handler()
+		s.front.takeOver(health)
+		return nil
 	}
-	if w.server, err = web.Listen(s.http, handler, s.Log); err != nil {
-		return err
-	}
-	s.Say("health and metrics on %s", strings.Join(w.server.URLs(), " and "))
+	s.front.takeOver(s.web.gateway.Handler())
 	return nil
 }
 

@@ -117,6 +117,7 @@ func (s *command) awaitServer(ctx context.Context, name string) (*nats.Conn, err
 		if err == nil || !connect.Unreachable(err) || time.Since(began)+connectPause > s.connectWait {
 			return nc, err
 		}
+		s.waiting(err)
 		if time.Since(said) >= connectSaid {
 			said = time.Now()
 			s.Log.Warn("the NATS server is not there yet; trying again", "error", err, "for", (s.connectWait - time.Since(began)).Round(time.Second))

@@ -47,6 +47,7 @@ type command struct {
 	server  *embedded.Server // nil with a server elsewhere
 	target  *connect.Target
 	local   *connect.Local // what was left for the commands of this user
+	front   front
 	runners []*app.Runner
 	web     *webServer
 }
@@ -120,9 +121,10 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&s.syncAlways, "sync-always", false, "the NATS server built in: an ack means the disk, not the page cache")
 	flags.IntVar(&s.cfg.Replicas, "replicas", 0, "replicas of the streams and buckets: `N` (default 1 for new ones)")
 	flags.StringArrayVar(&s.cfg.ReplyPrefixes, "reply-prefix", nil, "inboxes of callers may begin with `PREFIX`, beside _INBOX; may be\nrepeated")
+	flags.DurationVar(&s.cfg.StartWait, "start-wait", service.DefaultStartWait, "how long to wait for a NATS that answers and is not able yet")
 	flags.StringArrayVar(&s.http, "http", nil, "serve the fleet, health and metrics over HTTP on `HOST:PORT`; may be\nrepeated")
 	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings; SIGHUP reads it again")
-	cli.Group(flags, cli.FlagsWhere, "connect-wait", "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
+	cli.Group(flags, cli.FlagsWhere, "connect-wait", "start-wait", "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
 	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
 	flags.Var(app.Size{To: &s.cfg.LogMaxBytes}, "log-max-bytes", "keep so many `BYTES`, or 64M, of output (default a tenth of the store)")
 	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for this long: a day at least, and as long as logs (default 7 days)")
@@ -172,6 +174,7 @@ func (s *command) prepare(cmd *cobra.Command) error {
 	if s.maxStep != 0 {
 		s.policy.Clock.MaxStep = s.maxStep
 	}
+	s.cfg.OnWait, s.front.name = s.waiting, s.cfg.Name
 	s.cfg.Prefix, s.cfg.Policy, s.cfg.Logger = s.Prefix, &s.policy, s.Log
 	if err := errors.Join(s.policy.Validate(), s.pipelines.check()); err != nil {
 		return err
@@ -185,8 +188,8 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("cannot use --retention %s: records are kept for a day at least, or a run that is asked for twice could start again; to remove runs earlier, use runnel rm", s.cfg.Retention)
 	case s.cfg.Retention > 0 && s.cfg.Retention < s.cfg.LogMaxAge:
 		return fmt.Errorf("cannot use --retention %s with --log-max-age %s: a run's record is kept as long as its log at least", s.cfg.Retention, s.cfg.LogMaxAge)
-	case s.drainTimeout < 0, s.connectWait < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
-		return errors.New("cannot use a negative time: --drain-timeout, --connect-wait, --log-max-age, --retention and --max-step are 0 or more")
+	case s.drainTimeout < 0, s.connectWait < 0, s.cfg.StartWait < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
+		return errors.New("cannot use a negative time: --drain-timeout, --connect-wait, --start-wait, --log-max-age, --retention and --max-step are 0 or more")
 	case s.cfg.LogMaxBytes < 0, s.cfg.SpoolMaxBytes < 0, s.cfg.KeepCount < 0, s.cfg.Replicas < 0:
 		return errors.New("cannot use a negative number: --log-max-bytes, --spool-max-bytes, --keep and --replicas are 0 or more")
 	case s.simulate < 0:
@@ -276,6 +279,9 @@ func noCancel(err error) error {
 
 // start returns when runs are taken.
 func (s *command) start(ctx context.Context) error {
+	if err := s.startWeb(); err != nil {
+		return err
+	}
 	if err := s.findServer(); err != nil {
 		return err
 	}
@@ -285,7 +291,7 @@ func (s *command) start(ctx context.Context) error {
 	if err := s.startEngine(ctx); err != nil {
 		return err
 	}
-	if err := s.startWeb(ctx); err != nil {
+	if err := s.openWeb(ctx); err != nil {
 		return err
 	}
 	contextName := s.leaveContexts()
