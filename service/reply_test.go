@@ -1,7 +1,6 @@
 package service_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +22,7 @@ import (
 // there, and the runner says so in its log, its metrics and its statistics.
 func TestReplyThatIsNoInbox(t *testing.T) {
 	f := newFleet(t)
-	log := &logBuffer{}
+	log := &rig.Buffer{}
 	s := f.start(service.Config{Logger: slog.New(slog.NewTextHandler(log, nil))})
 	all, err := f.nc.SubscribeSync(">")
 	if err != nil {
@@ -190,7 +188,7 @@ func TestServiceImport(t *testing.T) {
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	log := &logBuffer{}
+	log := &rig.Buffer{}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := service.Start(ctx, connect("fleet"), service.Config{
@@ -207,22 +205,4 @@ func TestServiceImport(t *testing.T) {
 	if !strings.Contains(log.String(), "reply=_R_.") {
 		t.Errorf("the reply did not go by _R_, so this shows nothing:\n%s", log)
 	}
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -1,12 +1,10 @@
 package endpoint_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -33,13 +31,13 @@ type table struct {
 	t   *testing.T
 	nc  *nats.Conn // asks
 	nts *embedded.Server
-	log *logBuffer
+	log *rig.Buffer
 	end context.CancelCauseFunc
 }
 
 func serve(t *testing.T, cfg endpoint.Config) *table {
 	t.Helper()
-	s := &table{t: t, nts: rig.Memory(t), log: &logBuffer{}}
+	s := &table{t: t, nts: rig.Memory(t), log: &rig.Buffer{}}
 	s.nc = rig.Connect(t, s.nts)
 	cfg.Conn = rig.Connect(t, s.nts)
 	cfg.Space, _ = subjects.New("")
@@ -115,22 +113,4 @@ func isReply(t *testing.T, reply *nats.Msg, text string) {
 	if reply.Header.Get("Nats-Service-Error-Code") != "" || !strings.Contains(string(reply.Data), text) {
 		t.Errorf("got %v %.300s, want %s", reply.Header, reply.Data, text)
 	}
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -53,7 +53,7 @@ type Process struct {
 	t      testing.TB
 	ended  chan struct{}
 	err    error
-	output output
+	output Buffer
 }
 
 // Run starts a command. What it writes is collected.
@@ -114,20 +114,20 @@ func (p *Process) Signal(signal os.Signal) {
 	}
 }
 
-// output is a buffer that two goroutines may use.
-type output struct {
+// Buffer is written and read by several goroutines, as a log is.
+type Buffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
 }
 
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
