@@ -71,7 +71,7 @@ func receiveFrom(sock *os.File, buf []byte) (n int, fds []int, err error) {
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		n, fds, failed = receive(int(fd), buf)
-		return failed != unix.EAGAIN
+		return !errors.Is(failed, unix.EAGAIN)
 	})
 	if err == nil {
 		err = failed

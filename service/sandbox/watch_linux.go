@@ -95,7 +95,7 @@ func (w *watch) wait(patience time.Duration) ([]unix.EpollEvent, error) {
 		if err := w.setDeadline(time.Now().Add(patience)); err != nil {
 			return nil, err
 		}
-		defer w.setDeadline(time.Time{})
+		defer func() { _ = w.setDeadline(time.Time{}) }()
 	}
 	var readyErr error
 	err = w.raw.Read(func(uintptr) bool {

@@ -89,12 +89,13 @@ func (r *remover) entry(at int, name string, depth int) error {
 		return ErrBusy
 	}
 	err := unix.Unlinkat(at, name, 0)
-	switch err {
-	case nil, unix.ENOENT:
+	isFolder := errors.Is(err, unix.EISDIR)
+	switch {
+	case err == nil, errors.Is(err, unix.ENOENT):
 		return nil
-	case unix.EBUSY:
+	case errors.Is(err, unix.EBUSY):
 		return detach(at, name)
-	case unix.EISDIR, unix.EPERM: // Linux says the one of a folder, others the other
+	case isFolder, errors.Is(err, unix.EPERM): // Linux says the one of a folder, others the other
 	default:
 		return err
 	}
@@ -109,9 +110,9 @@ func (r *remover) entry(at int, name string, depth int) error {
 		return detach(at, name)
 	case errors.Is(openErr, unix.ENOENT):
 		return nil
-	case err == unix.EISDIR && (errors.Is(openErr, unix.ENOTDIR) || errors.Is(openErr, unix.ELOOP)):
+	case isFolder && (errors.Is(openErr, unix.ENOTDIR) || errors.Is(openErr, unix.ELOOP)):
 		return unix.ENOTEMPTY // it is another thing by now: look again
-	case err == unix.EPERM:
+	case !isFolder:
 		return err
 	default:
 		return openErr
@@ -120,7 +121,7 @@ func (r *remover) entry(at int, name string, depth int) error {
 		r.top = fd
 	}
 	err = r.empty(fd, depth+1)
-	if gone := unix.Unlinkat(at, name, unix.AT_REMOVEDIR); gone == nil || gone == unix.ENOENT {
+	if gone := unix.Unlinkat(at, name, unix.AT_REMOVEDIR); gone == nil || errors.Is(gone, unix.ENOENT) {
 		return nil
 	} else if err == nil {
 		err = gone

@@ -4,6 +4,7 @@ package workdir
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,8 +47,8 @@ func checkParent(fd int, name string) error {
 		return fmt.Errorf("stat %s: %w", name, err)
 	}
 	self := os.Geteuid()
-	mode, owner := uint32(stat.Mode), int(stat.Uid)
-	others := uint32(0o002)
+	mode, owner := fs.FileMode(stat.Mode), int(stat.Uid) // the system's bits, not Go's
+	others := fs.FileMode(0o002)
 	if self == 0 && stat.Gid != 0 {
 		others |= 0o020
 	}

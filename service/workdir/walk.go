@@ -19,7 +19,7 @@ type Entry struct {
 	Name  string
 	Mode  fs.FileMode
 	Size  int64
-	Links uint64 // names of a file
+	Links int64 // names of a file
 
 	at int
 }
@@ -93,7 +93,7 @@ func visitOne(at int, name string, depth int, visit func(Entry) error) error {
 	if err := unix.Fstatat(at, path.Base(name), &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("stat %s: %w", name, err)
 	}
-	e := Entry{Name: name, Mode: fs.FileMode(stat.Mode & 0o777), Size: stat.Size, Links: uint64(stat.Nlink), at: at}
+	e := Entry{Name: name, Mode: fs.FileMode(stat.Mode & 0o777), Size: stat.Size, Links: int64(stat.Nlink), at: at}
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Mode |= fs.ModeDir
