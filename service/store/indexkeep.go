@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/stream"
 )
 
 // IndexWanted has something when KeepIndex has something to do: a list found the
@@ -32,6 +33,10 @@ func (s *Store) KeepIndex(ctx context.Context) error {
 		return nil
 	}
 	err := s.keepIndex(ctx)
+	if err != nil && stream.IsTransient(err) { // NATS is away, which others tell of
+		s.cfg.Logger.Debug("the index of runs waits", "error", err)
+		return nil
+	}
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("cannot keep the index of runs: %w", err)
 	}
