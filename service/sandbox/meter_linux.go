@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,14 @@ type meter struct {
 	process *Process
 	cpu     time.Duration // 0: not held here
 	memory  int64         // 0: not held here
-	quit    chan struct{}
 
-	// The looking goroutine's until the run is reaped.
-	used time.Duration // processor time that was seen
-	peak int64         // memory that was seen
-	over string        // the limit that ended the run
-	seen map[proc]time.Duration
+	mu      sync.Mutex // held while it looks; guards what follows
+	timer   *time.Timer
+	stopped bool
+	used    time.Duration // processor time that was seen
+	peak    int64         // memory that was seen
+	over    string        // the limit that ended the run
+	seen    map[proc]time.Duration
 }
 
 // memoryLook is how often memory is looked at.
@@ -40,40 +42,41 @@ const (
 
 // startMeter starts one if the run needs it; nil: it does not.
 func (p *Process) startMeter() *meter {
-	m := &meter{process: p, cpu: p.limits.Duration(limits.CPUTime), quit: make(chan struct{}), seen: map[proc]time.Duration{}}
+	m := &meter{process: p, cpu: p.limits.Duration(limits.CPUTime), seen: map[proc]time.Duration{}}
 	if !p.host.controls("memory") {
 		m.memory = p.limits.Bytes(limits.MemoryMax)
 	}
 	if m.cpu == 0 && m.memory == 0 {
 		return nil
 	}
-	p.work.Go(m.run)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.timer = time.AfterFunc(m.wait(), m.tick) // a short run costs no goroutine
 	return m
 }
 
-// stop ends the looking. What is read of a run that has ended harms nobody.
+// stop ends the looking, and waits for a look that goes on.
 func (m *meter) stop() {
-	if m != nil {
-		close(m.quit)
+	if m == nil {
+		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped = true
+	m.timer.Stop()
 }
 
-func (m *meter) run() {
-	timer := time.NewTimer(m.wait())
-	defer timer.Stop()
-	for {
-		select {
-		case <-m.quit:
-			return
-		case <-timer.C:
-		}
-		if over := m.look(); over != "" {
-			m.over = over
-			m.process.Kill()
-			return
-		}
-		timer.Reset(m.wait())
+func (m *meter) tick() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return
 	}
+	if m.over = m.look(); m.over != "" {
+		m.process.Kill()
+		return
+	}
+	m.timer.Reset(m.wait())
 }
 
 // wait is the time until the next look.
