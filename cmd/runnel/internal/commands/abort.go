@@ -33,7 +33,7 @@ func newAbortCommand(a *app.App) *cobra.Command {
 				return errors.New("cannot use ids together with --tag: name the runs, or give tags that all of them have")
 			}
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
-				ids, err := idsOf(ctx, a, s, args, tags)
+				ids, err := idsOf(ctx, s, args, tags)
 				if err != nil {
 					return err
 				}
@@ -50,7 +50,7 @@ func newAbortCommand(a *app.App) *cobra.Command {
 }
 
 // idsOf are the runs that were named, or the live ones with these tags.
-func idsOf(ctx context.Context, a *app.App, s *app.Session, args []string, tags map[string]string) ([]string, error) {
+func idsOf(ctx context.Context, s *app.Session, args []string, tags map[string]string) ([]string, error) {
 	var ids []string
 	for _, arg := range args {
 		run, err := findExactly(ctx, s, arg)

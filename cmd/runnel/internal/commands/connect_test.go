@@ -209,6 +209,22 @@ func TestTwoKindsOfCredentialsAreRefused(t *testing.T) {
 	}
 }
 
+// What a server here can't heed is refused, and not left out.
+func TestFlagsThatNeedAServerElsewhere(t *testing.T) {
+	newHome(t)
+	for _, args := range [][]string{{"--js-domain", "hub"}, {"--js-api-prefix", "x.API"}, {"--inbox-prefix", "_IN"}, {"--tlsfirst"}} {
+		_, err := parsed(t, args...).Conn.Find(connect.Search{Private: true})
+		if want := "cannot use " + args[0] + " with a server inside this command: it goes with --server or --context"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	leaveLocal(t, startServer(t, "here"), "here")
+	_, err := parsed(t, "--js-domain", "hub").Conn.Find(connect.Search{})
+	if want := "cannot use --js-domain with the local runnel serve here: it goes with --server or --context"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestUnknownContext(t *testing.T) {
 	newHome(t)
 	_, err := parsed(t, "--context", "nowhere").Conn.Find(connect.Search{})

@@ -79,6 +79,9 @@ func (c *Flags) Find(f Search) (*Target, error) {
 			return nil, err
 		}
 		if local != nil {
+			if err := c.refuseRemote("the local runnel serve " + local.Name); err != nil {
+				return nil, err
+			}
 			if others > 0 && c.Say != nil {
 				c.Say("%d servers run here; this is about %s, the latest: --context %s or the like picks another", others+1, local.Name, ContextName("NAME"))
 			}
@@ -88,7 +91,23 @@ func (c *Flags) Find(f Search) (*Target, error) {
 	if !f.Private {
 		return nil, ErrNoServer
 	}
+	if err := c.refuseRemote("a server inside this command"); err != nil {
+		return nil, err
+	}
 	return c.startPrivate(f.Log)
+}
+
+// refuseRemote refuses what only a server that was named can heed.
+func (c *Flags) refuseRemote(found string) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"js-domain", c.jsDomain != ""}, {"js-api-prefix", c.jsAPIPrefix != ""}, {"inbox-prefix", c.inboxPrefix != ""}, {"tlsfirst", c.tlsFirst}} {
+		if f.given {
+			return fmt.Errorf("cannot use --%s with %s: it goes with --server or --context", f.name, found)
+		}
+	}
+	return nil
 }
 
 // remote is the server of the flags and of a context.
