@@ -74,7 +74,7 @@ func count(fset *token.FileSet, from types.Importer, p listed) (counts, error) {
 			continue
 		}
 		files = append(files, file)
-		c.declarations(fset, file, p)
+		c.declarations(fset, file)
 	}
 	for _, name := range append(p.GoFiles, p.IgnoredGoFiles...) {
 		n, err := linesOf(filepath.Join(p.Dir, name))
@@ -116,7 +116,7 @@ const (
 )
 
 // declarations counts functions, interfaces and fields.
-func (c *counts) declarations(fset *token.FileSet, file *ast.File, p listed) {
+func (c *counts) declarations(fset *token.FileSet, file *ast.File) {
 	for _, decl := range file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
 		if !ok {
