@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
@@ -221,8 +222,13 @@ func (c *Client) listenJob(ctx context.Context, job *pb.Job, each func(*pb.Job) 
 	}
 }
 
-// pipeline asks the engine, and waits for one to come.
+// pipeline asks the engine, and waits for one to come. It asks again where there
+// was no answer: an engine that was stopped is still asked until it is replaced. A
+// new job has an id for that, which makes asking twice harmless.
 func (c *Client) pipeline(ctx context.Context, id string, action *pb.PipelineAction) (*pb.PipelineReply, error) {
+	if id == "" && (action.Schedule != nil || action.Rerun != nil) {
+		id = uuid.NewString()
+	}
 	req := &pb.PipelineRequest{
 		ApiVersion: pb.APIVersion, Kind: pb.Kind, Metadata: &pb.Metadata{Id: id}, Spec: &pb.PipelineSpec{Pipeline: action},
 	}
@@ -234,10 +240,10 @@ func (c *Client) pipeline(ctx context.Context, id string, action *pb.PipelineAct
 			return &reply, nil
 		}
 		absent := errors.Is(err, ErrNoRunners)
-		if !absent && Code(err) < 500 {
+		if !absent && !errors.Is(err, ErrNoAnswer) && Code(err) < 500 {
 			return nil, err
 		}
-		if time.Since(began) > engineTime || pause(ctx, engineTime/100) != nil {
+		if time.Since(began) > engineTime+c.timeout || pause(ctx, engineTime/100) != nil {
 			if absent {
 				err = ErrNoEngine
 			}

@@ -119,16 +119,24 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.store, err = store.Open(ctx, js, e.space, store.Config{Replicas: e.cfg.Replicas}); err != nil {
 		return err
 	}
-	e.defs, err = kv.Open(ctx, js, kv.Config{
-		Name: e.space.PipelinesBucket(), Description: "Runnel: definitions, queues and inputs of pipelines", Replicas: e.cfg.Replicas, Logger: e.log,
-	})
-	if err != nil {
-		return err
-	}
-	e.jobs, err = kv.Open(ctx, js, kv.Config{
-		Name: e.space.JobsBucket(), Description: "Runnel: jobs of pipelines", Replicas: e.cfg.Replicas, Logger: e.log,
-	})
+	e.defs, e.jobs, err = openBuckets(ctx, js, e.space, kv.Config{Replicas: e.cfg.Replicas, Logger: e.log})
 	return err
+}
+
+// leaseMarker is how long the marker of a lease that has ended is kept. No key
+// with a time to live has less than that, so that it must be below any lease.
+const leaseMarker = time.Second
+
+// openBuckets opens the two buckets, and makes those that are missing.
+func openBuckets(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg kv.Config) (defs, jobs *kv.Bucket, err error) {
+	own := cfg
+	own.Name, own.Description, own.MarkerTTL = space.PipelinesBucket(), "Runnel: definitions, queues and inputs of pipelines", leaseMarker
+	if defs, err = kv.Open(ctx, js, own); err != nil {
+		return nil, nil, err
+	}
+	cfg.Name, cfg.Description = space.JobsBucket(), "Runnel: jobs of pipelines"
+	jobs, err = kv.Open(ctx, js, cfg)
+	return defs, jobs, err
 }
 
 // Leads says whether this engine holds the lease now.

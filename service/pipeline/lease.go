@@ -59,10 +59,10 @@ func (e *Engine) takeLease(ctx context.Context) (*lease, error) {
 	return nil, context.Cause(ctx)
 }
 
-// waitForLease returns when nobody holds the lease. It watches, and looks for
-// itself once in a long while: a marker can be missed with a server.
+// waitForLease returns when nobody holds the lease, or after its time: the marker
+// of its end can be missed with a server that was lost.
 func (e *Engine) waitForLease(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*e.cfg.Lease)
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Lease)
 	defer cancel()
 	current := false
 	held := false

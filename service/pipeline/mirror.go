@@ -38,11 +38,7 @@ func NewMirror(ctx context.Context, js jetstream.JetStream, prefix string, log *
 	if err != nil {
 		return nil, err
 	}
-	defs, err := kv.Open(ctx, js, kv.Config{Name: space.PipelinesBucket(), Logger: log})
-	if err != nil {
-		return nil, fmt.Errorf("cannot follow the pipelines: %w", err)
-	}
-	jobs, err := kv.Open(ctx, js, kv.Config{Name: space.JobsBucket(), Logger: log})
+	defs, jobs, err := openBuckets(ctx, js, space, kv.Config{Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("cannot follow the pipelines: %w", err)
 	}
