@@ -101,7 +101,7 @@ func sendSpool(ctx context.Context, pub *publisher, cfg Config, last []byte) err
 				return err
 			}
 		}
-		left.read += left.frame
+		left.read, left.frame = left.read+left.frame, 0
 	}
 }
 

@@ -29,7 +29,7 @@ type spool struct {
 	file     *os.File // nil until there is something
 	read     int64    // where the next frame to be read begins
 	written  int64    // where the last whole frame ends
-	frame    int64    // size of the frame that next has read
+	frame    int64    // size of the frame at read, once next has read it
 	buf      []byte   // head of the frame that is being written
 }
 
@@ -146,9 +146,15 @@ func tornTail(err error) error {
 	return fmt.Errorf("cannot read spool: %w", err)
 }
 
-// skip goes past the message that next has read. When that was the last one, the file is empty again.
+// skip goes past the first message, whether next has read it or it was only put there. When that was the last one, the file is
+// empty again.
 func (s *spool) skip() error {
-	s.read += s.frame
+	if s.frame == 0 {
+		if _, err := s.next(nil); err != nil {
+			return err
+		}
+	}
+	s.read, s.frame = s.read+s.frame, 0
 	if !s.empty() {
 		return nil
 	}
@@ -157,7 +163,7 @@ func (s *spool) skip() error {
 
 // reset forgets all there is.
 func (s *spool) reset() error {
-	s.read, s.written = 0, 0
+	s.read, s.written, s.frame = 0, 0, 0
 	if err := s.file.Truncate(0); err != nil {
 		return fmt.Errorf("cannot empty spool: %w", err)
 	}

@@ -134,3 +134,24 @@ func TestMissingMessageWasStored(t *testing.T) {
 		t.Errorf("%+v, %q", o.result, o.text[0].String())
 	}
 }
+
+// A message that was put into the spool while it waited for its ack is not sent again after it.
+func TestSpooledInFlightIsSentOnce(t *testing.T) {
+	h := newHost(t)
+	w := Open(h.config(h.js))
+	h.stop()
+	write(t, w, "a\n")
+	rig.Eventually(t, "it is in the spool", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.inflight.spooled })
+	h.start()
+	h.settled(w)
+	write(t, w, "b\n")
+	h.close(w)
+	log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
+	for want, seq := uint64(1), uint64(1); want <= 3; want++ {
+		m, err := log.at(h.ctx(), seq)
+		if err != nil || m.runnerSeq != want {
+			t.Fatalf("message %d says that it is %d, %v", want, m.runnerSeq, err)
+		}
+		seq = m.seq + 1
+	}
+}
