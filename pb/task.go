@@ -10,6 +10,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// OwnDir as a task's dir stands for an empty directory that is the run's alone
+// and goes with it.
+const OwnDir = "@run"
+
 // Bounds of a task.
 const (
 	DefaultGrace = 10 * time.Second

@@ -161,7 +161,8 @@ type Task struct {
 	Language *Language `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
 	// Exact arguments, no shell; with language, the program's arguments.
 	Argv []string `protobuf:"bytes,16,rep,name=argv,proto3" json:"argv,omitempty"`
-	// Working directory. Default: the runner's own.
+	// Working directory; "@run" is an empty one that is the run's alone and goes
+	// with it. Default: the runner's own.
 	Dir string `protobuf:"bytes,17,opt,name=dir,proto3" json:"dir,omitempty"`
 	// Bytes on standard input, base64 in JSON. Default: empty, at end.
 	Stdin []byte `protobuf:"bytes,18,opt,name=stdin,proto3" json:"stdin,omitempty"`

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -19,8 +20,8 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 		Name: a.task.GetName(), Tags: a.tags(), Dir: string(a.def.Dir), Isolation: string(a.def.Isolation),
 		Grace: a.def.GraceOr().String(),
 	}
-	if task.Dir == "" {
-		task.Dir = a.w.in.Dir
+	if task.Dir == "" && a.def.Language == nil { // a program has one in any case
+		task.Dir = cmp.Or(a.w.in.Dir, pb.OwnDir)
 	}
 	if a.def.Timeout > 0 {
 		task.Timeout = time.Duration(a.def.Timeout).String()

@@ -178,6 +178,9 @@ func checkTask(l place, name string, t *Task) error {
 	if t.Language != nil && t.Language.Name == "" {
 		return errorAt(l.at("tasks", name, "language"), "language needs a name")
 	}
+	if t.Language != nil && t.Dir != "" {
+		return errorAt(l.at("tasks", name, "dir"), "dir does not go with language: a program has a directory of its own")
+	}
 	if t.When != "" {
 		if _, err := CompileWhen(string(t.When)); err != nil {
 			return errorAt(l.at("tasks", name, "when"), "%v", err)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
+
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // When is a compiled condition of a task.
@@ -18,22 +20,15 @@ type Outcome struct {
 	ExitCode int    `expr:"exitCode"`
 }
 
-// maxWhen bounds a condition, in bytes.
-const maxWhen = 4096
-
 // CompileWhen reads a condition such as
 //
 //	vars.deploy == true && tasks.test.exitCode == 0
 //
 // in the language of expr-lang. It must give true or false.
 func CompileWhen(text string) (*When, error) {
-	if len(text) > maxWhen {
-		return nil, fmt.Errorf("cannot read when: it has %d bytes, %d at most", len(text), maxWhen)
-	}
-	program, err := expr.Compile(text, expr.Env(whenEnv(nil, nil)), expr.AsBool(), expr.MaxNodes(1000))
+	program, err := store.CompileBounded("when", text, whenEnv(nil, nil))
 	if err != nil {
-		reason, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, fmt.Errorf("cannot read when: %s", reason)
+		return nil, err
 	}
 	return &When{program}, nil
 }

@@ -56,6 +56,25 @@ func (a *active) remove(d *workdir.Dir) {
 	}
 }
 
+// fill makes what the task wants of its directory and gives it to the run.
+func (a *active) fill(d *workdir.Dir, s *sandbox.Spec) error {
+	if s.Dir == pb.OwnDir {
+		s.Dir = "" // an isolated run is in a /tmp of its own
+		if !a.isIsolated() {
+			var err error
+			if s.Dir, err = d.Folder("work", a.folderMode(true)); err != nil {
+				return err
+			}
+		}
+	}
+	if a.task.GetFile() != nil {
+		if err := a.writeScript(d, s); err != nil {
+			return err
+		}
+	}
+	return d.Give()
+}
+
 // writeScript writes the task's script and makes it what s executes.
 func (a *active) writeScript(d *workdir.Dir, s *sandbox.Spec) error {
 	name := "script"
@@ -71,9 +90,6 @@ func (a *active) writeScript(d *workdir.Dir, s *sandbox.Spec) error {
 	path, err := d.Script(name, func(w io.Writer) error {
 		return a.task.GetFile().Unpack(a.ended, io.MultiWriter(first, w))
 	})
-	if err == nil {
-		err = d.Give()
-	}
 	if errors.Is(err, pb.ErrGivenUp) {
 		return err
 	}

@@ -133,16 +133,18 @@ func (a *active) startOf(spec sandbox.Spec) start {
 // prepare makes what the main process needs.
 func (a *active) prepare() start {
 	spec, cleanUp := a.spec(), func() {}
-	switch {
-	case a.task.GetFile() != nil:
+	if a.task.GetFile() != nil || spec.Dir == pb.OwnDir {
 		dir, err := a.newDir()
 		if err != nil {
 			return start{nil, err, cleanUp}
 		}
 		cleanUp = func() { a.remove(dir) }
-		if err := a.writeScript(dir, &spec); err != nil {
+		if err := a.fill(dir, &spec); err != nil {
 			return start{nil, err, cleanUp}
 		}
+	}
+	switch {
+	case a.task.GetFile() != nil:
 	case len(a.task.GetCommands()) > 0:
 		spec.Argv, spec.OwnProgram = shell(strings.Join(a.task.GetCommands(), " ")), true
 	default:

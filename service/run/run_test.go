@@ -378,3 +378,52 @@ func TestRecheck(t *testing.T) {
 		t.Errorf("got %v, %v", stored, err)
 	}
 }
+
+// "@run" is an empty directory that the run may write to, whoever it runs as; it
+// goes with the run.
+func TestOwnDir(t *testing.T) {
+	b := newBench(t, nil)
+	dir := t.TempDir()
+	for _, path := range []string{filepath.Dir(dir), dir} { // another user gets there
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	const text = `echo "$(pwd) $(ls -A | wc -l) $PWD" >"$OUT"; mkdir a; touch a/b; chmod 0 a`
+	for name, task := range map[string]*pb.Task{
+		"script":   {File: &pb.File{Content: []byte("#!/bin/bash\n" + text + "\n")}},
+		"commands": {Commands: []string{text}},
+		"argv":     argv("sh", "-c", text),
+		"user":     {File: &pb.File{Content: []byte("#!/bin/bash\n" + text + "\n")}, User: "nobody"},
+	} {
+		if task.GetUser() != "" && os.Geteuid() != 0 {
+			continue
+		}
+		if err := os.WriteFile(out, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(out, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		task.Dir, task.Params = pb.OwnDir, []*pb.Param{{Name: "OUT", Value: out}}
+		if _, err := b.start(name, task); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if run := b.end(); run.GetState() != pb.State_COMPLETE || run.GetExitCode() != 0 {
+			t.Errorf("%s: %v", name, run)
+		}
+		said, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Fields(string(said))
+		if cwd, _ := os.Getwd(); len(words) != 3 || words[0] == cwd || words[1] != "0" || words[2] != words[0] {
+			t.Errorf("%s: it was in %s", name, said)
+			continue
+		}
+		if _, err := os.Stat(filepath.Dir(words[0])); err == nil {
+			t.Errorf("%s: %s is still there", name, words[0])
+		}
+	}
+}

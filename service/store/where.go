@@ -12,7 +12,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 )
 
-// maxWhereBytes bounds a selector.
+// maxWhereBytes bounds a selector, or any expression like it.
 const maxWhereBytes = 4096
 
 // Where is a compiled selector. The runner that is asked and the client that
@@ -45,19 +45,29 @@ type facts struct {
 // in the language of expr-lang. It must give true or false; a label that a
 // runner has not is "".
 func CompileWhere(text string) (*Where, error) {
+	program, err := CompileBounded("selector", text, facts{})
+	if err != nil {
+		return nil, err
+	}
+	return &Where{program}, nil
+}
+
+// CompileBounded reads an expression that gives true or false, of a kind such as
+// "selector", and refuses what a few bytes of it could make run for years.
+func CompileBounded(kind, text string, env any) (*vm.Program, error) {
 	if len(text) > maxWhereBytes {
-		return nil, fmt.Errorf("cannot read selector: it has %d bytes, %d at most", len(text), maxWhereBytes)
+		return nil, fmt.Errorf("cannot read %s: it has %d bytes, %d at most", kind, len(text), maxWhereBytes)
 	}
 	var bounds bounds
-	program, err := expr.Compile(text, expr.Env(facts{}), expr.AsBool(), expr.Patch(&bounds))
+	program, err := expr.Compile(text, expr.Env(env), expr.AsBool(), expr.Patch(&bounds))
 	if err == nil {
 		err = bounds.err
 	}
 	if err != nil {
 		reason, _, _ := strings.Cut(err.Error(), "\n") // below it is a picture of the place
-		return nil, fmt.Errorf("cannot read selector: %s", reason)
+		return nil, fmt.Errorf("cannot read %s: %s", kind, reason)
 	}
-	return &Where{program}, nil
+	return program, nil
 }
 
 // selectorFunctions are those whose result is no larger than what they are
@@ -97,7 +107,7 @@ func (b *bounds) Visit(node *ast.Node) {
 
 func (b *bounds) refuse(what string) {
 	if b.err == nil {
-		b.err = fmt.Errorf("%s is not for selectors", what)
+		b.err = fmt.Errorf("%s can't be used in it", what)
 	}
 }
 
