@@ -121,10 +121,10 @@ func TestEveryLanguage(t *testing.T) {
 
 func (f *fleet) testLanguage(name string, s sample) {
 	t := f.t
+	f.patience = 10 * time.Minute // whichever is the first Go waits for its library
 	t.Run("hello", func(t *testing.T) {
 		g := f.in(t)
-		g.patience = 5 * time.Minute // the first Go compiles its library
-		for range 2 {                // the second one from the cache
+		for range 2 { // the second one from the cache
 			got := g.run(codeTask(name, s.hello, `,"argv":["a b"],"stdin":`+quote(base64.StdEncoding.EncodeToString([]byte("line one\nline two\n")))))
 			if strings.ReplaceAll(got.stdout, "\t", " ") != "hello a b\nline one\nline two\n" || got.stderr != "" || got.end.ExitCode != 3 || got.end.Reason != "exit" {
 				t.Fatalf("got %q %q %+v", got.stdout, got.stderr, got.end.End)
@@ -135,6 +135,7 @@ func (f *fleet) testLanguage(name string, s sample) {
 			}
 		}
 	})
+	t.Run("imports", func(t *testing.T) { f.in(t).testImports(name) })
 	t.Run("compile error", func(t *testing.T) {
 		if s.broken == "" {
 			t.Skip("there is no compiler")

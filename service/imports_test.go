@@ -1,13 +1,15 @@
 package service_test
 
 import (
+	"errors"
 	"fmt"
-	"os/exec"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
@@ -34,39 +36,62 @@ var imports = map[string]string{
 	"lua":  "for _, m in ipairs{'string','table','math','io','os','coroutine','package','debug','utf8','_G'} do assert(require(m)) end print('fine')",
 }
 
+// wholeLibrary makes Go's program use all of that library, which takes a minute to compile.
+var wholeLibrary = os.Getenv("RUNNEL_LONG") != ""
+
 // A strict run has what comes with its language: the read-only root, the closed network and the
 // compiler's cache, which nobody may write to, keep none of it away.
-func TestEveryLanguageImports(t *testing.T) {
-	f := codeRunner(t, service.Config{})
-	for name, source := range imports {
-		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(samples[name].program); err != nil {
-				t.Skipf("this host has no %s", name)
-			}
-			g := f.in(t)
-			g.patience = 10 * time.Minute // the first Go waits for its library
-			got := g.run(codeTask(name, source, ""))
-			if got.stdout != "fine\n" || got.end.Reason != "exit" || got.end.ExitCode != 0 {
-				t.Errorf("got %q %q %+v", got.stdout, got.stderr, got.end.End)
-			}
-		})
+func (f *fleet) testImports(name string) {
+	source := imports[name]
+	if name == "go" && !wholeLibrary {
+		source = "package main\nimport (\"encoding/json\"; \"fmt\"; \"math/big\"; \"os/exec\"; \"regexp\"; \"text/template\")\n" +
+			"var _, _, _, _, _ = json.Marshal, big.NewInt, exec.Command, regexp.Compile, template.New\nfunc main(){ fmt.Println(\"fine\") }"
 	}
+	got := f.run(codeTask(name, source, ""))
+	if got.stdout != "fine\n" || got.end.Reason != "exit" || got.end.ExitCode != 0 {
+		f.t.Errorf("got %q %q %+v", got.stdout, got.stderr, got.end.End)
+	}
+}
+
+// slowLanguage is one whose warm-up goes on until the file go-on is in its directory.
+func slowLanguage(t *testing.T) (row lang.Row, dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "runnel-test-slow-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const compiler = `#!/bin/sh
+case $1 in
+--version) echo slow 1.0 ;;
+--warm) until [ -e "${0%/*}/go-on" ]; do sleep 0.05; done ;;
+*) cp "$2" "$1" && chmod +x "$1" ;;
+esac
+`
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(dir+"/slow", []byte(compiler), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return lang.Row{
+		Name: "slow", Programs: []string{dir + "/slow"}, Probe: `"$1" --version; echo "$1"; dirname "$1"`, Source: "main.slow",
+		Compile: []string{"{program}", "{out}/main", "{sources}"}, Run: []string{"{out}/main"}, WarmUp: [][]string{{"{program}", "--warm"}},
+	}, dir
 }
 
 // The runner compiles a standard library in its own time: no timeout ends a run for it, and the card
 // says what it is at.
 func TestWarmUpIsTheRunnersOwn(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("this host has no go")
-	}
-	f := codeRunner(t, service.Config{})
-	f.patience = 10 * time.Minute
-	reply := f.ask("runner.task.any", `{"kind":"runner","spec":{"task":`+codeTask("go", samples["go"].hello, `,"timeout":"10s","argv":["x"]`)+`}}`).ok(t)
+	row, dir := slowLanguage(t)
+	f := codeRunner(t, service.Config{Languages: []lang.Row{row}})
+	reply := f.ask("runner.task.any", `{"kind":"runner","spec":{"task":`+codeTask("slow", "#!/bin/sh\necho hello $1\n", `,"timeout":"3s","argv":["x"]`)+`}}`).ok(t)
 	rig.Eventually(t, "the card says what is being prepared", func() bool {
 		return strings.Contains(fmt.Sprint(f.card("web1")["preparing"]), "compiling its standard library")
 	})
+	time.Sleep(4 * time.Second) // more than the run's own time
 	if state := f.kv(reply.text("run", "id"))["state"]; state != "PENDING" {
 		t.Errorf("meanwhile the run is %v", state)
+	}
+	if err := os.WriteFile(dir+"/go-on", nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	if got := f.over(reply); got.end.State != "COMPLETE" || got.end.Reason != "exit" || got.stdout != "hello x\n" {
 		t.Errorf("got %q %q %+v", got.stdout, got.stderr, got.end.End)

@@ -42,7 +42,8 @@ func startEngines(t *testing.T) *engines {
 	})
 	for _, args := range [][]string{{"e1", "--engine"}, {"e2", "--engine"}, {"worker", "--pool", "work"}} {
 		cmd := exec.Command(rig.Program(t), append([]string{"serve", "--server", server.ClientURL(), "--data", filepath.Join(e.dir, args[0]), "--name"}, args...)...)
-		cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+		home := t.TempDir()
+		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, "config"), "XDG_DATA_HOME="+filepath.Join(home, "data"))
 		p := rig.Run(t, cmd)
 		p.Says("ready")
 		e.process[args[0]] = p
