@@ -59,7 +59,7 @@ func (c *cgroups) sweepGone() {
 		return
 	}
 	var living, gone []string // prefixes
-	owners := map[string]string{}
+	owners := map[string][]string{} // of a prefix: as many as there were lives that were killed
 	for _, entry := range entries {
 		prefix, who, ok := strings.Cut(entry.Name(), ownerMark)
 		if !ok || !entry.IsDir() {
@@ -68,8 +68,10 @@ func (c *cgroups) sweepGone() {
 		if isOwnerAlive(who) {
 			living = append(living, prefix)
 		} else {
-			gone = append(gone, prefix)
-			owners[prefix] = entry.Name()
+			if owners[prefix] == nil {
+				gone = append(gone, prefix)
+			}
+			owners[prefix] = append(owners[prefix], entry.Name())
 		}
 	}
 	for _, prefix := range gone {
@@ -85,8 +87,11 @@ func (c *cgroups) sweepGone() {
 			}
 			left = unix.Rmdir(path) != nil || left
 		}
-		if !left || prefix == c.prefix {
-			_ = unix.Rmdir(filepath.Join(c.root, owners[prefix]))
+		if left && prefix != c.prefix {
+			continue
+		}
+		for _, name := range owners[prefix] {
+			_ = unix.Rmdir(filepath.Join(c.root, name))
 		}
 	}
 }

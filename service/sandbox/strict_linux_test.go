@@ -145,6 +145,7 @@ func TestLeavesOfRunnersThatAreGone(t *testing.T) {
 	}
 	base := "gone-" + rand.Text()[:8]
 	owner := mkdir(sandbox.LeafOwner(base+"-", dead.Process.Pid, 1))
+	another := mkdir(sandbox.LeafOwner(base+"-", dead.Process.Pid, 2)) // it was killed twice
 	one, two := mkdir(base+"-one"), mkdir(base+"-two.compile")
 	living := newHost(t, byCgroup)
 	p := start(t, living, sandbox.Spec{Argv: []string{"sleep", "1000"}})
@@ -154,7 +155,7 @@ func TestLeavesOfRunnersThatAreGone(t *testing.T) {
 	if err := h.Sweep(); err != nil {
 		t.Fatal(err)
 	}
-	if there(one) || there(two) || there(owner) {
+	if there(one) || there(two) || there(owner) || there(another) {
 		t.Error("leaves of a runner that is gone are left")
 	}
 	if !there(other) {
