@@ -178,7 +178,11 @@ func withHeaders(next http.Handler) http.Handler {
 func (g *Gateway) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			p := recover()
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p) // the server ends the connection: the client sees that the answer is not whole
+			}
+			if p != nil {
 				g.log.Error("a request made its handler panic", "path", r.URL.Path, "panic", p)
 				writeError(w, http.StatusInternalServerError, "internal error: the gateway's log says more")
 			}

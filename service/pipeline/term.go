@@ -50,7 +50,9 @@ func (t *term) open() error {
 		return err
 	}
 	for name := range t.defs { // each has a head, so that nobody else can make it
-		heads[name] = heads[name]
+		if _, has := heads[name]; !has {
+			heads[name] = headEntry{}
+		}
 	}
 	for name, h := range heads {
 		if err := t.takeHead(name, h, unfinished); err != nil {

@@ -38,15 +38,14 @@ func (b *command) measureLines(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	count := 0
-	each := func(r lines.Record) error {
+	each := func(r lines.Record) {
 		if r.End == nil {
 			count++
 		}
-		return nil
 	}
 	began := time.Now()
 	outcome, err := b.client.Run(ctx, b.target, taskOf(&pb.Task{Argv: argv}), client.RunEvents{
-		Record: func(_ *pb.Run, r lines.Record) error { return each(r) },
+		Record: func(_ *pb.Run, r lines.Record) error { each(r); return nil },
 	})
 	result := outcome.Log
 	live := float64(n) / time.Since(began).Seconds()
@@ -56,7 +55,7 @@ func (b *command) measureLines(ctx context.Context) ([]row, error) {
 	peak := b.rig.status("VmHWM")
 	count = 0
 	began = time.Now()
-	result, err = b.client.Follow(ctx, outcome.Run, client.FollowOptions{}, each)
+	result, err = b.client.Follow(ctx, outcome.Run, client.FollowOptions{}, func(r lines.Record) error { each(r); return nil })
 	replayed := float64(n) / time.Since(began).Seconds()
 	if err := checkLines(result.Verified, count, n, errors.Join(err, result.Problem)); err != nil {
 		return nil, fmt.Errorf("replayed: %w", err)
