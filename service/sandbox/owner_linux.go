@@ -58,7 +58,7 @@ func (c *cgroups) sweepGone() {
 	if err != nil {
 		return
 	}
-	var living, gone []string // prefixes
+	var living, gone []string       // prefixes
 	owners := map[string][]string{} // of a prefix: as many as there were lives that were killed
 	for _, entry := range entries {
 		prefix, who, ok := strings.Cut(entry.Name(), ownerMark)
