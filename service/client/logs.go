@@ -20,6 +20,10 @@ type FollowOptions struct {
 	// text of Streams; Tail begins so many lines of Streams before the end of what
 	// is stored now. At most one of them.
 	FromPos, FromByte, Tail int64
+	// FromSeq begins at a message of the log, by its Runner-Seq; Message is called
+	// before the records of each.
+	FromSeq uint64
+	Message func(runnerSeq uint64)
 	// Since begins at a time.
 	Since time.Time
 	// Streams narrows to standard output or standard error.
@@ -34,8 +38,14 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	return logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
+		FromSeq: opts.FromSeq, Message: opts.Message,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
+}
+
+// LogTip says how far a run's stored output goes.
+func (c *Client) LogTip(ctx context.Context, run *pb.Run) (logs.Tip, error) {
+	return logs.ReadTip(ctx, c.js, run.GetLogStream(), run.GetLogSubject())
 }
 
 // isOver says whether a run has ended. It asks the fleet, because whoever is

@@ -19,13 +19,17 @@ type FollowOptions struct {
 
 	// Where to begin: at most one of these. All but Since are found without reading from the start; FromByte needs messages
 	// that say where they stand (Runner-Bytes), and reads a log of an older runner from its start.
-	FromPos  int64 // first line that is wanted; ≤ 1: all
-	FromByte int64 // bytes of the text of Streams to leave out, as they are stored; the first record is cut to fit
-	Tail     int64 // only so many last lines of Streams, of those that are stored now; 0: all
+	FromPos  int64  // first line that is wanted; ≤ 1: all
+	FromByte int64  // bytes of the text of Streams to leave out, as they are stored; the first record is cut to fit
+	FromSeq  uint64 // Runner-Seq of the first message that is wanted; ≤ 1: all
+	Tail     int64  // only so many last lines of Streams, of those that are stored now; 0: all
 
 	Since   time.Time      // only records read at this time or later, by the runner's clock
 	Streams []lines.Stream // only their text; empty: both
 	Live    bool           // wait for the end; else return after what is stored now
+
+	// Message, if set, is called before the records of each message.
+	Message func(runnerSeq uint64)
 
 	// Fresh was opened before the run was asked for: then nothing has to be set up to follow it. Follow closes it.
 	Fresh *Fresh
@@ -88,7 +92,7 @@ func newFollower(log *stored, options FollowOptions, each func(lines.Record) err
 		each = func(lines.Record) error { return nil }
 	}
 	f := &follower{options: options, log: log, each: each, sum: new(lines.Sum)}
-	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.FromByte <= 0 && options.Tail <= 0 && options.Since.IsZero()
+	f.whole = options.Fresh != nil || options.FromPos <= 1 && options.FromByte <= 0 && options.FromSeq <= 1 && options.Tail <= 0 && options.Since.IsZero()
 	if f.whole {
 		f.next = 1
 	}
@@ -191,6 +195,9 @@ func (f *follower) take(m message) error {
 		if head := headOf(m.header); head.Pos > 0 {
 			f.offset = f.wanted(head.Bytes)
 		}
+	}
+	if f.options.Message != nil {
+		f.options.Message(m.runnerSeq)
 	}
 	if err := lines.Decode(m.body, f.record); err != nil {
 		return err

@@ -59,6 +59,8 @@ func (f *follower) begin(ctx context.Context) (uint64, error) {
 		return 1, nil
 	case f.next > 1: // the last one that was shown is read again: it may not be what was stored
 		wanted = func(m message) bool { return m.runnerSeq >= f.next-1 }
+	case f.options.FromSeq > 1:
+		wanted = func(m message) bool { return m.runnerSeq >= f.options.FromSeq }
 	case f.options.FromByte > 0:
 		return f.beginAtByte(ctx)
 	default:
