@@ -179,8 +179,14 @@ func (g *Gateway) guard(want Scope, next http.Handler) http.Handler {
 		anonymous := want == public || want == ScopeCode && g.cfg.AnonymousCode
 		switch {
 		case err != nil && !anonymous:
+			w.Header().Set("WWW-Authenticate", "Bearer")
 			errorWriter(r)(w, http.StatusUnauthorized, err.Error())
 			return
+		case err != nil && want != public:
+			if err := g.guests.Check(r); err != nil && !g.allowsAnyOrigin() {
+				errorWriter(r)(w, http.StatusForbidden, "a page from elsewhere may not do this without a token: "+err.Error())
+				return
+			}
 		case err == nil && who.cookie:
 			if err := g.crossOrigin.Check(r); err != nil {
 				errorWriter(r)(w, http.StatusForbidden, "a page from elsewhere may not use this cookie: "+err.Error())

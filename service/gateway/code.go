@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,8 +129,16 @@ func (g *Gateway) canvasRun(w http.ResponseWriter, r *http.Request) {
 		Source   string `json:"source"`
 		Language string `json:"language"`
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSource))
-	if err := d.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+	text, err := readBody(w, r, maxSource)
+	if isTooLarge(err) {
+		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
+		return
+	}
+	// Of several objects the last one counts.
+	for d := json.NewDecoder(bytes.NewReader(text)); err == nil; {
+		err = d.Decode(&body)
+	}
+	if !errors.Is(err, io.EOF) {
 		writeError(w, http.StatusBadRequest, "failed to parse request body")
 		return
 	}
@@ -265,7 +274,7 @@ func (g *Gateway) runCode(ctx context.Context, task *pb.Task) (*codeResult, erro
 		return nil, err
 	}
 	done.record, done.compiled = record, record.GetCompile() != nil || record.GetReason() == "compile"
-	if record.GetReason() == "compile" {
+	if record.GetReason() == "compile" && done.compile.both.Len() == 0 { // an older runner doesn't mark what its compiler says
 		done.compile, done.run = done.run, output{}
 	}
 	return done, nil
@@ -281,6 +290,9 @@ func (c *codeResult) take(r lines.Record) {
 		text = append(slices.Clone(text), '\n')
 	}
 	into := &c.run
+	if r.Step == "compile" {
+		into = &c.compile
+	}
 	if r.Stream == lines.Stderr {
 		into.stderr.add(text)
 	} else {

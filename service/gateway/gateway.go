@@ -52,6 +52,7 @@ type Gateway struct {
 	mirror      *pipeline.Mirror
 	log         *slog.Logger
 	crossOrigin *http.CrossOriginProtection
+	guests      *http.CrossOriginProtection // pages that may call without a token
 	handler     http.Handler
 	encoded     encodedJobs
 	stopping    atomic.Bool
@@ -69,10 +70,8 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, nc: nc, js: cfg.JetStream, log: cfg.Logger, crossOrigin: http.NewCrossOriginProtection()}
-	for _, origin := range cfg.TrustedOrigins {
-		if err := g.crossOrigin.AddTrustedOrigin(origin); err != nil {
-			return nil, fmt.Errorf("cannot trust origin %q: %w", origin, err)
-		}
+	if err := g.readOrigins(); err != nil {
+		return nil, err
 	}
 	var err error
 	if g.space, err = subjects.New(cfg.Prefix); err != nil {
@@ -149,27 +148,36 @@ func (g *Gateway) routes() http.Handler {
 	methods := map[string][]string{}
 	for _, row := range g.table() {
 		methods[row.path] = append(methods[row.path], row.method)
+		if row.method == http.MethodGet {
+			methods[row.path] = append(methods[row.path], http.MethodHead)
+		}
 		mux.Handle(row.method+" "+row.path, g.guard(row.scope, row.handle))
 	}
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
+			if g.preflight(w, r, allow) {
+				return
+			}
 			errorWriter(r)(w, http.StatusMethodNotAllowed, "method not allowed: use "+allow)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		errorWriter(r)(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
 	})
-	return g.recovered(withHeaders(mux))
+	return withDeadlines(g.recovered(g.withHeaders(mux)))
 }
 
-func withHeaders(next http.Handler) http.Handler {
+func (g *Gateway) withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		g.allowOrigin(h, r)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -268,6 +268,9 @@ func TestPrunnerErrors(t *testing.T) {
 		{"GET", "/job/detail", ``, 400, `{"error":"Invalid job id"}`},
 		{"GET", "/job/detail?id=" + unknown, ``, 404, `{"error":"Job not found"}`},
 		{"GET", "/job/detail?id={" + strings.ToUpper(unknown) + "}", ``, 404, `{"error":"Job not found"}`},
+		{"GET", "/job/detail?id=urn:uuid:" + unknown, ``, 404, `{"error":"Job not found"}`},
+		{"GET", "/job/detail?id=" + strings.ReplaceAll(unknown, "-", ""), ``, 404, `{"error":"Job not found"}`},
+		{"GET", "/job/detail?id=x" + unknown + "y", ``, 400, `{"error":"Invalid job id"}`},
 		{"GET", "/job/logs?id=" + id, ``, 400, `{"error":"Invalid task name"}`},
 		{"GET", "/job/logs?id=" + id + "&task=x", ``, 404, `{"error":"Task not found"}`},
 		{"GET", "/job/logs?id=" + unknown + "&task=x", ``, 404, `{"error":"Job not found"}`},
@@ -398,13 +401,18 @@ func TestCode(t *testing.T) {
 		t.Errorf("run: %d %s", code, text)
 	}
 	for body, want := range map[string]string{
-		`{"source":"x"}`:                    `{"error":"\"language\" and \"source\" fields are required"}`,
-		`{"source":"x","language":"cobol"}`: `{"error":"invalid language: [cobol] not currently supported"}`,
-		`{`:                                 `{"error":"failed to parse request body"}`,
+		`{"source":"x"}`:                     `{"error":"\"language\" and \"source\" fields are required"}`,
+		`{"source":"x","language":"cobol"}`:  `{"error":"invalid language: [cobol] not currently supported"}`,
+		`{`:                                  `{"error":"failed to parse request body"}`,
+		`{"source":"x","language":"bash"} x`: `{"error":"failed to parse request body"}`,
+		``:                                   `{"error":"\"language\" and \"source\" fields are required"}`,
 	} {
 		if code, text := canvas(body); code != 400 || text != want {
 			t.Errorf("%s: %d %s, want %s", body, code, text, want)
 		}
+	}
+	if code, _ := canvas(`{"source":"echo no","language":"bash"} {"source":"echo last","language":"bash"}`); code != 200 || reply.Stdout != "last\n" {
+		t.Errorf("two objects: %d %+v", code, reply)
 	}
 
 	execute := func(body string) (int, map[string]any) {

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/logs"
 )
 
 // jobLogs is a task's output so far. It is streamed: what is in memory is a
@@ -42,30 +45,68 @@ func (g *Gateway) jobLogs(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	switch stream := r.URL.Query().Get("stream"); stream {
-	case "":
-	case "stdout", "stderr":
-		g.plainLog(w, r, runs, streamNamed(stream), tail)
-		return
-	default:
+	stream := r.URL.Query().Get("stream")
+	if stream != "" && stream != "stdout" && stream != "stderr" {
 		writeError(w, http.StatusBadRequest, fmt.Sprintf("invalid stream %q: it is stdout or stderr", stream))
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-cache")
-	out := bufio.NewWriterSize(w, 64<<10)
+	tips, err := g.tipsOf(r.Context(), runs)
+	if err != nil {
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	tag := tagOf(runs, tips, fmt.Sprintf("%s.%d", stream, tail))
+	if stream != "" {
+		g.plainLog(w, r, plainText{runs, tips, streamNamed(stream), tail, tag})
+		return
+	}
+	out, done := begin(w, r, tag, "application/json")
+	if done {
+		return
+	}
 	_, _ = out.WriteString(`{"stdout":"`)
-	err = g.writeText(r.Context(), jsonWriter{out}, runs, lines.Stdout, tail)
+	err = g.writeText(r.Context(), jsonWriter{out.Writer}, runs, lines.Stdout, tail)
 	_, _ = out.WriteString(`","stderr":"`)
 	if err == nil {
-		err = g.writeText(r.Context(), jsonWriter{out}, runs, lines.Stderr, tail)
-	}
-	if err != nil {
-		g.log.Warn("cannot send a log", "job", job.GetId(), "task", name, "error", err)
-		panic(http.ErrAbortHandler) // the client sees that it is not whole
+		err = g.writeText(r.Context(), jsonWriter{out.Writer}, runs, lines.Stderr, tail)
 	}
 	_, _ = out.WriteString(`"}`)
-	_ = out.Flush()
+	g.finish(out, err)
+}
+
+// tipsOf says how far the logs of runs go.
+func (g *Gateway) tipsOf(ctx context.Context, runs []*pb.Run) ([]logs.Tip, error) {
+	tips := make([]logs.Tip, len(runs))
+	for i, run := range runs {
+		var err error
+		if tips[i], err = g.client.LogTip(ctx, run); err != nil {
+			return nil, err
+		}
+	}
+	return tips, nil
+}
+
+// tagOf is the entity tag of the logs of runs, the same at every gateway: their
+// last messages say how far they go. What is read later may have more in it; the
+// next request sees another tag then.
+func tagOf(runs []*pb.Run, tips []logs.Tip, form string) string {
+	sum := sha256.New()
+	_, _ = fmt.Fprint(sum, form)
+	for i, run := range runs {
+		_, _ = fmt.Fprintf(sum, " %s %d %d", run.GetId(), tips[i].Stored, tips[i].Seq)
+	}
+	return "l" + hex.EncodeToString(sum.Sum(nil)[:12])
+}
+
+// finish ends an answer that was streamed.
+func (g *Gateway) finish(out *zipWriter, err error) {
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
+		g.log.Warn("cannot send a log", "error", err)
+		panic(http.ErrAbortHandler) // the client sees that it is not whole
+	}
 }
 
 func streamNamed(name string) lines.Stream {
@@ -233,16 +274,4 @@ func (t *tailRing) flush(out textWriter) error {
 		}
 	}
 	return nil
-}
-
-// plainLog is one stream's text alone.
-func (g *Gateway) plainLog(w http.ResponseWriter, r *http.Request, runs []*pb.Run, stream lines.Stream, tail int) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	out := bufio.NewWriterSize(w, 64<<10)
-	if err := g.writeText(r.Context(), plainWriter{out}, runs, stream, tail); err != nil {
-		g.log.Warn("cannot send a log", "error", err)
-		panic(http.ErrAbortHandler)
-	}
-	_ = out.Flush()
 }

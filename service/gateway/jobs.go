@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -234,10 +234,9 @@ func (g *Gateway) scheduleJob(w http.ResponseWriter, r *http.Request) {
 		Variables      json.RawMessage `json:"variables"`
 		QueuePartition string          `json:"queuePartition"`
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
+	text, err := readBody(w, r, maxBody)
 	switch {
-	case errors.As(err, &tooLarge):
+	case isTooLarge(err):
 		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("Error decoding JSON: the body has more than %d bytes", maxBody))
 		return
 	case err == nil:
@@ -288,9 +287,25 @@ func variablesOf(text json.RawMessage) (map[string]any, error) {
 	return pipeline.ReadVariables(trimmed)
 }
 
+// parseID reads a UUID in any usual spelling: with hyphens or without, in
+// braces, after urn:uuid:, in capitals.
+func parseID(text string) (uuid.UUID, error) {
+	const urn = "urn:uuid:"
+	switch n := len(text); {
+	case n > len(urn) && strings.EqualFold(text[:len(urn)], urn):
+		text = text[len(urn):]
+	case n > 2 && text[0] == '{' && text[n-1] == '}':
+		text = text[1 : n-1]
+	}
+	if len(text) != 32 && len(text) != 36 { // uuid.Parse would take anything for braces
+		return uuid.Nil, errors.New("invalid UUID")
+	}
+	return uuid.Parse(text)
+}
+
 // jobIn finds the job that a request names.
 func (g *Gateway) jobIn(w http.ResponseWriter, r *http.Request) *pb.Job {
-	id, err := uuid.Parse(r.URL.Query().Get("id"))
+	id, err := parseID(r.URL.Query().Get("id"))
 	if err != nil {
 		writeError(w, http.StatusBadRequest, "Invalid job id")
 		return nil

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/Masterminds/semver/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/runnel-io/runnel/pb"
 )
@@ -134,14 +135,16 @@ func (g *Gateway) pistonExecute(w http.ResponseWriter, r *http.Request) {
 		writeMessage(w, http.StatusUnsupportedMediaType, "requests must be of type application/json")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSource))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	body, err := readBody(w, r, maxSource)
+	if isTooLarge(err) {
 		writeMessage(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
 		return
 	}
 	var req pistonRequest
-	if err := json.Unmarshal(body, &req); err != nil {
+	if err == nil {
+		err = json.Unmarshal(body, &req)
+	}
+	if err != nil {
 		writeMessage(w, http.StatusBadRequest, "invalid JSON: "+err.Error())
 		return
 	}
@@ -240,6 +243,8 @@ func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
 		}
 		switch {
 		case n == nil || *n <= 0:
+		case limit.name == "run_memory_limit":
+			task.Limits = &pb.Limits{MemoryMax: structpb.NewNumberValue(math.Floor(*n))}
 		case limit.name == "run_timeout":
 			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonRunTimeout
 		case limit.name == "compile_timeout":

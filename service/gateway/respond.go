@@ -1,11 +1,65 @@
 package gateway
 
 import (
+	"bufio"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 )
+
+// The times that a client gets for its request's body, and for taking each piece
+// of the answer.
+const (
+	bodyTime  = 30 * time.Second
+	writeTime = 30 * time.Second
+)
+
+// readBody reads a request's body, of so many bytes at most, within bodyTime.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	// Now net/http waits for the client to go away; that has no end.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, err
+}
+
+func isTooLarge(err error) bool {
+	var tooLarge *http.MaxBytesError
+	return errors.As(err, &tooLarge)
+}
+
+// patientWriter gives a client writeTime for each piece of an answer, however
+// long the whole takes.
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (p *patientWriter) extend() { _ = p.control.SetWriteDeadline(time.Now().Add(writeTime)) }
+
+func (p *patientWriter) Write(b []byte) (int, error) {
+	p.extend()
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (p *patientWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// withDeadlines: no client holds a connection for ever.
+func withDeadlines(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := &patientWriter{w, http.NewResponseController(w)}
+		if r.ContentLength != 0 {
+			_ = p.control.SetReadDeadline(time.Now().Add(bodyTime))
+		}
+		p.extend()
+		next.ServeHTTP(p, r)
+		p.extend()
+	})
+}
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	body, err := json.Marshal(v)
@@ -50,18 +104,10 @@ func acceptsGzip(r *http.Request) bool {
 // already, compressed where it likes. body is called only if it is needed.
 func tagged(w http.ResponseWriter, r *http.Request, tag string, body func() ([]byte, error)) {
 	zipped := acceptsGzip(r)
-	if zipped {
-		tag += "-gzip"
-	}
-	tag = `"` + tag + `"`
-	h := w.Header()
-	h.Set("ETag", tag)
-	h.Set("Cache-Control", "no-cache")
-	h.Add("Vary", "Accept-Encoding")
-	if matchesTag(r.Header.Get("If-None-Match"), tag) {
-		w.WriteHeader(http.StatusNotModified)
+	if setTag(w, r, tag, zipped) {
 		return
 	}
+	h := w.Header()
 	text, err := body()
 	if err != nil {
 		h.Del("ETag")
@@ -77,6 +123,60 @@ func tagged(w http.ResponseWriter, r *http.Request, tag string, body func() ([]b
 	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	_, _ = z.Write(text)
 	_ = z.Close()
+}
+
+// setTag gives an answer its entity tag, which differs by encoding, and answers
+// with 304 where the client has it already.
+func setTag(w http.ResponseWriter, r *http.Request, tag string, zipped bool) (done bool) {
+	tag = quotedTag(tag, zipped)
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "no-cache")
+	h.Add("Vary", "Accept-Encoding")
+	if matchesTag(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	return false
+}
+
+func quotedTag(tag string, zipped bool) string {
+	if zipped {
+		tag += "-gzip"
+	}
+	return `"` + tag + `"`
+}
+
+// zipWriter streams an answer, compressed where the client likes.
+type zipWriter struct {
+	*bufio.Writer
+	z *gzip.Writer
+}
+
+// begin begins an answer that is streamed. It is done where the client has it
+// already, or wants its headers only.
+func begin(w http.ResponseWriter, r *http.Request, tag, contentType string) (out *zipWriter, done bool) {
+	zipped := acceptsGzip(r)
+	if setTag(w, r, tag, zipped) {
+		return nil, true
+	}
+	w.Header().Set("Content-Type", contentType)
+	out = &zipWriter{Writer: bufio.NewWriterSize(w, 64<<10)}
+	if zipped {
+		w.Header().Set("Content-Encoding", "gzip")
+		out.z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed)
+		out.Reset(out.z)
+	}
+	return out, r.Method == http.MethodHead
+}
+
+// Close sends what is left.
+func (o *zipWriter) Close() error {
+	err := o.Flush()
+	if err == nil && o.z != nil {
+		err = o.z.Close()
+	}
+	return err
 }
 
 // matchesTag is If-None-Match's weak comparison (RFC 9110).
