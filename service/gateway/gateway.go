@@ -56,6 +56,8 @@ type Gateway struct {
 	handler     http.Handler
 	encoded     encodedJobs
 	stopping    atomic.Bool
+	life        context.Context // ends when the gateway stops; streams of events end by it
+	die         context.CancelFunc
 }
 
 // New makes a gateway over a connection. Nothing is listened on: see Handler.
@@ -88,6 +90,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	if g.mirror, err = pipeline.NewMirror(ctx, g.js, cfg.Prefix, g.log); err != nil {
 		return nil, fmt.Errorf("cannot start the gateway: %w", err)
 	}
+	g.life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
 }
@@ -95,8 +98,12 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 // Handler answers requests.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
-// Stop has the gateway refuse new jobs and say that it is not ready.
-func (g *Gateway) Stop() { g.stopping.Store(true) }
+// Stop has the gateway refuse new jobs, say that it is not ready, and end its
+// streams of events, whose clients go on at another gateway.
+func (g *Gateway) Stop() {
+	g.stopping.Store(true)
+	g.die()
+}
 
 // Close ends what the gateway follows. The connection stays open.
 func (g *Gateway) Close() {
@@ -132,6 +139,8 @@ func (g *Gateway) table() []route {
 		{"POST", "/pipelines/schedule", ScopeJobs, g.scheduleJob},
 		{"GET", "/job/detail", ScopeRead, g.jobDetail},
 		{"GET", "/job/logs", ScopeRead, g.jobLogs},
+		{"GET", "/job/logs/stream", ScopeRead, g.jobLogEvents},
+		{"GET", "/api/v1/runs/{id}/events", ScopeRead, g.runEvents},
 		{"POST", "/job/cancel", ScopeJobs, g.cancelJob},
 		{"GET", "/api/v1/languages", ScopeCode, g.canvasLanguages},
 		{"POST", "/api/v1/run", ScopeCode, g.canvasRun},

@@ -84,6 +84,12 @@ func (w *world) gateway(change ...func(*gateway.Config)) string {
 	for _, c := range change {
 		c(&cfg)
 	}
+	_, url := w.start(cfg)
+	return url
+}
+
+func (w *world) start(cfg gateway.Config) (g *gateway.Gateway, url string) {
+	w.t.Helper()
 	g, err := gateway.New(rig.Within(w.t, time.Minute), w.fleet.Conn(), cfg)
 	if err != nil {
 		w.t.Fatal(err)
@@ -91,7 +97,7 @@ func (w *world) gateway(change ...func(*gateway.Config)) string {
 	w.t.Cleanup(g.Close)
 	server := httptest.NewServer(g.Handler())
 	w.t.Cleanup(func() { transport.CloseIdleConnections(); server.Close() })
-	return server.URL
+	return g, server.URL
 }
 
 func token(t *testing.T, scopes ...gateway.Scope) string {

@@ -21,18 +21,8 @@ import (
 // jobLogs is a task's output so far. It is streamed: what is in memory is a
 // message of the log.
 func (g *Gateway) jobLogs(w http.ResponseWriter, r *http.Request) {
-	job := g.jobIn(w, r)
-	if job == nil {
-		return
-	}
-	name := r.URL.Query().Get("task")
-	if name == "" {
-		writeError(w, http.StatusBadRequest, "Invalid task name")
-		return
-	}
-	task := job.Task(name)
+	_, task := g.taskIn(w, r)
 	if task == nil {
-		writeError(w, http.StatusNotFound, "Task not found")
 		return
 	}
 	tail, err := tailOf(r)
@@ -72,6 +62,22 @@ func (g *Gateway) jobLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = out.WriteString(`"}`)
 	g.finish(out, err)
+}
+
+// taskIn finds the task that a request names, and its job.
+func (g *Gateway) taskIn(w http.ResponseWriter, r *http.Request) (job *pb.Job, task *pb.JobTask) {
+	if job = g.jobIn(w, r); job == nil {
+		return nil, nil
+	}
+	name := r.URL.Query().Get("task")
+	if name == "" {
+		writeError(w, http.StatusBadRequest, "Invalid task name")
+		return nil, nil
+	}
+	if task = job.Task(name); task == nil {
+		writeError(w, http.StatusNotFound, "Task not found")
+	}
+	return job, task
 }
 
 // tipsOf says how far the logs of runs go.

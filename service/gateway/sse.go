@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// commentTime is how often a stream of events shows that it lives.
+const commentTime = 15 * time.Second
+
+// eventStream sends server-sent events. What is written is sent at once, and
+// together where the client is slower than it comes; the client holds back who
+// writes, so that nothing is dropped.
+type eventStream struct {
+	mu    sync.Mutex
+	out   *bufio.Writer
+	flush func() error
+	err   error // of a write; nothing is written after it
+	dirty chan struct{}
+	wg    sync.WaitGroup
+	stop  context.CancelFunc
+}
+
+// openEvents begins an answer of events. Its context ends with the request, when
+// the client takes nothing for too long, and with the gateway; done is for the
+// end of the handler.
+func (g *Gateway) openEvents(w http.ResponseWriter, r *http.Request) (ctx context.Context, s *eventStream, done func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	unhook := context.AfterFunc(g.life, cancel)
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // a proxy must not keep them back
+	w.WriteHeader(http.StatusOK)
+	s = &eventStream{out: bufio.NewWriterSize(w, 32<<10), dirty: make(chan struct{}, 1), stop: cancel}
+	s.flush = func() error {
+		if err := s.out.Flush(); err != nil {
+			return err
+		}
+		return http.NewResponseController(w).Flush()
+	}
+	s.write(": events\n\n")
+	s.wg.Go(func() { s.keepSending(ctx) })
+	return ctx, s, func() {
+		unhook()
+		cancel()
+		s.wg.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err == nil {
+			_ = s.flush()
+		}
+	}
+}
+
+func (s *eventStream) keepSending(ctx context.Context) {
+	comment := time.NewTicker(commentTime)
+	defer comment.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-comment.C:
+			s.write(": still here\n\n")
+			continue
+		case <-s.dirty:
+		}
+		s.mu.Lock()
+		if s.err == nil {
+			s.err = s.flush()
+		}
+		failed := s.err != nil
+		s.mu.Unlock()
+		if failed {
+			s.stop()
+			return
+		}
+	}
+}
+
+func (s *eventStream) write(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		_, s.err = s.out.WriteString(text)
+	}
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// event sends one; kind and id may be empty. The data is one line.
+func (s *eventStream) event(kind, id string, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if kind != "" {
+		_, _ = fmt.Fprintf(s.out, "event: %s\n", kind)
+	}
+	if id != "" {
+		_, _ = fmt.Fprintf(s.out, "id: %s\n", id)
+	}
+	_, _ = s.out.WriteString("data: ")
+	_, _ = s.out.Write(data)
+	_, s.err = s.out.WriteString("\n\n")
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+	return s.err
+}
