@@ -8,6 +8,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
+// MaxVariables is how large a job's variables may be, as JSON, in bytes.
+const MaxVariables = 512 << 10
+
 // Validate: see Request.
 func (r *PipelineRequest) Validate() error {
 	if err := validateEnvelope(r); err != nil {

@@ -109,7 +109,8 @@ func (f *fan) plan(ctx context.Context, req pb.Request) (names, skipped []string
 		}
 		names = names[:min(limit, len(names))]
 	}
-	f.oneByOne = f.opts.Batch > 0 || f.opts.Limit != ""
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(f.opts.Except, name) })
+	f.oneByOne = f.opts.Batch > 0 || f.opts.Limit != "" || len(f.opts.Except) > 0
 	return names, skipped, nil
 }
 

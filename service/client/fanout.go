@@ -31,6 +31,8 @@ type FanOptions struct {
 	// Limit asks at most so many of those that match ("10") or such a share of
 	// them ("25%"), first by name. Empty: all.
 	Limit string
+	// Except leaves these out, of those that match and are within Limit.
+	Except []string
 	// Batch asks so many at a time, and for runs waits for the ends of theirs. 0:
 	// all at once.
 	Batch int

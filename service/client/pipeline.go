@@ -62,6 +62,9 @@ func (c *Client) Schedule(ctx context.Context, pipeline string, opts ScheduleOpt
 	if opts.Variables == nil {
 		body = nil
 	}
+	if len(body) > pb.MaxVariables { // which may be more than a message holds
+		return nil, fmt.Errorf("%w: cannot use variables: they have %d bytes, %d at most", ErrInvalid, len(body), pb.MaxVariables)
+	}
 	reply, err := c.pipeline(ctx, opts.ID, &pb.PipelineAction{Schedule: &pb.ScheduleJob{
 		Pipeline: pipeline, VariablesJson: string(body), User: opts.User, QueuePartition: opts.Partition,
 	}})

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -182,14 +183,21 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 	}
 	at := now()
 	job.Created = stamp(at)
+	if err := t.fits(job, in); err != nil {
+		return nil, err
+	}
 	var accepted Accepted
+	headed := false
 	q := t.queue(job.GetPipeline())
-	err := q.changeThen(func(h Head) (next Head, err error) {
+	ordered := &atomic.Bool{}
+	err := q.changeInOrder(ordered, func(h Head) (next Head, err error) {
 		if _, waits := h.IsWaiting(job.GetId()); waits || slices.Contains(h.Running, job.GetId()) {
 			return h, conflict("a job with the id %s is being accepted", job.GetId())
 		}
 		w := Waiting{Job: job.GetId(), Partition: job.GetQueuePartition()}
-		next, accepted, err = h.Accept(in.Definition, w, at)
+		if next, accepted, err = h.Accept(in.Definition, w, at); err == nil && accepted.Replaced != "" {
+			ordered.Store(true)
+		}
 		if place, waits := next.IsWaiting(job.GetId()); waits && err == nil {
 			if due := next.Waiting[place-1].NotBefore; !due.IsZero() {
 				job.NotBefore = stamp(due)
@@ -197,6 +205,7 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 		}
 		return next, err
 	}, func() error {
+		headed = true
 		if accepted.Replaced != "" {
 			if err := t.replace(accepted.Replaced, job, in.Definition); err != nil {
 				return err
@@ -209,7 +218,13 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 		return err
 	})
 	if err != nil {
+		if headed { // and has no record: it must hold up nobody
+			_ = q.change(func(h Head) (Head, error) { h, _ = h.Remove(job.GetId()); return h, nil })
+		}
 		return nil, err
+	}
+	if accepted.Replaced != "" {
+		t.tasks.Go(func() { t.retain(job.GetPipeline()) })
 	}
 	if accepted.Start {
 		t.begin(job.GetId())
@@ -218,6 +233,28 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 	}
 	t.e.log.Info("a job was accepted", "job", job.GetId(), "pipeline", job.GetPipeline(), "user", job.GetUser(), "waits", !accepted.Start)
 	return job, nil
+}
+
+// recordSpare is how much the records of a job may grow until its end.
+const recordSpare = 64 << 10
+
+// fits refuses a job whose records no message could hold, before it is in the queue.
+func (t *term) fits(job *pb.Job, in input) error {
+	record, err := pb.MarshalJSON(job)
+	if err != nil {
+		return err
+	}
+	definition, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	most := int(t.e.nc.MaxPayload()) - recordSpare
+	for what, size := range map[string]int{"its record": len(record), "its definition with the environment": len(definition)} {
+		if size > most {
+			return pb.Invalid("cannot start the job: %s would have %d bytes, %d at most: use fewer or shorter variables", what, size, most)
+		}
+	}
+	return nil
 }
 
 func (t *term) again(old, job *pb.Job) (*pb.Job, error) {
@@ -262,14 +299,12 @@ func inherit(job, from *pb.Job) error {
 // all of their tasks let themselves be interrupted.
 func (t *term) interrupt(job *pb.Job) {
 	for _, id := range t.queue(job.GetPipeline()).snapshot().Running {
-		t.mu.Lock()
-		w := t.works[id]
-		t.mu.Unlock()
+		w := t.workOf(id)
 		if w == nil {
 			continue
 		}
 		if in, err := t.readInput(id); err == nil && in.Definition.Interruptible() {
-			w.cancel(cancelation{job.GetUser(), "interrupted by job " + job.GetId()})
+			w.cancel(job.GetUser(), "interrupted by job "+job.GetId())
 		}
 	}
 }
@@ -316,22 +351,37 @@ func (t *term) cancel(c *pb.CancelJob) (*pb.Job, error) {
 		_, err := t.saveJob(j.job, j.rev)
 		return err
 	})
+	if err == nil && waited {
+		t.tasks.Go(func() { t.retain(j.job.GetPipeline()) })
+	}
 	if err != nil || waited {
 		return j.job, err
 	}
-	t.mu.Lock()
-	w := t.works[id]
-	t.mu.Unlock()
-	if w == nil { // it has just begun or just ended
-		pause(t.ctx, beginTime)
-		t.mu.Lock()
-		w = t.works[id]
-		t.mu.Unlock()
-	}
-	if w != nil {
-		w.cancel(cancelation{c.GetUser(), c.GetReason()})
+	if w := t.workOf(id); w != nil {
+		w.cancel(c.GetUser(), c.GetReason())
 	}
 	return t.job(id)
+}
+
+// workOf finds a job that has left its queue. One that has just left it is
+// waited for: nil says that it has ended.
+func (t *term) workOf(id string) *work {
+	for {
+		t.mu.Lock()
+		w, changed := t.works[id], t.worksChanged
+		t.mu.Unlock()
+		if w != nil || t.ctx.Err() != nil {
+			return w
+		}
+		job := t.index.get(id)
+		if job == nil || job.GetCompleted() || !slices.Contains(t.queue(job.GetPipeline()).snapshot().Running, id) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-t.ctx.Done():
+		}
+	}
 }
 
 // cursor of a page of jobs.

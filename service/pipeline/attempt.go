@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,10 +76,13 @@ func (a *attempt) do(ctx context.Context) result {
 	if err != nil {
 		return result{exitCode: exitLost, text: err.Error()}
 	}
-	if !a.pauseUntil(ctx, asTime(a.task.GetNotBefore())) {
+	onAll := a.def.On != nil && bool(a.def.On.All)
+	switch ready := a.pauseUntil(ctx, asTime(a.task.GetNotBefore())); {
+	case !ready && onAll:
+		return a.claimAll(ctx)
+	case !ready:
 		return a.claim(ctx)
-	}
-	if on := a.def.On; on != nil && bool(on.All) {
+	case onAll:
 		return a.all(ctx, req)
 	}
 	run, err := a.start(ctx, req)
@@ -316,71 +318,4 @@ func resultOf(run *pb.Run) result {
 		r.exitCode = exitLost
 	}
 	return r
-}
-
-// all runs the task on every runner that matches, as one node.
-func (a *attempt) all(ctx context.Context, req *pb.TaskRequest) result {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		mu      sync.Mutex
-		runs    []string
-		options client.RunAllOptions
-		on      = a.def.On
-	)
-	options.Limit, options.Batch = string(on.Limit), a.batch(ctx)
-	options.Enough = a.aborted
-	options.Accepted = func(run *pb.Run) {
-		mu.Lock()
-		defer mu.Unlock()
-		runs = append(runs, run.GetId())
-	}
-	a.w.t.tasks.Go(func() {
-		select {
-		case <-a.stopped:
-			mu.Lock()
-			ids := slices.Clone(runs)
-			mu.Unlock()
-			_ = a.w.t.e.client.AbortAll(ctx, ids)
-		case <-ctx.Done():
-		}
-	})
-	found, err := a.w.t.e.client.RunAll(ctx, a.target(), req, options)
-	slices.Sort(runs)
-	r := result{runs: runs, runner: fmt.Sprintf("%d runners", len(runs))}
-	switch {
-	case err != nil:
-		r.exitCode, r.text, r.cause = exitLost, err.Error(), "lost"
-	case a.aborted():
-		r.canceled, r.text, r.exitCode = true, "aborted", 130
-	default:
-		r.fromAll(found)
-	}
-	return r
-}
-
-// batch is how many runners are asked at a time; 0: all at once.
-func (a *attempt) batch(context.Context) int {
-	var n int
-	_, _ = fmt.Sscanf(string(a.def.On.Batch), "%d", &n)
-	return n
-}
-
-// fromAll gives a fan-out the exit codes of runnel run --all.
-func (r *result) fromAll(found *client.AllResult) {
-	var bad []string
-	for runner, o := range found.Outcomes {
-		if !o.OK() {
-			bad = append(bad, runner)
-		}
-	}
-	slices.Sort(bad)
-	switch {
-	case len(found.Missing) > 0 || found.Short > 0:
-		r.exitCode, r.cause, r.text = exitLost, "lost", "missing: "+strings.Join(found.Missing, ", ")
-	case len(bad)+len(found.Failed) > 0:
-		r.exitCode, r.cause, r.text = 1, "exit", "failed on "+strings.Join(append(bad, found.Failed...), ", ")
-	case len(found.Outcomes) == 0:
-		r.exitCode, r.cause, r.text = exitLost, "lost", "no runner matches"
-	}
 }

@@ -100,6 +100,7 @@ func (t *term) writeDefinition(d *definition) error {
 	t.mu.Lock()
 	t.defs[d.Name] = d
 	t.mu.Unlock()
+	t.tasks.Go(func() { t.retain(d.Name) }) // it may keep fewer now
 	// Each definition has a head; and more jobs may run now.
 	return t.queue(d.Name).change(func(h Head) (Head, error) { return h, nil })
 }
@@ -147,12 +148,23 @@ func (t *term) pipelines(one string) []*pb.Pipeline {
 			RunningJobs: int64(len(h.Running)), WaitingJobs: int64(len(h.Waiting)),
 		}
 		if one != "" {
-			body, _ := json.Marshal(d.Pipeline)
+			body, _ := json.Marshal(d.shown())
 			p.Definition, p.Variables = string(body), d.Pipeline.VariableNames()
 		}
 		all = append(all, p)
 	}
 	return all
+}
+
+// shown is the pipeline as people may see it: of env files the names alone.
+func (d *definition) shown() *Pipeline {
+	p := *d.Pipeline
+	p.Env = map[string]Text{}
+	for name := range d.Env {
+		p.Env[name] = "***"
+	}
+	maps.Copy(p.Env, d.Pipeline.Env)
+	return &p
 }
 
 // VariableNames lists the variables that the templates of a pipeline name, as

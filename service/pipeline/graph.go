@@ -28,6 +28,8 @@ type Node struct {
 	Status       Status
 	ExitCode     int
 	AllowFailure bool
+	// Kept: it ended in another job, of which this one runs a part again.
+	Kept bool
 	// Empty: nothing is to be run; the task is done as soon as it may start.
 	Empty bool
 	// When, if set, decides whether the task is run.
@@ -40,7 +42,7 @@ func (n *Node) ok() bool {
 }
 
 // failed says whether the node makes the job fail.
-func (n *Node) failed() bool { return n.Status == TaskError && !n.AllowFailure }
+func (n *Node) failed() bool { return n.Status == TaskError && !n.AllowFailure && !n.Kept }
 
 // Graph is the state of one job's tasks. It is pure: the engine tells it what
 // has happened by setting a node's status, and Next says what follows.

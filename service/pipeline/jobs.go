@@ -71,10 +71,22 @@ func (t *term) saveInput(id string, in input) error {
 
 func (t *term) readInput(id string) (in input, err error) {
 	e, err := t.e.defs.GetLeader(t.ctx, inputKey(id))
+	if err == nil {
+		err = json.Unmarshal(e.Body, &in)
+		if err == nil && in.Definition == nil {
+			err = errors.New("there is none")
+		}
+		if err != nil {
+			err = &unfitError{err}
+		}
+	}
+	if errors.Is(err, kv.ErrNoKey) {
+		err = &unfitError{err}
+	}
 	if err != nil {
 		return in, fmt.Errorf("cannot read the definition of job %s: %w", id, err)
 	}
-	return in, json.Unmarshal(e.Body, &in)
+	return in, nil
 }
 
 // recent is how many ended jobs the index keeps whole; older ones are read when
@@ -84,10 +96,12 @@ const recent = 2000
 // index has every job's id in order of creation, and the records of those that
 // are asked for most: what has not ended, and the newest of the rest.
 type index struct {
-	mu    sync.Mutex
-	rows  []row // oldest first
-	jobs  map[string]*pb.Job
-	ended []string // ids whose records are kept though they have ended, oldest first
+	mu   sync.Mutex
+	rows []row // oldest first
+	jobs map[string]*pb.Job
+	// created is the place in rows, by id.
+	created map[string]int64
+	ended   []string // ids whose records are kept though they have ended, oldest first
 }
 
 // row is one job in the index.
@@ -97,7 +111,7 @@ type row struct {
 	end          int64 // 0: not ended
 }
 
-func newIndex() *index { return &index{jobs: map[string]*pb.Job{}} }
+func newIndex() *index { return &index{jobs: map[string]*pb.Job{}, created: map[string]int64{}} }
 
 func compareRows(a, b row) int {
 	return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.id, b.id))
@@ -117,14 +131,16 @@ func (x *index) put(job *pb.Job) {
 	defer x.mu.Unlock()
 	r := rowOf(job)
 	at, found := slices.BinarySearchFunc(x.rows, r, compareRows)
+	ended := false
 	if found {
+		ended = x.rows[at].end != 0
 		x.rows[at] = r
 	} else {
 		x.rows = slices.Insert(x.rows, at, r)
 	}
 	_, kept := x.jobs[r.id]
-	x.jobs[r.id] = job
-	if r.end == 0 || kept && slices.Contains(x.ended, r.id) {
+	x.jobs[r.id], x.created[r.id] = job, r.created
+	if r.end == 0 || kept && ended {
 		return
 	}
 	x.ended = append(x.ended, r.id)
@@ -137,9 +153,14 @@ func (x *index) put(job *pb.Job) {
 func (x *index) remove(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.rows = slices.DeleteFunc(x.rows, func(r row) bool { return r.id == id })
-	x.ended = slices.DeleteFunc(x.ended, func(e string) bool { return e == id })
+	if at, found := slices.BinarySearchFunc(x.rows, row{id: id, created: x.created[id]}, compareRows); found {
+		x.rows = slices.Delete(x.rows, at, at+1)
+	}
+	if _, kept := x.jobs[id]; kept {
+		x.ended = slices.DeleteFunc(x.ended, func(e string) bool { return e == id })
+	}
 	delete(x.jobs, id)
+	delete(x.created, id)
 }
 
 // get is a job's record if the index has it.

@@ -32,8 +32,10 @@ type queue struct {
 type op struct {
 	apply func(h Head) (Head, error)
 	after func() error
-	err   error
-	done  chan struct{}
+	// ordered, once apply has set it: after needs what those before it write.
+	ordered *atomic.Bool
+	err     error
+	done    chan struct{}
 }
 
 func readHead(body []byte) (Head, error) {
@@ -76,7 +78,13 @@ func (q *queue) change(apply func(Head) (Head, error)) error { return q.changeTh
 
 // changeThen applies a change, and calls after when it is stored.
 func (q *queue) changeThen(apply func(Head) (Head, error), after func() error) error {
-	o := &op{apply: apply, after: after, done: make(chan struct{})}
+	return q.changeInOrder(&atomic.Bool{}, apply, after)
+}
+
+// changeInOrder is changeThen for a change of which only apply finds out whether
+// after needs the records of changes before it.
+func (q *queue) changeInOrder(ordered *atomic.Bool, apply func(Head) (Head, error), after func() error) error {
+	o := &op{apply: apply, after: after, ordered: ordered, done: make(chan struct{})}
 	select {
 	case q.ops <- o:
 	case <-q.t.ctx.Done():
@@ -135,13 +143,7 @@ func (q *queue) settle(ops []*op) {
 			started = nil
 		}
 	}
-	var afters sync.WaitGroup
-	for _, o := range ops {
-		if o.err == nil && o.after != nil {
-			afters.Go(func() { o.err = o.after() })
-		}
-	}
-	afters.Wait()
+	runAfters(ops)
 	for _, o := range ops {
 		close(o.done)
 	}
@@ -150,6 +152,22 @@ func (q *queue) settle(ops []*op) {
 	}
 	if next := q.snapshot().NextDue(now()); !next.IsZero() {
 		q.timer.Reset(time.Until(next))
+	}
+}
+
+// runAfters calls what is to follow the head's write, at once where it may be.
+func runAfters(ops []*op) {
+	var afters sync.WaitGroup
+	for _, o := range ops {
+		if o.err == nil && o.after != nil && !o.ordered.Load() {
+			afters.Go(func() { o.err = o.after() })
+		}
+	}
+	afters.Wait()
+	for _, o := range ops {
+		if o.err == nil && o.after != nil && o.ordered.Load() {
+			o.err = o.after()
+		}
 	}
 }
 

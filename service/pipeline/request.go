@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/runnel-io/runnel/pb"
 )
 
@@ -43,11 +45,18 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 	} else {
 		task.File = &pb.File{Content: []byte(shellScript(prelude, items))}
 	}
-	return &pb.TaskRequest{
+	req := &pb.TaskRequest{
 		ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.TaskSpec{Task: task},
 		Metadata: &pb.Metadata{Name: a.w.job.GetPipeline() + "/" + a.task.GetName(), Id: a.id},
-	}, nil
+	}
+	if size, most := proto.Size(req), int(a.w.t.e.nc.MaxPayload())-requestSpare; size > most {
+		return nil, fmt.Errorf("the script with its environment has become %d bytes, a request takes %d at most: pass large values in a file that the task fetches", size, most)
+	}
+	return req, nil
 }
+
+// requestSpare is what a request has beside its body, such as headers.
+const requestSpare = 4 << 10
 
 func (a *attempt) tags() map[string]string {
 	return map[string]string{"pipeline": a.w.job.GetPipeline(), "job": a.w.id, "task": a.task.GetName()}

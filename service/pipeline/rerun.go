@@ -52,14 +52,20 @@ func tasksAgain(p *Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, erro
 	if r.GetFrom() != "" && p.Tasks[r.GetFrom()] == nil {
 		return nil, pb.Invalid("cannot run again from %q: it is not a task of pipeline %q", r.GetFrom(), old.GetPipeline())
 	}
+	if from := p.Tasks[r.GetFrom()]; from != nil && from.When == "" {
+		for _, dep := range from.DependsOn {
+			if was := old.Task(dep); was == nil || !endedWell(was) {
+				return nil, conflict("cannot run again from %q: %q, which it depends on, has not ended well; run again from that, or what failed", r.GetFrom(), dep)
+			}
+		}
+	}
 	for _, name := range p.Order() {
 		was := old.Task(name)
 		switch {
 		case r.GetFrom() != "":
 			again[name] = name == r.GetFrom() || was == nil || !Status(was.GetStatus()).Final()
 		case r.GetFailed():
-			ok := was != nil && (was.GetStatus() == string(TaskDone) || was.GetStatus() == string(TaskError) && was.GetAllowFailure())
-			again[name] = !ok
+			again[name] = was == nil || !endedWell(was)
 		default:
 			again[name] = true
 		}
@@ -71,6 +77,10 @@ func tasksAgain(p *Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, erro
 		return nil, conflict("every task of job %s has ended well: nothing is to be run again", old.GetId())
 	}
 	return again, nil
+}
+
+func endedWell(t *pb.JobTask) bool {
+	return t.GetStatus() == string(TaskDone) || t.GetStatus() == string(TaskError) && t.GetAllowFailure()
 }
 
 func anyTrue(all map[string]bool) bool {

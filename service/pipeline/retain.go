@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -13,9 +14,6 @@ import (
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/service/lines"
 )
-
-// beginTime is how long a job takes at most from its head's write to its goroutine.
-const beginTime = 100 * time.Millisecond
 
 // tailBytes is how much of a failed task's output its handler is given.
 const tailBytes = 64 << 10
@@ -76,7 +74,7 @@ func (t *term) removeJob(id string) error {
 		if task.GetKept() {
 			continue // the runs are another job's
 		}
-		for _, run := range task.GetRuns() {
+		for _, run := range everyRun(id, task) {
 			if err := t.e.client.Remove(t.ctx, run); err != nil && !errors.Is(err, client.ErrUnknownRun) {
 				return err
 			}
@@ -94,6 +92,29 @@ func (t *term) removeJob(id string) error {
 	}
 	t.index.remove(id)
 	return nil
+}
+
+// everyRun has the ids of the runs of all attempts of a task, of which only the
+// last ones are in its record.
+func everyRun(job string, task *pb.JobTask) []string {
+	last := task.RunID(job, task.GetAttempt())
+	var all []string
+	for attempt := int32(1); attempt <= task.GetAttempt(); attempt++ {
+		id := task.RunID(job, attempt)
+		if len(task.GetRuns()) == 0 {
+			all = append(all, id)
+		}
+		for _, run := range task.GetRuns() {
+			of := last
+			for k := task.GetAttempt(); k > 0; k-- { // the longest that fits
+				if of = task.RunID(job, k); run == of || strings.HasPrefix(run, of+"-") {
+					break
+				}
+			}
+			all = append(all, id+strings.TrimPrefix(run, of))
+		}
+	}
+	return all
 }
 
 // tails are the ends of the two streams of runs' output.

@@ -9,10 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/runnel-io/runnel/pb"
 )
 
 // MaxVariables is how large a job's variables may be, as JSON, in bytes.
-const MaxVariables = 512 << 10
+const MaxVariables = pb.MaxVariables
 
 // maxRendered bounds the text that one script may become.
 const maxRendered = 8 << 20

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type term struct {
 	defs   map[string]*definition
 	queues map[string]*queue
 	works  map[string]*work // jobs that are at work, by id
+	// worksChanged is closed and replaced when works has.
+	worksChanged chan struct{}
+
 	index  *index
 	opened bool
 }
@@ -34,7 +38,7 @@ type term struct {
 func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lease) *term {
 	return &term{
 		e: e, ctx: ctx, end: end, lease: l,
-		defs: map[string]*definition{}, queues: map[string]*queue{}, works: map[string]*work{}, index: newIndex(),
+		defs: map[string]*definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: newIndex(),
 	}
 }
 
@@ -50,19 +54,20 @@ func (t *term) open() error {
 		return err
 	}
 	for name := range t.defs { // each has a head, so that nobody else can make it
-		if _, has := heads[name]; !has {
+		if _, there := heads[name]; !there {
 			heads[name] = headEntry{}
 		}
 	}
-	for name, h := range heads {
-		if err := t.takeHead(name, h, unfinished); err != nil {
-			return err
-		}
-	}
+	known := make(map[string]bool, len(unfinished))
 	for _, j := range unfinished {
-		if err := t.takeJob(j); err != nil {
-			return err
-		}
+		known[j.job.GetId()] = true
+	}
+	err = atOnce(slices.Collect(maps.Keys(heads)), func(name string) error { return t.takeHead(name, heads[name], known) })
+	if err == nil {
+		err = atOnce(unfinished, t.takeJob)
+	}
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	t.opened = true
@@ -87,6 +92,24 @@ func (t *term) close() {
 	}
 	t.mu.Unlock()
 	t.tasks.Wait()
+}
+
+// takeAtOnce is how many records are rewritten at a time when the lease is taken.
+const takeAtOnce = 64
+
+// atOnce calls do for each, some at a time, and joins the errors.
+func atOnce[T any](all []T, do func(T) error) error {
+	var wg sync.WaitGroup
+	places, errs := make(chan struct{}, takeAtOnce), make([]error, len(all))
+	for i, one := range all {
+		places <- struct{}{}
+		wg.Go(func() {
+			errs[i] = do(one)
+			<-places
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // headEntry is a head as it was read.
@@ -141,28 +164,28 @@ func (t *term) readJobs() ([]stored, error) {
 	if err != nil {
 		return nil, err
 	}
+	all := slices.SortedFunc(maps.Values(last), func(a, b stored) int {
+		return a.job.GetCreated().AsTime().Compare(b.job.GetCreated().AsTime())
+	})
 	var unfinished []stored
-	for _, j := range last {
+	for _, j := range all { // in order, so that each is the index's last
 		t.index.put(j.job)
 		if !j.job.GetCompleted() {
 			unfinished = append(unfinished, j)
 		}
 	}
-	slices.SortFunc(unfinished, func(a, b stored) int {
-		return a.job.GetCreated().AsTime().Compare(b.job.GetCreated().AsTime())
-	})
 	return unfinished, nil
 }
 
 // takeHead rewrites a head under this lease. A job that it names and that has
 // no record was never accepted; one that has ended only has to leave.
-func (t *term) takeHead(name string, h headEntry, unfinished []stored) error {
+func (t *term) takeHead(name string, h headEntry, unfinished map[string]bool) error {
 	t.mu.Lock()
 	q := t.newQueue(name, h.Head, h.rev)
 	t.mu.Unlock()
 	next := h.clone()
 	for _, id := range append(slices.Clone(h.Running), jobsOf(h.Waiting)...) {
-		if slices.ContainsFunc(unfinished, func(j stored) bool { return j.job.GetId() == id }) {
+		if unfinished[id] {
 			continue
 		}
 		next, _ = next.Remove(id)

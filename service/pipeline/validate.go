@@ -11,6 +11,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // OnErrorTask is the name under which a job shows its handler.
@@ -215,6 +217,16 @@ func checkTarget(l place, name string, on *Target) error {
 		return errorAt(l.at("tasks", name, "on", "runner"), "runner names one runner: pool, where and all don't go with it")
 	case !bool(on.All) && (on.Limit != "" || on.Batch != ""):
 		return errorAt(l.at("tasks", name, "on"), "limit and batch go with all: true")
+	}
+	for key, value := range map[string]Text{"limit": on.Limit, "batch": on.Batch} {
+		if _, err := share(string(value), 1); value != "" && err != nil {
+			return errorAt(l.at("tasks", name, "on", key), "%s: %v", key, err)
+		}
+	}
+	if on.Where != "" {
+		if _, err := store.CompileWhere(string(on.Where)); err != nil {
+			return errorAt(l.at("tasks", name, "on", "where"), "%v", err)
+		}
 	}
 	return nil
 }

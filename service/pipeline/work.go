@@ -28,21 +28,26 @@ type work struct {
 }
 
 // cancelation is somebody's wish that a job ends.
-type cancelation struct{ by, reason string }
+type cancelation struct {
+	by, reason string
+	written    chan struct{} // closed when the record says so
+}
 
 // work has a job go on, or begin.
 func (t *term) work(j stored) {
 	w := &work{
 		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
-		attempts: map[string]*attempt{}, ended: make(chan *attempt), cancels: make(chan cancelation, 1), over: make(chan struct{}),
+		attempts: map[string]*attempt{}, ended: make(chan *attempt), cancels: make(chan cancelation), over: make(chan struct{}),
 	}
 	t.mu.Lock()
 	t.works[w.id] = w
+	t.notifyWorks()
 	t.mu.Unlock()
 	t.tasks.Go(func() {
 		err := w.run()
 		t.mu.Lock()
 		delete(t.works, w.id)
+		t.notifyWorks()
 		t.mu.Unlock()
 		close(w.over)
 		if err == nil {
@@ -54,17 +59,33 @@ func (t *term) work(j stored) {
 	})
 }
 
-// cancel asks the job to end; the first wish counts.
-func (w *work) cancel(c cancelation) {
+// notifyWorks wakes those who wait for a change of works. The lock is held.
+func (t *term) notifyWorks() {
+	close(t.worksChanged)
+	t.worksChanged = make(chan struct{})
+}
+
+// cancel asks the job to end, and returns when that is written or the job is
+// over; the first wish counts.
+func (w *work) cancel(by, reason string) {
+	c := cancelation{by, reason, make(chan struct{})}
 	select {
 	case w.cancels <- c:
-	default:
+	case <-w.over:
+		return
+	case <-w.t.ctx.Done():
+		return
+	}
+	select {
+	case <-c.written:
+	case <-w.over:
+	case <-w.t.ctx.Done():
 	}
 }
 
 func (w *work) run() error {
 	if err := w.prepare(); err != nil {
-		return err
+		return w.unfit(err)
 	}
 	if err := w.save(); err != nil {
 		return err
@@ -88,6 +109,26 @@ func (w *work) run() error {
 	return w.finish()
 }
 
+// unfit ends a job that can't go on as it is recorded: it alone, and not the
+// engine that would meet it again after each start.
+func (w *work) unfit(err error) error {
+	if !errors.As(err, new(*unfitError)) {
+		return err
+	}
+	w.job.Errored, w.job.LastError = true, err.Error()
+	for _, task := range w.job.GetTasks() {
+		if !Status(task.GetStatus()).Final() {
+			task.Status = string(TaskCanceled)
+		}
+	}
+	return w.finish()
+}
+
+// unfitError is one of a job, as opposed to one of reading it.
+type unfitError struct{ error }
+
+func (e *unfitError) Unwrap() error { return e.error }
+
 // prepare makes the graph of what the record says.
 func (w *work) prepare() (err error) {
 	if w.job.Start == nil {
@@ -97,7 +138,7 @@ func (w *work) prepare() (err error) {
 		return err
 	}
 	if w.vars, err = ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
-		return err
+		return &unfitError{err}
 	}
 	w.graph = &Graph{Variables: w.vars, ContinueAfterFailure: bool(w.in.Definition.ContinueAfterFailure), Canceled: w.job.GetCanceled()}
 	for _, task := range w.job.GetTasks() {
@@ -107,11 +148,11 @@ func (w *work) prepare() (err error) {
 		}
 		n := &Node{
 			Name: task.GetName(), DependsOn: task.GetDependsOn(), Status: Status(task.GetStatus()), ExitCode: int(task.GetExitCode()),
-			AllowFailure: bool(def.AllowFailure), Empty: def.Script.Blank(),
+			AllowFailure: bool(def.AllowFailure), Empty: def.Script.Blank(), Kept: task.GetKept(),
 		}
 		if def.When != "" {
 			if n.When, err = CompileWhen(string(def.When)); err != nil {
-				return err
+				return &unfitError{err}
 			}
 		}
 		w.graph.Nodes = append(w.graph.Nodes, n)
@@ -168,18 +209,22 @@ func (w *work) step() (over bool, err error) {
 func (w *work) wait() error {
 	select {
 	case a := <-w.ended:
-		w.take(a)
+		return w.take(a)
 	case c := <-w.cancels:
+		defer close(c.written)
+		if w.graph.Canceled {
+			return nil
+		}
 		w.job.Canceled, w.job.CanceledBy, w.job.Reason = true, c.by, c.reason
 		w.graph.Canceled = true
+		return w.save()
 	case <-w.t.ctx.Done():
 		return errFenced
 	}
-	return nil
 }
 
 // take puts the end of an attempt in the record, or has the task tried again.
-func (w *work) take(a *attempt) {
+func (w *work) take(a *attempt) error {
 	delete(w.attempts, a.task.GetName())
 	task, result := a.task, a.result
 	n := w.graph.Node(task.GetName())
@@ -187,8 +232,8 @@ func (w *work) take(a *attempt) {
 	if len(result.runs) > 0 {
 		task.Runs = result.runs
 	}
-	if w.retry(a) {
-		return
+	if again, err := w.retry(a); again || err != nil {
+		return err
 	}
 	task.End, task.NotBefore = stamp(now()), nil
 	switch {
@@ -202,28 +247,31 @@ func (w *work) take(a *attempt) {
 	n.ExitCode = result.exitCode
 	task.Status = string(n.Status)
 	w.noteError(n, task.GetError())
+	return nil
 }
 
 // retry starts another attempt of a task that failed, if it may have one.
-func (w *work) retry(a *attempt) bool {
+func (w *work) retry(a *attempt) (again bool, err error) {
 	r := a.def.Retries
 	if r == nil || a.result.text == "" || a.result.canceled || a.aborted() || w.graph.Canceled {
-		return false
+		return false, nil
 	}
 	if int(a.task.GetAttempt()) > int(r.Max) || !r.covers(a.result.cause) {
-		return false
+		return false, nil
 	}
 	task := a.task
 	task.Attempt++
-	task.Runs = []string{task.RunID(w.id, task.GetAttempt())}
+	if on := a.def.On; on == nil || !bool(on.All) { // else they say who had it done
+		task.Runs = []string{task.RunID(w.id, task.GetAttempt())}
+	}
 	if wait := r.wait(int(task.GetAttempt())); wait > 0 {
 		task.NotBefore = stamp(now().Add(wait))
 	}
 	if err := w.save(); err != nil {
-		return true // the term is over
+		return false, err
 	}
 	w.attempt(task, a.def)
-	return true
+	return true, nil
 }
 
 // covers says whether a cause is one to try again after.
@@ -294,6 +342,7 @@ func (w *work) handleError() error {
 		case c := <-w.cancels:
 			w.job.CanceledBy, w.job.Reason = c.by, c.reason
 			a.abort()
+			close(c.written)
 		case <-w.t.ctx.Done():
 			return errFenced
 		}

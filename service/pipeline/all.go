@@ -1,0 +1,215 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// matching are the names of the runners that a task on all of them is for, by
+// their cards.
+func (a *attempt) matching(ctx context.Context) (online, offline []string, err error) {
+	on := a.def.On
+	var where *store.Where
+	if on.Where != "" {
+		if where, err = store.CompileWhere(string(on.Where)); err != nil {
+			return nil, nil, err
+		}
+	}
+	known, err := a.w.t.e.client.Runners(ctx)
+	for _, r := range known {
+		if on.Pool != "" && !slices.Contains(r.Card.GetPools(), string(on.Pool)) {
+			continue
+		}
+		if where != nil {
+			if ok, err := where.Match(r.Card); err != nil || !ok {
+				continue
+			}
+		}
+		if r.Online {
+			online = append(online, r.Card.GetName())
+		} else {
+			offline = append(offline, r.Card.GetName())
+		}
+	}
+	slices.Sort(online)
+	slices.Sort(offline)
+	return online, offline, err
+}
+
+// share reads "N" or "N%" of a number; any share of some is at least one.
+func share(text string, of int) (int, error) {
+	number, isShare := strings.CutSuffix(text, "%")
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil || n <= 0 || isShare && n > 100:
+		return 0, fmt.Errorf("%q must be a number such as 10 or a share such as 25%%", text)
+	case isShare:
+		return max(1, of*n/100), nil
+	}
+	return n, nil
+}
+
+// all runs the task on every runner that matches, as one node. A second attempt
+// asks those on whom the ones before it did not end well.
+func (a *attempt) all(ctx context.Context, req *pb.TaskRequest) result {
+	online, offline, err := a.waitForAll(ctx)
+	switch {
+	case a.aborted():
+		return a.claimAll(ctx)
+	case err != nil:
+		return result{exitCode: exitLost, text: err.Error(), cause: "lost"}
+	}
+	f := &fanOut{a: a}
+	good := a.endedWell(ctx)
+	options := client.RunAllOptions{}
+	on := a.def.On
+	asked := len(online)
+	if on.Limit != "" { // the first of those that are there: nobody is missing
+		limit, _ := share(string(on.Limit), len(online)) // checked with the definition
+		asked, offline = min(asked, limit), nil
+	}
+	options.Limit = string(on.Limit)
+	if on.Batch != "" {
+		options.Batch, _ = share(string(on.Batch), asked)
+	}
+	options.Enough, options.Accepted = a.aborted, f.accepted
+	for runner := range good {
+		options.Except = append(options.Except, runner)
+	}
+	found, err := f.run(ctx, req, options)
+	runs := f.runs
+	for _, id := range good {
+		runs = append(runs, id)
+	}
+	slices.Sort(runs)
+	r := result{runs: runs, runner: fmt.Sprintf("%d runners", len(runs))}
+	switch {
+	case a.aborted():
+		r.canceled, r.text, r.exitCode = true, "aborted", 130
+	case err != nil:
+		r.exitCode, r.text, r.cause = exitLost, err.Error(), "lost"
+	default:
+		for _, name := range offline {
+			if good[name] == "" && !slices.Contains(found.Missing, name) && found.Outcomes[name].Run == nil {
+				found.Missing = append(found.Missing, name)
+			}
+		}
+		slices.Sort(found.Missing)
+		r.fromAll(found)
+	}
+	return r
+}
+
+// waitForAll waits until a runner matches, for as long as a task may wait.
+func (a *attempt) waitForAll(ctx context.Context) (online, offline []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.w.t.e.cfg.StartTimeout)
+	defer cancel()
+	stop := context.AfterFunc(stopContext(ctx, a.stopped), cancel)
+	defer stop()
+	for {
+		online, offline, err = a.matching(ctx)
+		switch {
+		case err == nil && len(online) > 0:
+			return online, offline, nil
+		case ctx.Err() != nil && len(offline) > 0:
+			return nil, nil, fmt.Errorf("missing: %s", strings.Join(offline, ", "))
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("no runner matches %s", describe(a.def.On))
+		}
+		a.w.t.e.waitForFleet(ctx)
+	}
+}
+
+// endedWell are the runs of earlier attempts that did, by runner.
+func (a *attempt) endedWell(ctx context.Context) map[string]string {
+	good := map[string]string{}
+	if a.task.GetAttempt() < 2 {
+		return good
+	}
+	for _, id := range a.task.GetRuns() {
+		if run, err := a.w.t.e.client.Status(ctx, id); err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).text == "" {
+			good[run.GetRunner()] = id
+		}
+	}
+	return good
+}
+
+// claimAll is claim for every runner that the task may have been asked of.
+func (a *attempt) claimAll(ctx context.Context) result {
+	online, offline, _ := a.matching(ctx)
+	_ = atOnce(append(online, offline...), func(name string) error {
+		one := &attempt{w: a.w, task: a.task, def: a.def, id: a.id + "-" + name, stopped: a.stopped}
+		one.claim(ctx)
+		return nil
+	})
+	return result{canceled: true, exitCode: exitLost, text: "aborted"}
+}
+
+// fanOut is the runs of one attempt on all.
+type fanOut struct {
+	a   *attempt
+	ctx context.Context
+
+	mu   sync.Mutex
+	runs []string
+}
+
+func (f *fanOut) run(ctx context.Context, req *pb.TaskRequest, options client.RunAllOptions) (*client.AllResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.ctx = ctx
+	f.a.w.t.tasks.Go(func() {
+		select {
+		case <-f.a.stopped:
+			f.mu.Lock()
+			ids := slices.Clone(f.runs)
+			f.mu.Unlock()
+			f.abort(ids)
+		case <-ctx.Done():
+		}
+	})
+	return f.a.w.t.e.client.RunAll(ctx, f.a.target(), req, options)
+}
+
+// accepted notes a run; one that is accepted after the attempt was aborted is
+// aborted at once.
+func (f *fanOut) accepted(run *pb.Run) {
+	f.mu.Lock()
+	f.runs = append(f.runs, run.GetId())
+	f.mu.Unlock()
+	if f.a.aborted() {
+		f.a.w.t.tasks.Go(func() { f.abort([]string{run.GetId()}) })
+	}
+}
+
+func (f *fanOut) abort(ids []string) {
+	_ = atOnce(ids, func(id string) error {
+		f.a.abortRun(f.ctx, id, nil)
+		return nil
+	})
+}
+
+// fromAll gives a fan-out the exit codes of runnel run --all.
+func (r *result) fromAll(found *client.AllResult) {
+	var bad []string
+	for runner, o := range found.Outcomes {
+		if !o.OK() {
+			bad = append(bad, runner)
+		}
+	}
+	slices.Sort(bad)
+	switch {
+	case len(found.Missing) > 0 || found.Short > 0:
+		r.exitCode, r.cause, r.text = exitLost, "lost", "missing: "+strings.Join(found.Missing, ", ")
+	case len(bad)+len(found.Failed) > 0:
+		r.exitCode, r.cause, r.text = 1, "exit", "failed on "+strings.Join(append(bad, found.Failed...), ", ")
+	}
+}

@@ -1,0 +1,121 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/runnel-io/runnel/pb"
+)
+
+// Whatever is put and removed in whatever order: the rows are those of a plain
+// list, each once, and newest first in pages of any size.
+func TestIndexProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x, plain := newIndex(), map[string]*pb.Job{}
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			n := rapid.IntRange(0, 15).Draw(t, "job")
+			id := fmt.Sprint("j", n)
+			if rapid.IntRange(0, 3).Draw(t, "event") == 0 {
+				x.remove(id)
+				delete(plain, id)
+				continue
+			}
+			job := &pb.Job{Id: id, Pipeline: fmt.Sprint("p", n%2), Created: stamp(noon.Add(time.Duration(n/3) * time.Second))}
+			if plain[id].GetCompleted() || rapid.Bool().Draw(t, "ended") { // once and for all
+				job.Completed, job.End = true, stamp(noon.Add(time.Hour))
+			}
+			x.put(job)
+			plain[id] = job
+		}
+		var want []row
+		for _, job := range plain {
+			if job.GetPipeline() == "p1" {
+				want = append(want, rowOf(job))
+			}
+			if x.get(job.GetId()) != job {
+				t.Fatalf("%s is not the last one that was put", job.GetId())
+			}
+		}
+		slices.SortFunc(want, func(a, b row) int { return compareRows(b, a) })
+		var got []row
+		for before, more := (row{}), true; more; {
+			var page []row
+			page, more = x.page("p1", before, rapid.IntRange(1, 5).Draw(t, "limit"))
+			if got = append(got, page...); len(page) > 0 {
+				before = page[len(page)-1]
+			}
+		}
+		if !slices.Equal(got, want) || len(x.rows) != len(plain) || len(x.created) != len(plain) {
+			t.Fatalf("got %v of %d, want %v of %d", got, len(x.rows), want, len(plain))
+		}
+		if ended := slices.Sorted(slices.Values(x.ended)); len(slices.Compact(ended)) != len(x.ended) {
+			t.Fatalf("twice among the ended: %v", x.ended)
+		}
+	})
+}
+
+func TestOutdated(t *testing.T) {
+	x := newIndex()
+	for i := range 6 {
+		job := &pb.Job{Id: fmt.Sprint("j", i), Pipeline: "p", Created: stamp(noon.Add(time.Duration(i) * time.Minute))}
+		if i != 2 { // one still runs
+			job.Completed, job.End = true, stamp(noon.Add(time.Duration(10+i)*time.Minute))
+		}
+		x.put(job)
+	}
+	x.put(&pb.Job{Id: "other", Pipeline: "q", Created: stamp(noon), End: stamp(noon), Completed: true})
+	for _, c := range []struct {
+		p    Pipeline
+		at   time.Duration
+		want string
+		next time.Duration
+	}{
+		{Pipeline{}, time.Hour, "", 0},
+		{Pipeline{RetentionCount: 2}, time.Hour, "j3 j1 j0", 0},
+		{Pipeline{RetentionCount: 9}, time.Hour, "", 0},
+		{Pipeline{RetentionPeriod: Duration(time.Minute)}, 12 * time.Minute, "j1 j0", 14 * time.Minute},
+		{Pipeline{RetentionPeriod: Duration(time.Minute), RetentionCount: 1}, 12 * time.Minute, "j4 j3 j1 j0", 16 * time.Minute},
+	} {
+		ids, next := x.outdated("p", &c.p, noon.Add(c.at))
+		if got := strings.Join(ids, " "); got != c.want || c.next == 0 != next.IsZero() || c.next != 0 && !next.Equal(noon.Add(c.next)) {
+			t.Errorf("%+v: %s, next %s", c.p, got, next)
+		}
+	}
+}
+
+// The logs of earlier attempts go with those of the last one.
+func TestEveryRun(t *testing.T) {
+	for _, c := range []struct {
+		attempt int32
+		runs    string
+		want    string
+	}{
+		{0, "", ""},
+		{1, "J-3", "J-3"},
+		{3, "J-3-a3", "J-3 J-3-a2 J-3-a3"},
+		{1, "J-3-web1 J-3-web2", "J-3-web1 J-3-web2"},
+		{2, "J-3-a2-web2 J-3-web1", "J-3-a2-web1 J-3-a2-web2 J-3-web1 J-3-web2"},
+	} {
+		all := everyRun("J", &pb.JobTask{Number: 3, Attempt: c.attempt, Runs: strings.Fields(c.runs)})
+		slices.Sort(all)
+		if got := strings.Join(slices.Compact(all), " "); got != c.want {
+			t.Errorf("%d attempts, %s: %s, want %s", c.attempt, c.runs, got, c.want)
+		}
+	}
+}
+
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		text     string
+		of, want int
+	}{{"3", 10, 3}, {"30%", 10, 3}, {"1%", 10, 1}, {"100%", 7, 7}, {"0", 1, -1}, {"101%", 1, -1}, {"x", 1, -1}, {"-1", 1, -1}, {"", 1, -1}} {
+		if got, err := share(c.text, c.of); err == nil && got != c.want || err != nil && c.want != -1 {
+			t.Errorf("%s of %d: %d, %v", c.text, c.of, got, err)
+		}
+	}
+}
