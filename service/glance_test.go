@@ -258,8 +258,8 @@ func TestGlanceSys(t *testing.T) {
 	f.start(service.Config{})
 	a := f.glance(`{"sys":{"enable":true}}`).ok(t)
 	for path, pattern := range map[string]string{
-		"cpu.total": `^\d+(\.\d)? CPU$`, "cpu.used": `^\d+%$`, "memory.total": `^\d+ GB$`, "memory.used": `^\d+ GB$`,
-		"storage.total": `^\d+ GB$`, "storage.used": `^\d+ GB$`, "os": `\S+ \S+`, "host": `^([0-9a-f.:]+)?$`,
+		"cpu.total": `^\d+(\.\d)? CPU$`, "cpu.used": `^\d+%$`, "memory.total": `^\d+ [MGT]B$`, "memory.used": `^\d+ [MGT]B$`,
+		"storage.total": `^\d+ [MGT]B$`, "storage.used": `^\d+ [MGT]B$`, "os": `\S+ \S+`, "host": `^([0-9a-f.:]+)?$`,
 	} {
 		got, ok := a.at(append([]string{"sys", "stats"}, strings.Split(path, ".")...)...).(string)
 		if !ok || !regexp.MustCompile(pattern).MatchString(got) {
