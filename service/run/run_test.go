@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
@@ -126,6 +127,41 @@ func (b *bench) end() *pb.Run {
 func argv(words ...string) *pb.Task { return &pb.Task{Argv: words} }
 
 func shellTask(text string) *pb.Task { return &pb.Task{Commands: []string{text}} }
+
+// Whoever is told that an id is refused may use it again at once: nothing that was prepared of it is left.
+func TestRefusedIDIsFree(t *testing.T) {
+	b := newBench(t, nil)
+	b.mustStart("again", argv("true"))
+	b.end()
+	bucket, err := rig.JetStream(t, b.nc).Stream(t.Context(), "KV_runner_runs")
+	if err == nil {
+		err = bucket.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.runner_runs.again")) // the log stays
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := b.Submit(request("again", argv("true")), noHeaders, Policy{Hold: free})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := b.Admit(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Go(ticket, sub, func(_ *pb.Run, err error) {
+		if !errors.Is(err, ErrLogKept) {
+			t.Errorf("got %v, want that the log is kept", err)
+		}
+		time.Sleep(100 * time.Millisecond) // what is prepared meanwhile would be by now
+		process, err := b.cfg.Host.Start(sandbox.Spec{ID: "again", Argv: []string{"true"}, Env: os.Environ()})
+		if err == nil {
+			_, err = process.Pump(nil, nil)
+		}
+		if err != nil {
+			t.Errorf("the id is not free: %v", err)
+		}
+	})
+}
 
 // How a run ends is in its record, whatever kind of task it is.
 func TestEnds(t *testing.T) {

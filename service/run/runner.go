@@ -299,6 +299,7 @@ func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bo
 		close(a.claimed)
 		return a.snapshot(), true, nil
 	}
+	a.discardEarly() // whoever is told may use the id again at once
 	r.forget(a)
 	close(a.claimed)
 	if errors.Is(err, store.ErrExists) {
