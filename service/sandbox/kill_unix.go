@@ -43,12 +43,13 @@ func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stuck == nil && !p.ended {
+		p.killed = time.Now()
 		p.stuck = time.AfterFunc(stuckAfter, p.giveUp)
 	}
 }
 
 // stuckAfter is how long killed processes are waited for. One that hangs in the kernel, such as on a dead server's file system, stays for as long as it likes: its run
-// ends without it.
+// ends without it. What still runs does not hang (see giveUp).
 const stuckAfter = time.Second
 
 // background runs do, unless the run is over, while the main process's number is still the run's own.

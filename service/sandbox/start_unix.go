@@ -31,7 +31,8 @@ type Process struct {
 	ended     bool
 	grace     *time.Timer
 	graceEnds time.Time
-	stuck     *time.Timer    // since it was killed
+	stuck     *time.Timer // since it was killed
+	killed    time.Time
 	work      sync.WaitGroup // signalling in the background; the main process is reaped after it, so that its number stays its own
 }
 
