@@ -3,11 +3,14 @@ package service_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // ends is when a run has ended that ignores SIGTERM, and how.
@@ -60,11 +63,13 @@ func TestDrainCutsGraceShort(t *testing.T) {
 	f := newFleet(t)
 	s := f.start(service.Config{})
 	c := f.two()
+	dir := t.TempDir()
 	for _, id := range []string{"aborted", "running"} {
-		c[0].start("any", id, commands(`trap '' TERM; echo ready; while :; do sleep 1; done`, `"grace":"59s"`))
+		c[0].start("any", id, commands(`trap '' TERM; touch `+filepath.Join(dir, id)+`; while :; do sleep 1; done`, `"grace":"59s"`))
 	}
 	for _, id := range []string{"aborted", "running"} {
 		c[0].wait(id, `"states":["RUNNING"]`)
+		rig.Eventually(t, id+" ignores SIGTERM", func() bool { _, err := os.Stat(filepath.Join(dir, id)); return err == nil })
 	}
 	c[1].abort("any", "aborted", "0s")
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
