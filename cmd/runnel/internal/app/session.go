@@ -16,6 +16,7 @@ import (
 // its own.
 type Session struct {
 	*client.Client
+	App    *App
 	Target *connect.Target
 	Nc     *nats.Conn
 	runner *Runner // inside this command, or else nil
@@ -29,7 +30,7 @@ func (a *App) Open(ctx context.Context, private bool) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Target: found}
+	s := &Session{App: a, Target: found}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())

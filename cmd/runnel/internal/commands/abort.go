@@ -37,7 +37,7 @@ func newAbortCommand(a *app.App) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return abort(ctx, a, s, ids, asJSON)
+				return abort(ctx, s, ids, asJSON)
 			})
 		},
 	}
@@ -79,9 +79,9 @@ func idsOf(ctx context.Context, s *app.Session, args []string, tags map[string]s
 const abortPatience = 2 * time.Second
 
 // abort asks all to end first, and then waits for each.
-func abort(ctx context.Context, a *app.App, s *app.Session, ids []string, asJSON bool) error {
+func abort(ctx context.Context, s *app.Session, ids []string, asJSON bool) error {
 	if len(ids) == 0 {
-		a.Say("no live run has these tags")
+		s.App.Say("no live run has these tags")
 	}
 	if len(ids) > 1 {
 		if err := s.AbortAll(ctx, ids); err != nil && !isAway(err) {
@@ -89,20 +89,20 @@ func abort(ctx context.Context, a *app.App, s *app.Session, ids []string, asJSON
 		}
 	}
 	for _, id := range ids {
-		run, err := abortOne(ctx, a, s, id)
+		run, err := abortOne(ctx, s, id)
 		if err != nil {
 			return err
 		}
 		if !store.Final(run.GetState()) {
-			a.Say("%s is ending; waiting", id)
+			s.App.Say("%s is ending; waiting", id)
 			if run, err = s.Wait(ctx, id); err != nil {
 				return err
 			}
 		}
 		if asJSON {
-			err = printJSON(a, run)
+			err = printJSON(s.App, run)
 		} else {
-			_, err = fmt.Fprintln(a.Out, id, sentence(run))
+			_, err = fmt.Fprintln(s.App.Out, id, sentence(run))
 		}
 		if err != nil {
 			return err
@@ -113,14 +113,14 @@ func abort(ctx context.Context, a *app.App, s *app.Session, ids []string, asJSON
 
 // abortOne asks again while a run's runner is away: it comes back, or the run is
 // lost.
-func abortOne(ctx context.Context, a *app.App, s *app.Session, id string) (*pb.Run, error) {
+func abortOne(ctx context.Context, s *app.Session, id string) (*pb.Run, error) {
 	for said := false; ; said = true {
 		run, err := s.Abort(ctx, id, abortPatience)
 		if !isAway(err) {
 			return run, err
 		}
 		if !said {
-			a.Say("%v; waiting", err)
+			s.App.Say("%v; waiting", err)
 		}
 		select {
 		case <-time.After(abortPatience):

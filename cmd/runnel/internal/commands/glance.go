@@ -51,12 +51,13 @@ func (g *glanceCommand) addFlags(cmd *cobra.Command) {
 // in order; end says how it went, after what was shown.
 func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glance, each func(*pb.GlanceReply) error) (end func() error, err error) {
 	nothing := func() error { return nil }
+	pages := g.pages(ctx, s, query, each)
 	if !g.where.All {
 		reply, err := s.Glance(ctx, g.where.Target, query)
 		if err != nil {
 			return nothing, err
 		}
-		return nothing, g.pages(ctx, s, query, reply, each)
+		return nothing, pages(reply)
 	}
 	opts, done := fanProgress(g.App, g.fan.FanOptions)
 	result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
@@ -68,7 +69,7 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 		if result.Answers[name].Err != nil {
 			continue
 		}
-		if err := g.pages(ctx, s, query, result.Answers[name].Message, each); err != nil {
+		if err := pages(result.Answers[name].Message); err != nil {
 			return nothing, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -85,35 +86,45 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 	}, nil
 }
 
-// pages hands on a reply and asks its runner for those that follow it.
-func (g *glanceCommand) pages(ctx context.Context, s *app.Session, query *pb.Glance, reply *pb.GlanceReply, each func(*pb.GlanceReply) error) error {
-	query = proto.CloneOf(query)
+// pages returns a function that hands on a reply and asks its runner for those that follow it.
+func (g *glanceCommand) pages(
+	ctx context.Context, s *app.Session, query *pb.Glance, each func(*pb.GlanceReply) error,
+) func(first *pb.GlanceReply) error {
 	if g.json {
 		each = func(reply *pb.GlanceReply) error { return printJSON(g.App, reply) }
 	}
-	for {
-		if err := each(reply); err != nil {
-			return err
-		}
-		switch {
-		case reply.GetDir().GetNext() != "":
-			query.Dir.Next = reply.GetDir().GetNext()
-		case reply.GetSys().GetNext() != "":
-			query.Sys.Next = reply.GetSys().GetNext()
-		default:
-			return nil
-		}
-		var err error
-		if reply, err = s.Glance(ctx, client.Target{On: reply.GetRunner()}, query); err != nil {
-			return err
+	return func(reply *pb.GlanceReply) error {
+		query := proto.CloneOf(query)
+		for {
+			if err := each(reply); err != nil {
+				return err
+			}
+			switch {
+			case reply.GetDir().GetNext() != "":
+				query.Dir.Next = reply.GetDir().GetNext()
+			case reply.GetSys().GetNext() != "":
+				query.Sys.Next = reply.GetSys().GetNext()
+			default:
+				return nil
+			}
+			var err error
+			if reply, err = s.Glance(ctx, client.Target{On: reply.GetRunner()}, query); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// show asks, and shows what comes as a table.
-func (g *glanceCommand) show(ctx context.Context, s *app.Session, query *pb.Glance, table *term.Table, each func(*pb.GlanceReply)) error {
+// replyTable is a table with the way that a reply gets into it.
+type replyTable struct {
+	*term.Table
+	add func(*pb.GlanceReply)
+}
+
+// show asks, and shows the replies as a table.
+func (g *glanceCommand) show(ctx context.Context, s *app.Session, query *pb.Glance, table replyTable) error {
 	end, err := g.ask(ctx, s, query, func(reply *pb.GlanceReply) error {
-		each(reply)
+		table.add(reply)
 		return nil
 	})
 	if err != nil {
@@ -161,7 +172,7 @@ func (g *glanceCommand) sys(ctx context.Context, s *app.Session) error {
 	table := term.NewTable(g.Look, "runner", "cpu", "memory", "disk /", "load", "os", "host")
 	table.GiveWay("os", "runner")
 	no := false
-	return g.show(ctx, s, &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}, table, func(reply *pb.GlanceReply) {
+	return g.show(ctx, s, &pb.Glance{Sys: &pb.SysQuery{Enable: true, Processes: &no}}, replyTable{table, func(reply *pb.GlanceReply) {
 		stats, res := reply.GetSys().GetStats(), reply.GetSys().GetResource()
 		table.Add(reply.GetRunner(),
 			fmt.Sprintf("%s %4s", stats.GetCpu().GetTotal(), stats.GetCpu().GetUsed()),
@@ -171,7 +182,7 @@ func (g *glanceCommand) sys(ctx context.Context, s *app.Session) error {
 		if missing := reply.GetSys().GetError(); missing != "" {
 			g.Say("%s: %s", reply.GetRunner(), term.Printable(missing))
 		}
-	})
+	}})
 }
 
 // osText leaves out what all of them say.

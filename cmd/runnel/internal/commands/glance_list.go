@@ -38,7 +38,7 @@ func newGlancePsCommand(a *app.App) *cobra.Command {
 func (g *glanceCommand) ps(ctx context.Context, s *app.Session, query *pb.SysQuery) error {
 	table := g.table("pid", "memory", "cpu time", "threads", "command")
 	table.AlignRight("pid", "memory", "cpu time", "threads")
-	return g.show(ctx, s, &pb.Glance{Sys: query}, table, func(reply *pb.GlanceReply) {
+	return g.show(ctx, s, &pb.Glance{Sys: query}, replyTable{table, func(reply *pb.GlanceReply) {
 		for _, p := range reply.GetSys().GetStats().GetProcesses() {
 			main := p.GetProcess()
 			command := main.GetCmdline()
@@ -51,7 +51,7 @@ func (g *glanceCommand) ps(ctx context.Context, s *app.Session, query *pb.SysQue
 		if missing := reply.GetSys().GetError(); missing != "" {
 			g.Say("%s: %s", reply.GetRunner(), term.Printable(missing))
 		}
-	})
+	}})
 }
 
 func newGlanceLsCommand(a *app.App) *cobra.Command {
@@ -72,9 +72,9 @@ func newGlanceLsCommand(a *app.App) *cobra.Command {
 func (g *glanceCommand) ls(ctx context.Context, s *app.Session, dir string) error {
 	table := g.table("mode", "user", "group", "size", "time", "name")
 	table.AlignRight("size")
-	return g.show(ctx, s, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: app.ListPage}}, table, func(reply *pb.GlanceReply) {
+	return g.show(ctx, s, &pb.Glance{Dir: &pb.DirQuery{Path: dir, Limit: app.ListPage}}, replyTable{table, func(reply *pb.GlanceReply) {
 		for _, e := range reply.GetDir().GetEntries() {
 			g.add(table, reply, e.GetMode(), e.GetUser(), e.GetGroup(), e.GetSize(), e.GetTime(), e.GetName())
 		}
-	})
+	}})
 }

@@ -271,9 +271,9 @@ func newPipelineLogsCommand(a *app.App) *cobra.Command {
 					return err
 				}
 				if len(args) == 1 {
-					return followJob(ctx, a, s, job.GetId(), follow, false)
+					return jobView{s, follow, false}.follow(ctx, job.GetId())
 				}
-				return taskLogs(ctx, a, s, job, args[1], follow)
+				return jobView{s, follow, false}.taskLogs(ctx, job, args[1])
 			})
 		},
 	}
@@ -284,14 +284,14 @@ func newPipelineLogsCommand(a *app.App) *cobra.Command {
 
 // taskLogs prints one task's output as it is, and that of several runs with
 // their runners' names.
-func taskLogs(ctx context.Context, a *app.App, s *app.Session, job *pb.Job, name string, follow bool) error {
+func (v jobView) taskLogs(ctx context.Context, job *pb.Job, name string) error {
 	task := job.Task(name)
 	if task == nil {
 		return fmt.Errorf("job %s has no task %q; it has %s", job.GetId(), name, taskNames(job))
 	}
-	for follow && len(task.GetRuns()) == 0 && task.GetEnd() == nil {
+	for v.live && len(task.GetRuns()) == 0 && task.GetEnd() == nil {
 		started := errors.New("started")
-		err := s.WatchJob(ctx, job.GetId(), func(j *pb.Job) error {
+		err := v.WatchJob(ctx, job.GetId(), func(j *pb.Job) error {
 			if task = j.Task(name); len(task.GetRuns()) > 0 || task.GetEnd() != nil {
 				return started
 			}
@@ -305,15 +305,15 @@ func taskLogs(ctx context.Context, a *app.App, s *app.Session, job *pb.Job, name
 		}
 	}
 	for _, id := range task.GetRuns() {
-		run, err := s.Status(ctx, id)
+		run, err := v.Status(ctx, id)
 		if errors.Is(err, client.ErrUnknownRun) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		show := newPrinter(a, false, false)
-		_, err = s.Follow(ctx, run, client.FollowOptions{Live: follow}, func(r lines.Record) error { return show.record(r) })
+		show := newPrinter(v.App, false, false)
+		_, err = v.Session.Follow(ctx, run, client.FollowOptions{Live: v.live}, func(r lines.Record) error { return show.record(r) })
 		if err := errors.Join(err, show.flush()); err != nil {
 			return err
 		}

@@ -69,19 +69,25 @@ func (p *pipelineRun) run(ctx context.Context, name string) error {
 		if err != nil {
 			return noEngine(err)
 		}
-		return showStarted(ctx, p.App, s, job, p.follow || s.Target.Private(), p.asJSON)
+		return jobView{s, p.follow || s.Target.Private(), p.asJSON}.started(ctx, job)
 	})
 }
 
-// showStarted tells of a new job, and follows it if that is wanted.
-func showStarted(ctx context.Context, a *app.App, s *app.Session, job *pb.Job, follow, asJSON bool) error {
-	if follow {
-		return followJob(ctx, a, s, job.GetId(), true, asJSON)
+// jobView says how a command shows a job: once, or live until it ends.
+type jobView struct {
+	*app.Session
+	live, asJSON bool
+}
+
+// started tells of a new job, and follows it if that is wanted.
+func (v jobView) started(ctx context.Context, job *pb.Job) error {
+	if v.live {
+		return v.follow(ctx, job.GetId())
 	}
-	if asJSON {
-		return printJSON(a, job)
+	if v.asJSON {
+		return printJSON(v.App, job)
 	}
-	_, err := fmt.Fprintln(a.Out, job.GetId())
+	_, err := fmt.Fprintln(v.App.Out, job.GetId())
 	return err
 }
 
@@ -140,7 +146,7 @@ func newPipelineRerunCommand(a *app.App) *cobra.Command {
 				if err != nil {
 					return noEngine(err)
 				}
-				return showStarted(ctx, a, s, job, follow, asJSON)
+				return jobView{s, follow, asJSON}.started(ctx, job)
 			})
 		},
 	}
@@ -155,28 +161,28 @@ func newPipelineRerunCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-// followJob shows a job until it ends, or what there is of it now. The first
+// follow shows a job until it ends, or what there is of it now. The first
 // signal cancels the job, a second one leaves it.
-func followJob(ctx context.Context, a *app.App, s *app.Session, id string, live, asJSON bool) error {
-	if !live {
-		job, err := s.Job(ctx, id)
+func (v jobView) follow(ctx context.Context, id string) error {
+	if !v.live {
+		job, err := v.Job(ctx, id)
 		if err != nil {
 			return noEngine(err)
 		}
-		f := newJobFollower(ctx, a, s, false)
+		f := newJobFollower(ctx, v.App, v.Session, false)
 		f.saw(job)
 		return f.close()
 	}
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	stop := cancelOnSignal(ctx, a, s, id, leave)
+	stop := cancelOnSignal(ctx, v.Session, id, leave)
 	defer stop()
-	f := newJobFollower(ctx, a, s, true)
+	f := newJobFollower(ctx, v.App, v.Session, true)
 	var last *pb.Job
-	err := s.WatchJob(ctx, id, func(job *pb.Job) error {
+	err := v.WatchJob(ctx, id, func(job *pb.Job) error {
 		last = job
-		if asJSON {
-			return printJSON(a, job)
+		if v.asJSON {
+			return printJSON(v.App, job)
 		}
 		f.saw(job)
 		return nil
@@ -190,7 +196,7 @@ func followJob(ctx context.Context, a *app.App, s *app.Session, id string, live,
 	if err != nil {
 		return err
 	}
-	return jobResult(a, last, asJSON)
+	return jobResult(v.App, last, v.asJSON)
 }
 
 // jobResult says how a job ended and gives the command its exit code.
@@ -220,7 +226,7 @@ func jobResult(a *app.App, job *pb.Job, quiet bool) error {
 }
 
 // cancelOnSignal cancels the job with the first signal, and leaves with a second.
-func cancelOnSignal(ctx context.Context, a *app.App, s *app.Session, id string, leave context.CancelCauseFunc) (stop func()) {
+func cancelOnSignal(ctx context.Context, s *app.Session, id string, leave context.CancelCauseFunc) (stop func()) {
 	signals, stopSignals := cli.UserSignals()
 	over := make(chan struct{})
 	var wg sync.WaitGroup
@@ -230,10 +236,10 @@ func cancelOnSignal(ctx context.Context, a *app.App, s *app.Session, id string, 
 			return
 		case <-signals:
 		}
-		a.Say("canceling the job; once more to leave it")
+		s.App.Say("canceling the job; once more to leave it")
 		wg.Go(func() {
 			if _, err := s.Cancel(ctx, id, client.CancelOptions{User: userName(), Reason: "interrupted"}); err != nil && ctx.Err() == nil {
-				a.Say("cannot cancel the job: %v", err)
+				s.App.Say("cannot cancel the job: %v", err)
 			}
 		})
 		select {

@@ -34,7 +34,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 			case !byAge:
 				older = -1
 			}
-			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return rm(ctx, a, s, args, older) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return rm(ctx, s, args, older) })
 		},
 	}
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")
@@ -44,7 +44,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 
 // rm removes the runs that are named or, unless it is negative, those of an age. It
 // prints the id of each that is gone.
-func rm(ctx context.Context, a *app.App, s *app.Session, args []string, older time.Duration) error {
+func rm(ctx context.Context, s *app.Session, args []string, older time.Duration) error {
 	var ids []string
 	for _, arg := range args { // all are found before one is removed
 		run, err := findExactly(ctx, s, arg)
@@ -57,26 +57,26 @@ func rm(ctx context.Context, a *app.App, s *app.Session, args []string, older ti
 	for _, id := range ids {
 		if err := s.Remove(ctx, id); err != nil {
 			if removed > 0 {
-				a.Say("%s removed", term.Plural(removed, "run"))
+				s.App.Say("%s removed", term.Plural(removed, "run"))
 			}
 			if strings.HasPrefix(err.Error(), "cannot remove run ") {
 				return err
 			}
 			return fmt.Errorf("cannot remove run %s: %w", id, err)
 		}
-		fmt.Fprintln(a.Out, id)
+		fmt.Fprintln(s.App.Out, id)
 		removed++
 	}
 	if older >= 0 {
 		ids, err := s.RemoveOlder(ctx, older)
 		for _, id := range ids {
-			fmt.Fprintln(a.Out, id)
+			fmt.Fprintln(s.App.Out, id)
 		}
 		removed += len(ids)
 		if err != nil {
 			return fmt.Errorf("%s removed, but then: %w", term.Plural(removed, "run"), err)
 		}
 	}
-	a.Say("%s removed", term.Plural(removed, "run"))
+	s.App.Say("%s removed", term.Plural(removed, "run"))
 	return nil
 }

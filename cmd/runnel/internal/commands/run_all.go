@@ -23,27 +23,15 @@ import (
 func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	var (
-		mu      sync.Mutex
-		ids     []string // of the runs that there are
-		aborted bool
-	)
-	var aborts sync.WaitGroup
-	abort := func() { // and what is accepted after it
-		mu.Lock()
-		aborted = true
-		running := slices.Clone(ids)
-		mu.Unlock()
-		r.end(ctx, s, running...)
-	}
-	stop := r.heedSignals(leave, abort)
+	all := &allRuns{abort: func(ids ...string) { r.end(ctx, s, ids...) }}
+	stop := r.heedSignals(leave, all.abortAll)
 	defer stop()
-	defer aborts.Wait()
+	defer all.aborts.Wait()
 
-	all := &allPrinter{printer: newPrinter(r.App, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
-	all.failed = func(err error) {
+	show := &allPrinter{printer: newPrinter(r.App, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
+	show.failed = func(err error) {
 		if errors.Is(err, syscall.EPIPE) { // as for one run
-			aborts.Go(abort)
+			all.aborts.Go(all.abortAll)
 			return
 		}
 		leave(err)
@@ -52,35 +40,44 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	fan := r.fan.FanOptions
 	fan.Timeout = s.Target.Timeout
 	fan.Expected = func(names []string) {
-		all.width = longest(names)
+		show.width = longest(names)
 		bar.Total = len(names)
 	}
-	fan.Enough = func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return aborted
-	}
+	fan.Enough = all.isAborted
 	result, err := s.RunAll(ctx, r.where.Target, req, client.RunAllOptions{FanOptions: fan, RunEvents: client.RunEvents{
 		Accepted: func(run *pb.Run) {
-			mu.Lock()
-			defer mu.Unlock()
-			ids = append(ids, run.GetId())
-			_ = all.started(run) // the next write fails, too
-			if aborted {
-				aborts.Go(func() { r.end(ctx, s, run.GetId()) })
-			}
+			all.add(run.GetId(), func() { _ = show.started(run) }) // the next write fails, too
 		},
 		Record: func(run *pb.Run, record lines.Record) error {
-			all.record(run.GetRunner(), record)
+			show.record(run.GetRunner(), record)
 			return nil
 		},
 		Ended: func(o client.Outcome) {
-			all.end(o.Run.GetRunner())
+			show.end(o.Run.GetRunner())
 			bar.Add()
 		},
 	}})
 	bar.Done()
-	switch printing, left := all.flush(), context.Cause(ctx); {
+	printing := show.flush() // it may leave, too
+	if interrupted := r.interruption(context.Cause(ctx), printing); interrupted != nil {
+		return interrupted
+	}
+	if err != nil {
+		return err
+	}
+	if err = r.sumUp(result, show.width); errors.Is(err, client.ErrNoRunners) {
+		return r.nobody(ctx, s)
+	}
+	if exit := (*cli.ExitError)(nil); all.isAborted() && errors.As(err, &exit) {
+		exit.Code = exitAborted
+	}
+	return err
+}
+
+// interruption says why the command did not see its runs to their ends: it was
+// left, or could not print. Nil: it did.
+func (r *runCommand) interruption(left, printing error) error {
+	switch {
 	case errors.Is(left, errLeft):
 		return &cli.ExitError{Code: exitAborted, Message: "the runs may go on: runnel ps"}
 	case errors.Is(left, errNoEnd):
@@ -89,18 +86,44 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
 	case printing != nil:
 		return fmt.Errorf("%w; the runs may go on: runnel ps", printing)
-	case err != nil:
-		return err
 	}
-	if err = r.sumUp(result, all.width); errors.Is(err, client.ErrNoRunners) {
-		return r.nobody(ctx, s)
+	return nil
+}
+
+// allRuns are the runs of a fan-out as they are accepted. Once they were aborted,
+// those accepted later are aborted, too.
+type allRuns struct {
+	abort  func(ids ...string)
+	aborts sync.WaitGroup
+
+	mu      sync.Mutex
+	ids     []string
+	aborted bool
+}
+
+func (a *allRuns) abortAll() {
+	a.mu.Lock()
+	a.aborted = true
+	running := slices.Clone(a.ids)
+	a.mu.Unlock()
+	a.abort(running...)
+}
+
+func (a *allRuns) isAborted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.aborted
+}
+
+// add takes in a run and calls tell, for one run at a time.
+func (a *allRuns) add(id string, tell func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ids = append(a.ids, id)
+	tell()
+	if a.aborted {
+		a.aborts.Go(func() { a.abort(id) })
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if exit := (*cli.ExitError)(nil); aborted && errors.As(err, &exit) {
-		exit.Code = exitAborted
-	}
-	return err
 }
 
 // barLook draws a bar only where it does not mix with output.

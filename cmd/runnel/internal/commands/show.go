@@ -27,7 +27,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Example: "  runnel show 01JD3Q8Z\n  runnel show 01JD3Q8Z --json | jq .exitCode",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return showRun(ctx, a, s, args[0], asJSON) })
+			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return showRun(ctx, s, args[0], asJSON) })
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the record as one JSON object")
@@ -35,19 +35,19 @@ func newShowCommand(a *app.App) *cobra.Command {
 	return cmd
 }
 
-func showRun(ctx context.Context, a *app.App, s *app.Session, id string, asJSON bool) error {
+func showRun(ctx context.Context, s *app.Session, id string, asJSON bool) error {
 	run, err := s.Find(ctx, id)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return printJSON(a, run)
+		return printJSON(s.App, run)
 	}
 	for _, field := range runFields(run, time.Now()) {
 		if field.value == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(a.Out, "%-10s %s\n", field.name, term.Printable(field.value)); err != nil {
+		if _, err := fmt.Fprintf(s.App.Out, "%-10s %s\n", field.name, term.Printable(field.value)); err != nil {
 			return err
 		}
 	}

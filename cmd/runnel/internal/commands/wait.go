@@ -37,7 +37,7 @@ func newWaitCommand(a *app.App) *cobra.Command {
 					ctx, cancel = context.WithTimeoutCause(ctx, atMost, notYet(state, atMost))
 				}
 				defer cancel()
-				return waitFor(ctx, a, s, args, state, asJSON)
+				return waitFor(ctx, s, args, waitOptions{state, asJSON})
 			})
 		},
 	}
@@ -57,12 +57,18 @@ func notYet(state string, waited time.Duration) error {
 	return fmt.Errorf("it was not %s in %s", strings.ToUpper(state), waited)
 }
 
-func waitFor(ctx context.Context, a *app.App, s *app.Session, args []string, state string, asJSON bool) error {
+// waitOptions say which state is waited for, "" being any final one, and how runs are printed.
+type waitOptions struct {
+	state  string
+	asJSON bool
+}
+
+func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOptions) error {
 	var states []pb.State
-	if state != "" {
-		n, ok := pb.State_value[strings.ToUpper(state)]
+	if opts.state != "" {
+		n, ok := pb.State_value[strings.ToUpper(opts.state)]
 		if !ok {
-			return fmt.Errorf("there is no state %q: it is one of PENDING, RUNNING, COMPLETE, FAILED, ABORTED, TIMEDOUT", state)
+			return fmt.Errorf("there is no state %q: it is one of PENDING, RUNNING, COMPLETE, FAILED, ABORTED, TIMEDOUT", opts.state)
 		}
 		states = []pb.State{pb.State(n)}
 	}
@@ -75,10 +81,10 @@ func waitFor(ctx context.Context, a *app.App, s *app.Session, args []string, sta
 		if err != nil {
 			return fmt.Errorf("cannot wait for run %s: %w", arg, err)
 		}
-		if asJSON {
-			err = printJSON(a, run)
+		if opts.asJSON {
+			err = printJSON(s.App, run)
 		} else {
-			_, err = fmt.Fprintln(a.Out, run.GetId(), sentence(run))
+			_, err = fmt.Fprintln(s.App.Out, run.GetId(), sentence(run))
 		}
 		if err != nil {
 			return err

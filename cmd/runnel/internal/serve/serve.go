@@ -179,6 +179,17 @@ func (s *command) prepare(cmd *cobra.Command) error {
 	if err := errors.Join(s.policy.Validate(), s.pipelines.check()); err != nil {
 		return err
 	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	if s.cfg.Backlog == 0 {
+		s.cfg.Backlog = -1 // none, in the words of package service
+	}
+	return nil
+}
+
+// check says what is wrong with flags, alone or together.
+func (s *command) check() error {
 	switch {
 	case s.cfg.Slots < 1:
 		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.cfg.Slots)
@@ -198,9 +209,6 @@ func (s *command) prepare(cmd *cobra.Command) error {
 		return errors.New("cannot use --http with --simulate: it is for one runner")
 	case s.listen != "" && s.Conn.Explicit():
 		return errors.New("cannot use --listen with a server elsewhere: it is for the NATS server built in")
-	}
-	if s.cfg.Backlog == 0 {
-		s.cfg.Backlog = -1 // none, in the words of package service
 	}
 	return nil
 }
