@@ -86,26 +86,15 @@ func (b *Bucket) pull(ctx context.Context, consumer string, each func(Entry), is
 	defer func() { _ = sub.Unsubscribe() }()
 
 	request := []byte(`{"batch":` + strconv.Itoa(pullBatch) + `,"no_wait":true}`)
-	more := func() error {
+	p := &puller{isEnd: isEnd, more: func() error {
 		return b.nc.PublishRequest(b.api+"CONSUMER.MSG.NEXT."+b.name+"."+consumer, inbox, request)
-	}
-	if err := errors.Join(more(), more()); err != nil {
+	}}
+	if err := errors.Join(p.more(), p.more()); err != nil {
 		return err
 	}
 	idle := time.NewTimer(scanIdle)
 	defer idle.Stop()
-	received, last := uint64(0), uint64(0)
-	inPull := 0 // messages since a request was sent
-	emptyPulls := 0
-	// again asks for what has come meanwhile, if anything has.
-	again := func() (end bool, err error) {
-		if end, err = isEnd(last); end || err != nil {
-			return true, err
-		}
-		inPull, emptyPulls = 0, 0
-		return false, errors.Join(more(), more())
-	}
-	for {
+	for end := false; !end; {
 		var m *nats.Msg
 		select {
 		case m = <-messages:
@@ -120,38 +109,69 @@ func (b *Bucket) pull(ctx context.Context, consumer string, each func(Entry), is
 			idle.Reset(scanIdle)
 		}
 		if len(m.Data) == 0 && m.Header.Get("Status") != "" {
-			// The end of a request that found less than it asked for, or of the consumer.
-			if emptyPulls++; emptyPulls >= 2 {
-				if end, err := again(); end || err != nil {
-					return err
-				}
-			}
-			continue
+			end, err = p.emptied()
+		} else {
+			end, err = p.take(m, func(meta *nats.MsgMetadata) { each(b.pulledEntry(m, meta)) })
 		}
-		meta, err := m.Metadata()
 		if err != nil {
 			return err
 		}
-		if received++; meta.Sequence.Consumer != received {
-			return errors.New("the connection was lost")
-		}
-		e := Entry{Key: m.Subject[len(b.subject):], Rev: meta.Sequence.Stream, Stored: meta.Timestamp}
-		if !isGone(m.Header) {
-			e.Body = m.Data
-		}
-		each(e)
-		last = meta.Sequence.Stream
-		if meta.NumPending == 0 {
-			if end, err := again(); end || err != nil {
-				return err
-			}
-			continue
-		}
-		if inPull++; inPull == pullBatch {
-			inPull, emptyPulls = 0, 0
-			if err := more(); err != nil {
-				return err
-			}
-		}
 	}
+	return nil
+}
+
+func (b *Bucket) pulledEntry(m *nats.Msg, meta *nats.MsgMetadata) Entry {
+	e := Entry{Key: m.Subject[len(b.subject):], Rev: meta.Sequence.Stream, Stored: meta.Timestamp}
+	if !isGone(m.Header) {
+		e.Body = m.Data
+	}
+	return e
+}
+
+// puller keeps two requests for messages under way.
+type puller struct {
+	more           func() error // sends a request
+	isEnd          func(last uint64) (bool, error)
+	received, last uint64
+	inPull         int // messages since a request was sent
+	emptyPulls     int
+}
+
+// take counts a message, gives it to each, and asks for more when that is due.
+func (p *puller) take(m *nats.Msg, each func(*nats.MsgMetadata)) (end bool, err error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return false, err
+	}
+	if p.received++; meta.Sequence.Consumer != p.received {
+		return false, errors.New("the connection was lost")
+	}
+	each(meta)
+	p.last = meta.Sequence.Stream
+	if meta.NumPending == 0 {
+		return p.again()
+	}
+	if p.inPull++; p.inPull == pullBatch {
+		p.inPull, p.emptyPulls = 0, 0
+		return false, p.more()
+	}
+	return false, nil
+}
+
+// emptied is told of the end of a request that found less than it asked for, or of
+// the consumer.
+func (p *puller) emptied() (end bool, err error) {
+	if p.emptyPulls++; p.emptyPulls < 2 {
+		return false, nil
+	}
+	return p.again()
+}
+
+// again asks for the messages that have come meanwhile, if there are any.
+func (p *puller) again() (end bool, err error) {
+	if end, err = p.isEnd(p.last); end || err != nil {
+		return true, err
+	}
+	p.inPull, p.emptyPulls = 0, 0
+	return false, errors.Join(p.more(), p.more())
 }

@@ -107,17 +107,7 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 		path: cmd.path, argv: cmd.argv, env: cmd.env, dir: cmd.dir, hide: h.hide}
 	o.nice = int64(spec.Nice)
 	if spec.Isolation == Strict {
-		if o.nice == 0 {
-			o.nice = StrictNice
-		}
-		cmd.limits = spec.Limits.Over(h.strictLimits(spec.Limits))
-		o.tmpBytes = strictTmpBytes
-		if most := cmd.limits.Bytes(limits.MemoryMax); most > 0 {
-			o.tmpBytes = min(o.tmpBytes, most)
-		}
-		o.homes = homes()
-		o.scratchBytes, o.overlay = spec.ScratchBytes, h.overlayNow()
-		o.sockets = h.hostSockets()
+		h.beStrict(o, spec, cmd)
 	}
 	var err error
 	o.rlimits = rlimitList(cmd.limits)
@@ -145,18 +135,42 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 	if spec.Isolation == None {
 		return o, nil
 	}
+	if err := h.placeIn(o, cmd); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// beStrict adds to an order what strict isolation takes away.
+func (h *Host) beStrict(o *order, spec Spec, cmd *command) {
+	if o.nice == 0 {
+		o.nice = StrictNice
+	}
+	cmd.limits = spec.Limits.Over(h.strictLimits(spec.Limits))
+	o.tmpBytes = strictTmpBytes
+	if most := cmd.limits.Bytes(limits.MemoryMax); most > 0 {
+		o.tmpBytes = min(o.tmpBytes, most)
+	}
+	o.homes = homes()
+	o.scratchBytes, o.overlay = spec.ScratchBytes, h.overlayNow()
+	o.sockets = h.hostSockets()
+}
+
+// placeIn finds an isolated run's directory, and the homes that it must not see.
+func (h *Host) placeIn(o *order, cmd *command) error {
 	switch {
 	case o.dir == "":
 		o.dir = "/tmp"
 	case o.far: // the shim finds it
 	default:
+		var err error
 		if o.dir, err = filepath.EvalSymlinks(within("", o.dir)); err != nil {
-			return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "%w", rootCause(err))
+			return startErrorf(fmt.Sprintf("enter directory %q", cmd.dir), "%w", rootCause(err))
 		}
 	}
 	for _, hidden := range h.hide {
 		if isBelow(o.dir, hidden) {
-			return nil, startErrorf(fmt.Sprintf("enter directory %q", spec.Dir), "it is the runner's own, which no isolated run sees")
+			return startErrorf(fmt.Sprintf("enter directory %q", cmd.dir), "it is the runner's own, which no isolated run sees")
 		}
 	}
 	if o.level == Standard { // what the account can't go through would hide what is to be shown below it
@@ -168,9 +182,9 @@ func (h *Host) orderFor(spec Spec, cmd *command) (*order, error) {
 		}
 	}
 	if o.scratchBytes > 0 && (o.dir == "/tmp" || o.dir == "/") {
-		return nil, startErrorf("run isolated", "scratch over %s is not possible", o.dir)
+		return startErrorf("run isolated", "scratch over %s is not possible", o.dir)
 	}
-	return o, nil
+	return nil
 }
 
 // strictLimits are the fixed ones of a strict run where it names nothing. Where a controller counts its processes, their number is not limited by account as well.

@@ -47,31 +47,44 @@ const resolverDir = "/run/systemd/resolve"
 
 func (o *order) makeView(s *steps) error {
 	v := &view{order: o, steps: s}
-	v.mount("make mounts private", "", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	v.mount("make mounts private", mounting{target: "/", flags: unix.MS_REC | unix.MS_PRIVATE})
 	if err := v.takeCopies(); err != nil {
 		return err
 	}
 	if o.level == Strict {
-		v.setAttributes("make the root read-only", unix.AT_FDCWD, "/", unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID)
+		v.setAttributes("make the root read-only", object{fd: unix.AT_FDCWD, path: "/", flags: unix.AT_RECURSIVE}, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID)
 		v.makeDev()
 	}
 	for _, place := range scratchPlaces { // the first of them is needed below
 		v.cover(place)
 	}
 	v.place()
-	v.mount("mount /proc", "proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	v.mount("mount /proc", mounting{source: "proc", target: "/proc", kind: "proc", flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC})
 	return nil
 }
 
-func (v *view) mount(name, source, target, kind string, flags int, options string) {
-	v.add(name, unix.SYS_MOUNT, source, target, kind, flags, options)
+// mounting is what mount(2) takes.
+type mounting struct {
+	source, target, kind string
+	flags                int
+	options              string
 }
 
-// setAttributes takes the descriptor of a directory or copy as a number or as where one is saved.
-func (v *view) setAttributes(name string, fd any, path string, flags, set int) {
+func (v *view) mount(name string, m mounting) {
+	v.add(name, unix.SYS_MOUNT, m.source, m.target, m.kind, m.flags, m.options)
+}
+
+// object is a file as calls with a descriptor and a path name it.
+type object struct {
+	fd    any // of a directory or copy: a number, or where one is saved
+	path  string
+	flags int
+}
+
+func (v *view) setAttributes(name string, o object, set int) {
 	attr := &unix.MountAttr{Attr_set: uint64(set)}
 	v.keep = append(v.keep, attr)
-	v.add(name, unix.SYS_MOUNT_SETATTR, fd, path, flags, uintptr(unsafe.Pointer(attr)), int(unsafe.Sizeof(*attr)))
+	v.add(name, unix.SYS_MOUNT_SETATTR, o.fd, o.path, o.flags, uintptr(unsafe.Pointer(attr)), int(unsafe.Sizeof(*attr)))
 }
 
 func (v *view) openTree(path string, flags int) (fd *uintptr) {
@@ -182,7 +195,7 @@ func (v *view) place() {
 	}
 	for _, one := range v.placed { // now that nothing more is made in them
 		if isDir, _ := isThere(one.path); one.cover && isDir && !slices.Contains(scratchPlaces, one.path) {
-			v.setAttributes("cover "+one.path, unix.AT_FDCWD, one.path, 0, unix.MOUNT_ATTR_RDONLY)
+			v.setAttributes("cover "+one.path, object{fd: unix.AT_FDCWD, path: one.path}, unix.MOUNT_ATTR_RDONLY)
 		}
 	}
 }
@@ -211,11 +224,11 @@ func (v *view) cover(place string) {
 		if v.tmpBytes > 0 {
 			options += fmt.Sprintf(",size=%d,nr_inodes=65536", v.tmpBytes)
 		}
-		v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+		v.mount(name, mounting{source: "tmpfs", target: place, kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV, options: options})
 	case isDir: // whoever knows a path below that is shown may go through
-		v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711,size=65536")
+		v.mount(name, mounting{source: "tmpfs", target: place, kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, options: "mode=0711,size=65536"})
 	default:
-		v.mount(name, "/dev/null", place, "", unix.MS_BIND, "")
+		v.mount(name, mounting{source: "/dev/null", target: place, flags: unix.MS_BIND})
 	}
 }
 
@@ -225,7 +238,7 @@ func (v *view) putBack(c mountCopy) {
 	if !c.write {
 		set |= unix.MOUNT_ATTR_RDONLY
 	}
-	v.setAttributes("show "+c.path, c.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, set)
+	v.setAttributes("show "+c.path, object{fd: c.fd, flags: unix.AT_EMPTY_PATH | unix.AT_RECURSIVE}, set)
 	if outer := v.above(c.path); outer.cover {
 		v.makePlace(c, outer.path)
 	}
@@ -257,14 +270,14 @@ func (v *view) makeDev() {
 	for _, name := range devices {
 		fds = append(fds, v.openTree("/dev/"+name, 0))
 	}
-	v.mount("cover /dev", "tmpfs", "/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755,size=65536")
+	v.mount("cover /dev", mounting{source: "tmpfs", target: "/dev", kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NOEXEC, options: "mode=0755,size=65536"})
 	for i, name := range devices {
 		v.makeFile("/dev/" + name)
 		v.attach(fds[i], "/dev/"+name)
 	}
 	v.makeDir("/dev/shm", 0o755)
 	v.makeDir("/dev/pts", 0o755)
-	v.mount("mount /dev/pts", "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+	v.mount("mount /dev/pts", mounting{source: "devpts", target: "/dev/pts", kind: "devpts", flags: unix.MS_NOSUID | unix.MS_NOEXEC, options: "newinstance,ptmxmode=0666,mode=0620"})
 	for _, link := range deviceLinks {
 		v.add("make /dev/"+link[0], unix.SYS_SYMLINKAT, link[1], unix.AT_FDCWD, "/dev/"+link[0])
 	}
@@ -279,7 +292,7 @@ func (v *view) scratchOver(dir string) {
 	}
 	const place, name = "/tmp/.scratch", "make scratch"
 	v.makeDir(place, 0o700)
-	v.mount(name, "tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d,nr_inodes=65536", v.scratchBytes))
+	v.mount(name, mounting{source: "tmpfs", target: place, kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV, options: fmt.Sprintf("mode=0755,size=%d,nr_inodes=65536", v.scratchBytes)})
 	v.makeDir(place+"/upper", 0o755)
 	v.makeDir(place+"/work", 0o755)
 	if v.uid >= 0 {
@@ -289,7 +302,7 @@ func (v *view) scratchOver(dir string) {
 	if v.users {
 		options += ",userxattr"
 	}
-	v.mount(stepOverlay+dir, v.overlay, dir, v.overlay, unix.MS_NOSUID|unix.MS_NODEV, options)
+	v.mount(stepOverlay+dir, mounting{source: v.overlay, target: dir, kind: v.overlay, flags: unix.MS_NOSUID | unix.MS_NODEV, options: options})
 	v.add(name, unix.SYS_UMOUNT2, place, unix.MNT_DETACH) // the overlay keeps it
 	v.add(name, unix.SYS_UNLINKAT, unix.AT_FDCWD, place, unix.AT_REMOVEDIR)
 }
@@ -304,14 +317,14 @@ func (v *view) scratchBeside(dir string) {
 	for i, entry := range entries {
 		if entry.Type()&os.ModeSymlink == 0 {
 			fds[i] = v.openTree(filepath.Join(dir, entry.Name()), unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW)
-			v.setAttributes("show "+entry.Name(), fds[i], "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+			v.setAttributes("show "+entry.Name(), object{fd: fds[i], flags: unix.AT_EMPTY_PATH | unix.AT_RECURSIVE}, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 		}
 	}
 	options := fmt.Sprintf("mode=0755,size=%d,nr_inodes=65536", v.scratchBytes)
 	if v.uid >= 0 {
 		options += fmt.Sprintf(",uid=%d,gid=%d", v.uid, v.gid)
 	}
-	v.mount("make scratch", "tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	v.mount("make scratch", mounting{source: "tmpfs", target: dir, kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV, options: options})
 	for i, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		switch {

@@ -100,17 +100,7 @@ type chunk struct {
 
 // pumpPortable is Pump with a goroutine for each pipe and one, with its thread, for the end of the main process.
 func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet func(idle bool) bool) (Status, error) {
-	var readers sync.WaitGroup
-	chunks, taken := make(chan chunk), [2]chan struct{}{make(chan struct{}), make(chan struct{})}
-	var files [2]*os.File
-	for stream, fd := range p.pipes {
-		if fd < 0 {
-			continue
-		}
-		files[stream] = os.NewFile(uintptr(fd), "output")
-		p.pipes[stream] = -1
-		readers.Go(func() { readPipe(files[stream], stream, chunks, taken[stream]) })
-	}
+	chunks, taken, files := p.readPipes()
 	type ending struct {
 		status Status
 		err    error
@@ -119,10 +109,6 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 	go func() {
 		status, err := p.waitPortable()
 		ended <- ending{status, err}
-	}()
-	go func() {
-		readers.Wait()
-		close(chunks)
 	}()
 
 	var outErr error
@@ -166,6 +152,26 @@ func (p *Process) pumpPortable(out func(stream int, data []byte) error, quiet fu
 		return end.status, outErr
 	}
 	return end.status, end.err
+}
+
+// readPipes begins to read both pipes. chunks is closed when both are at their
+// ends; the next chunk of a stream is read when the last one was taken.
+func (p *Process) readPipes() (chunks chan chunk, taken [2]chan struct{}, files [2]*os.File) {
+	var readers sync.WaitGroup
+	chunks, taken = make(chan chunk), [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	for stream, fd := range p.pipes {
+		if fd < 0 {
+			continue
+		}
+		files[stream] = os.NewFile(uintptr(fd), "output")
+		p.pipes[stream] = -1
+		readers.Go(func() { readPipe(files[stream], stream, chunks, taken[stream]) })
+	}
+	go func() {
+		readers.Wait()
+		close(chunks)
+	}()
+	return chunks, taken, files
 }
 
 // drainWait is how long pipes are read after the group was killed.

@@ -131,9 +131,6 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 	case spec.User != "":
 		cmd.who, err = findAccount(spec.User, spec.Done)
 	}
-	if spec.Isolation == None && spec.Dir != "" {
-		env = mergeEnv(env, []string{"PWD=" + within("", spec.Dir)}) // as a shell says after cd
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,35 +139,15 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 			h.giveBack(cmd.who)
 		}
 	}()
-	if cmd.who.cred != nil {
-		for _, path := range spec.Own {
-			if err := os.Lchown(path, cmd.who.uid, cmd.who.gid); err != nil {
-				return nil, startErrorf("give "+path+" to "+cmd.who.name, "%w", rootCause(err))
-			}
-		}
+	if err := cmd.own(spec.Own); err != nil {
+		return nil, err
 	}
-	if cmd.who.name == "" {
-		own := ownAccount()
-		if spec.Isolation != None { // it is not the account's own place
-			own.shell = defaultShell
-		}
-		env = mergeEnv(env, own.missingFrom(env))
-	}
-	cmd.env = mergeEnv(env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
+	env = cmd.setEnv(spec, env)
 	if err := checkStrings(cmd); err != nil {
 		return nil, err
 	}
-	where := cmd.env
-	if spec.OwnProgram {
-		where = env
-	}
-	if cmd.far = h.farOf(spec, where); cmd.far == nil {
-		if err := checkDir(spec.Dir); err != nil {
-			return nil, err
-		}
-		if cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, where); err != nil {
-			return nil, err
-		}
+	if err := h.findProgram(spec, cmd, env); err != nil {
+		return nil, err
 	}
 	if cmd.order, err = h.orderFor(spec, cmd); err != nil {
 		return nil, err
@@ -182,6 +159,51 @@ func (h *Host) lookUp(spec Spec) (_ *command, failed error) {
 		}
 	}
 	return cmd, nil
+}
+
+// own gives files to the account.
+func (cmd *command) own(paths []string) error {
+	if cmd.who.cred == nil {
+		return nil
+	}
+	for _, path := range paths {
+		if err := os.Lchown(path, cmd.who.uid, cmd.who.gid); err != nil {
+			return startErrorf("give "+path+" to "+cmd.who.name, "%w", rootCause(err))
+		}
+	}
+	return nil
+}
+
+// setEnv makes the environment of what the caller gave, and returns that part of it
+// in which a program of the caller's choice is searched.
+func (cmd *command) setEnv(spec Spec, env []string) (where []string) {
+	if spec.Isolation == None && spec.Dir != "" {
+		env = mergeEnv(env, []string{"PWD=" + within("", spec.Dir)}) // as a shell says after cd
+	}
+	if cmd.who.name == "" {
+		own := ownAccount()
+		if spec.Isolation != None { // it is not the account's own place
+			own.shell = defaultShell
+		}
+		env = mergeEnv(env, own.missingFrom(env))
+	}
+	cmd.env = mergeEnv(env, cmd.who.env(), spec.Params, []string{MarkerName + "=" + cmd.mark})
+	if spec.OwnProgram {
+		return env
+	}
+	return cmd.env
+}
+
+// findProgram finds the program now, or leaves that to the shim where a mount may hang.
+func (h *Host) findProgram(spec Spec, cmd *command, env []string) (err error) {
+	if cmd.far = h.farOf(spec, env); cmd.far != nil {
+		return nil
+	}
+	if err := checkDir(spec.Dir); err != nil {
+		return err
+	}
+	cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, env)
+	return err
 }
 
 // checkID refuses what can't be the name of a directory: the id names the leaf.
