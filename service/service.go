@@ -32,9 +32,8 @@ type Service struct {
 	cfg       Config
 	space     subjects.Space
 	log       *slog.Logger
-	nc        *nats.Conn // requests and replies; micro has its callbacks
-	pub       *nats.Conn // logs and records; buffers nothing while it reconnects
-	js        jetstream.JetStream
+	nc        *nats.Conn          // requests and replies; micro has its callbacks
+	js        jetstream.JetStream // logs and records, over a connection that buffers nothing while it reconnects
 	data      *presence.DataDir
 	store     *store.Store
 	languages *lang.Table
@@ -45,8 +44,13 @@ type Service struct {
 	endpoints *endpoint.Server
 	groups    groups
 	life      *lifetime
-	hanging   mounts.Budget // of all that is done on mounts that may hang
-	helpers   *helper.Pool  // that do it for glance
+	hanging   hanging
+}
+
+// hanging is for mounts that may hang.
+type hanging struct {
+	budget  mounts.Budget // of all that is done on them
+	helpers *helper.Pool  // that do it for glance
 }
 
 // Start runs a runner until Close. The connection must not be used for another
@@ -92,8 +96,8 @@ func (s *Service) openData(context.Context) error {
 	}
 	s.data = data
 	s.life.onClose(data.Close)
-	s.helpers = helper.NewPool(&s.hanging, glance.Serve)
-	s.life.onClose(s.helpers.Close)
+	s.hanging.helpers = helper.NewPool(&s.hanging.budget, glance.Serve)
+	s.life.onClose(s.hanging.helpers.Close)
 	settings, err := s.newSettings(s.cfg.Settings)
 	if err != nil {
 		return err
@@ -118,7 +122,6 @@ func (s *Service) connect(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot connect a second time, for logs: %w", err)
 	}
-	s.pub = pub
 	s.life.onClose(pub.Close)
 	switch {
 	case s.cfg.JetStreamPrefix != "":
@@ -177,7 +180,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	host, err := sandbox.Open(sandbox.Config{
 		CgroupRoot: s.cfg.CgroupRoot, NoCgroup: s.cfg.NoCgroup,
 		Prefix: "runnel-" + s.data.Instance + "-", Logger: s.log,
-		Hide: append([]string{s.data.Path}, s.cfg.Secrets...), Budget: &s.hanging,
+		Hide: append([]string{s.data.Path}, s.cfg.Secrets...), Budget: &s.hanging.budget,
 	})
 	if err != nil {
 		return err

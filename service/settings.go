@@ -69,7 +69,7 @@ func (s *Service) newSettings(cfg Settings) (*settings, error) {
 		labels: cfg.Labels,
 		policy: cfg.Policy,
 		glancer: glance.New(glance.Config{
-			Files: opener, Helpers: s.helpers, HideCommandLines: cfg.Policy.HideCommandLines,
+			Files: opener, Helpers: s.hanging.helpers, HideCommandLines: cfg.Policy.HideCommandLines,
 			Runner: s.cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
 		}),
 		keeper: maint.New(maint.Config{

@@ -118,10 +118,9 @@ func serve(request []byte, reply *pb.GlanceReply) error {
 	if err != nil {
 		return err
 	}
-	var f facts
 	reply.Sys = &pb.SysReply{Stats: &pb.Stats{}}
-	err = g.processesHere(ctx, at, r.Room, reply.Sys, &f)
-	reply.Sys.Error = strings.Join(f.missing, "; ")
+	missing, err := g.processesHere(ctx, at, r.Room, reply.Sys)
+	reply.Sys.Error = strings.Join(missing, "; ")
 	return err
 }
 

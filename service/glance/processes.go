@@ -97,43 +97,44 @@ func (g *Glancer) processes(ctx context.Context, q *pb.SysQuery, room int, reply
 		f.miss("command lines", err)
 		blind = &Glancer{cfg: Config{noCommandLines: true}, proc: g.proc}
 	}
-	err = blind.processesHere(ctx, at, room, reply, &f)
-	return f.missing, err
+	more, err := blind.processesHere(ctx, at, room, reply)
+	return append(f.missing, more...), err
 }
 
 // processesHere fills in the page that begins at a place. Processes that end
 // meanwhile are left out. By pid, pages together have every process that lives
 // throughout; by cpu or memory, one whose place changes may be on none.
-func (g *Glancer) processesHere(ctx context.Context, at place, room int, reply *pb.SysReply, f *facts) error {
+func (g *Glancer) processesHere(ctx context.Context, at place, room int, reply *pb.SysReply) (missing []string, err error) {
+	var f facts
 	r, err := openProcesses(g.proc)
 	if err != nil {
-		return err
+		return f.missing, err
 	}
 	defer r.close()
 	pids, err := r.pids(ctx)
 	if err != nil {
-		return err
+		return f.missing, err
 	}
 	reply.Stats.ProcessCount = int64(len(pids))
 	next, err := r.inOrder(ctx, pids, at)
 	if err != nil {
-		return err
+		return f.missing, err
 	}
 	left := at.left
 	for used := 0; ; {
 		s, ok := next()
 		if !ok {
-			return nil
+			return f.missing, nil
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return f.missing, err
 		}
 		p := g.process(r, &s)
 		size := processSize(p)
 		if used+size > room {
 			if len(reply.Stats.Processes) > 0 {
 				reply.Next = at.next()
-				return nil
+				return f.missing, nil
 			}
 			f.miss(fmt.Sprintf("threads of process %d", s.pid), trim(p, room))
 		}
@@ -141,7 +142,7 @@ func (g *Glancer) processesHere(ctx context.Context, at place, room int, reply *
 		reply.Stats.Processes = append(reply.Stats.Processes, p)
 		at.key, at.pid = s.key(at.sort), s.pid
 		if left == 1 {
-			return nil
+			return f.missing, nil
 		}
 		if left > 0 {
 			left--

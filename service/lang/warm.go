@@ -185,7 +185,7 @@ func (t *Toolchain) warmKey() string {
 // make makes the stages that are not there, one after the other: the first is what most programs
 // need, and what comes after it replaces it.
 func (w *warmer) make(t *Toolchain, key string, one *warmth) {
-	for stage, argv := range t.stages() {
+	for stage := range t.stages() {
 		dir := w.stageDir(key, stage)
 		if _, err := os.Stat(dir); err == nil {
 			continue
@@ -196,7 +196,7 @@ func (w *warmer) make(t *Toolchain, key string, one *warmth) {
 			w.tell(one, t.String()+": compiling its standard library")
 			began := time.Now()
 			w.log.Info("compiling a standard library, once", "language", t.String(), "stage", stage+1, "of", len(t.stages()))
-			err = w.fill(t, argv, one, key, stage)
+			err = w.fill(t, one, key, stage)
 			if err == nil {
 				w.log.Info("standard library compiled", "language", t.String(), "stage", stage+1, "seconds", int(time.Since(began).Seconds()))
 			}
@@ -232,7 +232,7 @@ func (w *warmer) tell(one *warmth, doing string) {
 }
 
 // fill runs a stage's command line and keeps what it made, if all went well.
-func (w *warmer) fill(t *Toolchain, argv []string, one *warmth, key string, stage int) error {
+func (w *warmer) fill(t *Toolchain, one *warmth, key string, stage int) error {
 	name := key + unfinished
 	dir := filepath.Join(w.dir, name)
 	defer func() { _ = workdir.Remove(w.dir, name) }() // else the next start does
@@ -250,7 +250,7 @@ func (w *warmer) fill(t *Toolchain, argv []string, one *warmth, key string, stag
 	if err := os.WriteFile(filepath.Join(dirs.Source, t.Source), []byte(t.Warm), 0o644); err != nil {
 		return err
 	}
-	if err := w.run(t.warmSpec(argv, dirs, w.host), one); err != nil {
+	if err := w.run(t.warmSpec(t.stages()[stage], dirs, w.host), one); err != nil {
 		return err
 	}
 	err := workdir.Share(dirs.Cache, 0o644)

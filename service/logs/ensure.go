@@ -29,7 +29,7 @@ type StreamConfig struct {
 // EnsureStream makes the stream of a fleet's logs, or updates it. Many may do so at once.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg StreamConfig) error {
 	create := func() (jetstream.StreamConfig, error) { return newStream(ctx, js, space, cfg) }
-	_, err := stream.Ensure(ctx, js, space.LogStream(), create, func(have *jetstream.StreamConfig) {
+	_, err := stream.Ensure(ctx, js, stream.Wanted{Name: space.LogStream(), Create: create, Change: func(have *jetstream.StreamConfig) {
 		if cfg.Replicas > 0 {
 			have.Replicas = cfg.Replicas
 		}
@@ -39,7 +39,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, space subjects.Sp
 		if cfg.MaxBytes > 0 {
 			have.MaxBytes = cfg.MaxBytes
 		}
-	})
+	}})
 	return err
 }
 

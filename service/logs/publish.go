@@ -107,7 +107,7 @@ func (p *publisher) publish(ctx context.Context, m outgoing, slow func()) error 
 func (p *publisher) try(ctx context.Context, m outgoing, timeout time.Duration) (acked bool, err error) {
 	msg := &nats.Msg{Subject: p.subject, Data: m.body, Header: m.header()}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
-	ack, err := stream.Publish(attempt, p.js, msg, p.seq)
+	ack, err := stream.Stream{JS: p.js}.Publish(attempt, msg, p.seq)
 	cancel()
 	if err == nil {
 		p.stored(m.number, ack.Sequence)

@@ -119,10 +119,10 @@ func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg
 		scans: make(chan struct{}, defaultMaxScans),
 		marks: make(map[string]mark),
 	}
-	if s.runs, err = openBucket(ctx, js, cfg, space.RunsBucket(), "Runnel: runs of fleet "+space.Prefix()); err != nil {
+	if s.runs, err = openBucket(ctx, js, cfg, bucketName{space.RunsBucket(), "Runnel: runs of fleet " + space.Prefix()}); err != nil {
 		return nil, err
 	}
-	if s.fleet, err = openBucket(ctx, js, cfg, space.FleetBucket(), "Runnel: runners of fleet "+space.Prefix()); err != nil {
+	if s.fleet, err = openBucket(ctx, js, cfg, bucketName{space.FleetBucket(), "Runnel: runners of fleet " + space.Prefix()}); err != nil {
 		return nil, err
 	}
 	// Those who only ask for what exists make no index, and it is read by direct gets.
@@ -136,14 +136,17 @@ func (s *Store) newIndex(js jetstream.JetStream, space subjects.Space) *index {
 	open := func(ctx context.Context, create bool) (*kv.Bucket, error) {
 		cfg := s.cfg
 		cfg.Existing = !create
-		return openBucket(ctx, js, cfg, space.IndexBucket(), "Runnel: index of the runs of fleet "+space.Prefix()+", made anew if it is removed")
+		return openBucket(ctx, js, cfg, bucketName{space.IndexBucket(), "Runnel: index of the runs of fleet " + space.Prefix() + ", made anew if it is removed"})
 	}
 	return &index{open: open, runs: s.runs, wanted: make(chan struct{}, 1)}
 }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, name, description string) (*kv.Bucket, error) {
+// bucketName is a bucket's name, and what an operator reads beside it.
+type bucketName struct{ name, description string }
+
+func openBucket(ctx context.Context, js jetstream.JetStream, cfg Config, n bucketName) (*kv.Bucket, error) {
 	b, err := kv.Open(ctx, js, kv.Config{
-		Name: name, Description: description, Existing: cfg.Existing, Replicas: cfg.Replicas, Logger: cfg.Logger,
+		Name: n.name, Description: n.description, Existing: cfg.Existing, Replicas: cfg.Replicas, Logger: cfg.Logger,
 		// What is written lives as long as a marker at least.
 		MarkerTTL: min(time.Minute, cfg.Retention),
 	})

@@ -9,25 +9,33 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// Wanted is a stream that must be there.
+type Wanted struct {
+	Name string
+	// Create gives the configuration of a new one.
+	Create func() (jetstream.StreamConfig, error)
+	// Change is applied to the stream, new or old, and says what must be so.
+	Change func(*jetstream.StreamConfig)
+}
+
 // Ensure makes a stream, or changes the one that is there. Many may do so at
-// once. create gives the configuration of a new one; change is applied to the
-// one that there is, new or old, and says what must be so. Error: *UpdateError
-// where there is one that can't be changed; it can be used as it is.
-func Ensure(ctx context.Context, js jetstream.JetStream, name string, create func() (jetstream.StreamConfig, error), change func(*jetstream.StreamConfig)) (jetstream.Stream, error) {
-	s, err := js.Stream(ctx, name)
+// once. Error: *UpdateError where there is one that can't be changed; it can be
+// used as it is.
+func Ensure(ctx context.Context, js jetstream.JetStream, w Wanted) (jetstream.Stream, error) {
+	s, err := js.Stream(ctx, w.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		var want jetstream.StreamConfig
-		if want, err = create(); err == nil {
+		if want, err = w.Create(); err == nil {
 			s, err = js.CreateStream(ctx, want)
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by somebody with another configuration, just now
-			s, err = js.Stream(ctx, name)
+			s, err = js.Stream(ctx, w.Name)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot make stream %s: %w", name, err)
+		return nil, fmt.Errorf("cannot make stream %s: %w", w.Name, err)
 	}
-	return Update(ctx, js, s, change)
+	return Update(ctx, js, s, w.Change)
 }
 
 // UpdateError says that a stream doesn't have the settings it should have.

@@ -15,11 +15,11 @@ import (
 // (0: there is none). It tries once, for as long as ctx allows, and the client
 // does not send it again by itself: see Put. Errors: one that IsWrongLast, or
 // nats.ErrPermissionViolation where the server has said that.
-func Publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg, last uint64, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (s Stream) Publish(ctx context.Context, m *nats.Msg, last uint64, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	options = append(options, jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithRetryAttempts(0))
-	ack, err := js.PublishMsg(ctx, m, options...)
+	ack, err := s.JS.PublishMsg(ctx, m, options...)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = refusedFor(js.Conn(), m.Subject, err)
+		err = refusedFor(s.JS.Conn(), m.Subject, err)
 	}
 	return ack, err
 }
@@ -101,7 +101,7 @@ func (s Stream) attempt(ctx context.Context, p Put) (uint64, error) {
 	for k, v := range p.Msg.Header {
 		m.Header[k] = v
 	}
-	ack, err := Publish(ctx, s.JS, m, p.Last, p.Options...)
+	ack, err := s.Publish(ctx, m, p.Last, p.Options...)
 	if err != nil {
 		return 0, err
 	}

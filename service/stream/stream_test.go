@@ -23,7 +23,7 @@ func open(t *testing.T) stream.Stream {
 	create := func() (jetstream.StreamConfig, error) {
 		return jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}}, nil
 	}
-	if _, err := stream.Ensure(t.Context(), js, "WORK", create, func(c *jetstream.StreamConfig) { c.AllowDirect = true }); err != nil {
+	if _, err := stream.Ensure(t.Context(), js, stream.Wanted{Name: "WORK", Create: create, Change: func(c *jetstream.StreamConfig) { c.AllowDirect = true }}); err != nil {
 		t.Fatal(err)
 	}
 	return stream.Stream{JS: js, Name: "WORK"}
