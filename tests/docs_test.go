@@ -34,7 +34,7 @@ func TestWireNamesEveryField(t *testing.T) {
 		}
 	}
 	for _, file := range []protoreflect.FileDescriptor{
-		pb.File_request_proto, pb.File_task_proto, pb.File_run_proto, pb.File_glance_proto, pb.File_maint_proto, pb.File_fleet_proto,
+		pb.File_request_proto, pb.File_task_proto, pb.File_run_proto, pb.File_glance_proto, pb.File_maint_proto, pb.File_fleet_proto, pb.File_pipeline_proto,
 	} {
 		for i := range file.Messages().Len() {
 			m := file.Messages().Get(i)
