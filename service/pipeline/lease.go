@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -22,7 +23,7 @@ const leaseKey = "lease"
 // job, so that what an earlier holder has in hand is at the wrong revision.
 type lease struct {
 	e    *Engine
-	rev  uint64
+	rev  atomic.Uint64 // the queues read it while it is renewed
 	body []byte
 	till time.Time // by this host's monotonic clock
 }
@@ -45,7 +46,8 @@ func (e *Engine) takeLease(ctx context.Context) (*lease, error) {
 		began := time.Now()
 		rev, err := e.defs.Put(ctx, kv.Write{Key: leaseKey, Body: body, Create: true, TTL: e.cfg.Lease})
 		if err == nil {
-			l.rev, l.till = rev, began.Add(e.cfg.Lease)
+			l.rev.Store(rev)
+			l.till = began.Add(e.cfg.Lease)
 			return l, nil
 		}
 		var conflict *kv.ConflictError
@@ -85,12 +87,13 @@ func (l *lease) keep(ctx context.Context) error {
 		}
 		began := time.Now()
 		try, cancel := context.WithDeadline(ctx, l.till)
-		rev, err := l.e.defs.Put(try, kv.Write{Key: leaseKey, Body: l.body, Expect: l.rev, TTL: l.e.cfg.Lease})
+		rev, err := l.e.defs.Put(try, kv.Write{Key: leaseKey, Body: l.body, Expect: l.rev.Load(), TTL: l.e.cfg.Lease})
 		cancel()
 		var conflict *kv.ConflictError
 		switch {
 		case err == nil:
-			l.rev, l.till = rev, began.Add(l.e.cfg.Lease)
+			l.rev.Store(rev)
+			l.till = began.Add(l.e.cfg.Lease)
 		case errors.As(err, &conflict):
 			return errFenced
 		case ctx.Err() != nil:
@@ -105,7 +108,7 @@ func (l *lease) keep(ctx context.Context) error {
 func (l *lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := l.e.defs.Delete(ctx, leaseKey, l.rev, 0); err != nil {
+	if err := l.e.defs.Delete(ctx, leaseKey, l.rev.Load(), 0); err != nil {
 		l.e.log.Debug("cannot give the lease back; it ends by itself", "error", err)
 	}
 }

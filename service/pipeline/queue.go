@@ -184,7 +184,7 @@ func (q *queue) rules() *Pipeline {
 
 // save writes the head at the revision it was read at.
 func (q *queue) save(h Head) error {
-	h.Pipeline, h.Lease = q.name, q.t.lease.rev
+	h.Pipeline, h.Lease = q.name, q.t.lease.rev.Load()
 	body, err := json.Marshal(h)
 	if err != nil {
 		return err
