@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -128,13 +127,8 @@ func (g *Gateway) isPast(ctx context.Context, run *pb.Run, at place) (bool, erro
 
 // runEvents is a run's log as events.
 func (g *Gateway) runEvents(w http.ResponseWriter, r *http.Request) {
-	run, err := g.client.Status(r.Context(), r.PathValue("id"))
-	switch {
-	case errors.Is(err, client.ErrUnknownRun):
-		writeError(w, http.StatusNotFound, "Run not found")
-		return
-	case err != nil:
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+	run := g.runIn(w, r)
+	if run == nil {
 		return
 	}
 	last := r.Header.Get("Last-Event-ID")
