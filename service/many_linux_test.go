@@ -83,10 +83,16 @@ func TestFiveHundredAtOnce(t *testing.T) {
 	}
 	t.Logf("before %+v, during %+v", before, during)
 	end("r", runs)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("after %+v", after)
+		}
+	})
 	rig.Eventually(f.t, fmt.Sprintf("all is as it was, %+v", before), func() bool {
 		after = holdsNow(t)
-		// Go keeps a few threads that it had to make.
-		return after.goroutines <= before.goroutines && after.descriptors <= before.descriptors && after.threads <= before.threads+20
+		// Go keeps a few threads that it had to make, and the server a few files of the
+		// index of runs, with what writes them; a run that left anything would leave 500.
+		return after.goroutines <= before.goroutines+10 && after.descriptors <= before.descriptors+5 && after.threads <= before.threads+20
 	})
 	if n := sleepers(t); n != 0 {
 		t.Errorf("%d processes are left", n)

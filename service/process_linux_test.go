@@ -272,7 +272,8 @@ func (p *process) left() (found []string) {
 		found = append(found, files...)
 	}
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), name) {
+		// The mark of whose leaves they are lives as long as the runner.
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), name) && !strings.HasPrefix(d.Name(), name+"@") {
 			found = append(found, path)
 		}
 		return nil // what goes away under our eyes is no error

@@ -304,13 +304,10 @@ func TestServiceInfo(t *testing.T) {
 	got := map[string]string{}
 	for _, e := range info.Endpoints {
 		got[e.Subject] = e.QueueGroup
-		for _, key := range []string{"about", "request", "reply", "try"} {
+		for _, key := range []string{"about", "request", "reply"} {
 			if e.Metadata[key] == "" {
 				t.Errorf("%s has no %q in its metadata", e.Subject, key)
 			}
-		}
-		if want := "nats req --no-templates " + e.Subject + " '" + e.Metadata["request"] + "'"; e.Metadata["try"] != want {
-			t.Errorf("%s: got %s", e.Subject, e.Metadata["try"])
 		}
 		reply := f.ask(e.Subject, e.Metadata["request"])
 		if code := reply.Header.Get("Nats-Service-Error-Code"); code == "400" {

@@ -17,6 +17,7 @@ import (
 const (
 	exitTimeout = 124
 	exitLost    = 125
+	exitAborted = 130
 )
 
 // lostLook is how long the end of a run is waited for before the fleet is asked
@@ -233,7 +234,7 @@ func (a *attempt) claim(ctx context.Context) result {
 			return a.await(ctx, run)
 		}
 	}
-	return result{canceled: true, exitCode: exitLost, text: "aborted"}
+	return result{canceled: true, exitCode: exitAborted, text: "aborted"}
 }
 
 // await returns how a run ended. It is aborted meanwhile if the attempt is.

@@ -330,6 +330,9 @@ func (r *Runner) logIsFree(a *active) error {
 	ctx, cancel := context.WithTimeout(r.ctx, claimTimeout)
 	defer cancel()
 	there, err := logs.Kept(ctx, r.cfg.JS, a.run)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // nor is there any log; health says what is wrong
+	}
 	if err != nil {
 		return fmt.Errorf("cannot see whether its id was used before: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // GNU timeout signals the command and then its group: twice at once is once, and
@@ -58,10 +60,10 @@ func TestTimeoutEndsTheRun(t *testing.T) {
 		cmd.Args = append([]string{"timeout", "2", cmd.Path}, cmd.Args[1:]...)
 		cmd.Path = timeout
 		_ = cmd.Run() // its code is timeout's
-		shown, _, err := runnel(t, "show", id)
-		if err != nil || !strings.Contains(shown, "ABORTED") {
-			t.Errorf("run %s: got %q, %v, want ABORTED", id, shown, err)
-		}
+		rig.Eventually(t, "run "+id+" is aborted", func() bool {
+			shown, _, err := runnel(t, "show", id)
+			return err == nil && strings.Contains(shown, "ABORTED")
+		})
 	}
 }
 
