@@ -55,7 +55,8 @@ func (f *fleet) leftovers() (l leftovers) {
 	}
 	l.Places = append(l.Places, spools...)
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, _ os.DirEntry, err error) error {
-		if err == nil && strings.HasPrefix(filepath.Base(path), "runnel-"+instance+"-") {
+		leaf, ours := strings.CutPrefix(filepath.Base(path), "runnel-"+instance+"-")
+		if err == nil && ours && !strings.HasPrefix(leaf, "@") { // that one says whose they are, as long as the runner lives
 			l.Leaves = append(l.Leaves, path)
 		}
 		return nil // what can't be read is nothing of ours
