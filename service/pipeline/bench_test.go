@@ -56,7 +56,7 @@ func BenchmarkJob(b *testing.B) {
 	b.Run("task", func(b *testing.B) {
 		for b.Loop() {
 			req := &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{File: &pb.File{Content: []byte("#!/bin/bash\ntrue\n")}}}}
-			if _, err := c.Run(b.Context(), client.Target{}, req, client.RunOptions{}); err != nil {
+			if _, err := c.Run(b.Context(), client.Target{}, req, client.RunEvents{}); err != nil {
 				b.Fatal(err)
 			}
 		}
