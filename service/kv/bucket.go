@@ -23,6 +23,9 @@ const (
 	// openPatience is for how long a bucket is tried: on a cluster, several that
 	// create one at once may all be told to come back, or that it is not there.
 	openPatience = 10 * time.Second
+	// existingPatience is that of those who make none: a server that has no
+	// JetStream, or not in this domain, is to be said soon.
+	existingPatience = 2 * time.Second
 	// history is how many messages of a key the server may have: each that is
 	// written takes back the one before it (see rolledUp).
 	history = 2
@@ -69,8 +72,12 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket, err
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	patience := openPatience
+	if cfg.Existing {
+		patience = existingPatience
+	}
 	var err error
-	for try, began := 0, time.Now(); try == 0 || time.Since(began) < openPatience; try++ {
+	for try, began := 0, time.Now(); try == 0 || time.Since(began) < patience; try++ {
 		if try > 0 && !stream.Pause(ctx, stream.RetryWait(try)) {
 			break
 		}
