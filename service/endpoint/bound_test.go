@@ -95,6 +95,7 @@ func TestBound(t *testing.T) {
 	reply := s.ask("runner.glance.pool.db.any", glance) // the bound is the verb's, whatever the scope
 	isError(t, reply, "429", "3 such requests and 5 more wait")
 	isReply(t, s.ask("runner.maint.at.web1", `{"kind":"runner","spec":{"maint":{}}}`), "runner")
+	rig.Eventually(t, "three are inside", func() bool { return d.inside.Load() == 3 })
 	close(d.open)
 	if got := count(t, codes, 8); got[""] != 8 {
 		t.Errorf("got %v of those that were taken", got)

@@ -306,9 +306,10 @@ func TestIsolatedInARow(t *testing.T) {
 		run(t, h, sandbox.Spec{ID: fmt.Sprint(i), Argv: []string{"true"}, Isolation: levels[i%2]})
 	}
 	sandbox.Settle(h)
-	if after := used(t); after.descriptors > before.descriptors || after.goroutines > before.goroutines {
-		t.Errorf("before %+v, after %+v", before, after)
-	}
+	until(t, fmt.Sprintf("as much is held as before, %+v", before), 20*time.Second, func() bool {
+		after := used(t)
+		return after.descriptors <= before.descriptors && after.goroutines <= before.goroutines
+	})
 	if now := count(t, "/proc/self/mountinfo"); now != mounts {
 		t.Errorf("%d mounts before, %d after", mounts, now)
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +80,7 @@ func TestOneSignalLeavesWhereNATSIsAway(t *testing.T) {
 	if err := served.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	waitForStop(t, served.Process.Pid)
 	began := time.Now()
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -101,5 +103,21 @@ func TestOneSignalLeavesWhereNATSIsAway(t *testing.T) {
 	}
 	if got := errOut.String(); !strings.Contains(got, "the run was aborted, and no end is seen after 11s; the run may go on: runnel logs -f ") {
 		t.Errorf("got %q, want what becomes of the run", got)
+	}
+}
+
+// waitForStop returns when a child has stopped: a signal takes a moment.
+func waitForStop(t *testing.T, pid int) {
+	t.Helper()
+	var status syscall.WaitStatus
+	for {
+		got, err := syscall.Wait4(pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		if err != nil {
+			t.Fatalf("cannot wait for the stop of %d: %v", pid, err)
+		}
+		if got == pid && status.Stopped() {
+			return
+		}
+		runtime.Gosched()
 	}
 }
