@@ -389,7 +389,7 @@ func TestJobsAreTagged(t *testing.T) {
 
 func TestCode(t *testing.T) {
 	w := open(t)
-	rig.Eventually(t, "languages are known", func() bool {
+	rig.EventuallyIn(t, 3*time.Minute, "languages are known", func() bool {
 		_, text := w.do("GET", "/api/v1/languages", "", bearer(t))
 		return strings.Contains(text, "bash")
 	})

@@ -181,7 +181,7 @@ func TestPagesElsewhere(t *testing.T) {
 // What the compiler says is no output of the program.
 func TestCompilerIsApart(t *testing.T) {
 	w := open(t)
-	rig.Eventually(t, "C is known", func() bool {
+	rig.EventuallyIn(t, 3*time.Minute, "C is known", func() bool {
 		_, text := w.do("GET", "/api/v2/runtimes", "", bearer(t))
 		return strings.Contains(text, `"c"`)
 	})

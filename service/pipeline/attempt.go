@@ -261,6 +261,10 @@ func (a *attempt) await(ctx context.Context, run *pb.Run) result {
 		case err == nil && store.Final(now.GetState()):
 			return resultOf(now)
 		case errors.Is(err, store.ErrUnknownRun):
+			// A record that is being written over is nowhere for a moment.
+			if _, err := e.client.Status(ctx, id); err == nil {
+				continue
+			}
 			return result{exitCode: exitLost, text: "the run's record was removed", cause: "lost", runs: []string{id}}
 		}
 		_, _ = e.client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs

@@ -84,7 +84,9 @@ func TestCloseEndsAll(t *testing.T) {
 // An abort that can't wait for the end says that the run is being aborted.
 func TestAbortWithoutPatience(t *testing.T) {
 	b := newBench(t, nil)
-	b.mustStart("slow", &pb.Task{Commands: []string{stubborn}, Grace: "1h"})
+	up := filepath.Join(t.TempDir(), "up")
+	b.mustStart("slow", &pb.Task{Commands: []string{"trap '' TERM; : >" + up + "; while :; do sleep 0.1; done"}, Grace: "1h"})
+	rig.Eventually(t, "SIGTERM is ignored", func() bool { _, err := os.Stat(up); return err == nil })
 	run, err := b.Abort(t.Context(), "slow", 0)
 	if err != nil || run.GetState() != pb.State_RUNNING || !run.GetAborting() {
 		t.Errorf("got %v, %v", run, err)
