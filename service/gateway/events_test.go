@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"bufio"
 	"context"
 	"fmt"
@@ -124,7 +126,7 @@ func TestLogEvents(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
 		}
 	}
-	if res, _ := w.do("GET", path, "", "Authorization: Bearer "+token(t, gateway.ScopeJobs)); res.StatusCode != 403 {
+	if res, _ := w.do("GET", path, "", "Authorization: Bearer "+token(t, auth.ScopeJobs)); res.StatusCode != 403 {
 		t.Errorf("without read: %d", res.StatusCode)
 	}
 }

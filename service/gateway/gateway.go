@@ -9,6 +9,13 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/runnel-io/runnel/service/gateway/api"
+	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/code"
+	"github.com/runnel-io/runnel/service/gateway/prunner"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -24,10 +31,10 @@ type Config struct {
 	Prefix string
 	// JetStream replaces jetstream.New(nc), for an API prefix or a domain.
 	JetStream jetstream.JetStream
-	// Secret is what tokens are signed with; MinSecret bytes at least.
+	// Secret is what tokens are signed with; auth.MinSecret bytes at least.
 	Secret string
-	// DefaultScope is that of tokens without one. Default: DefaultScope.
-	DefaultScope []Scope
+	// DefaultScope is that of tokens without one. Default: auth.DefaultScope.
+	DefaultScope []auth.Scope
 	// TrustedOrigins are pages elsewhere that may use the cookie.
 	TrustedOrigins []string
 	// CORSOrigins are pages elsewhere that may call with a token.
@@ -44,53 +51,46 @@ type Config struct {
 
 // Gateway answers HTTP requests about a fleet. Make one with New, end it with Close.
 type Gateway struct {
-	cfg         Config
-	space       subjects.Space
-	nc          *nats.Conn
-	js          jetstream.JetStream
-	client      *client.Client
-	mirror      *pipeline.Mirror
-	log         *slog.Logger
-	crossOrigin *http.CrossOriginProtection
-	guests      *http.CrossOriginProtection // pages that may call without a token
-	handler     http.Handler
-	encoded     encodedJobs
-	stopping    atomic.Bool
-	life        context.Context // ends when the gateway stops; streams of events end by it
-	die         context.CancelFunc
+	cfg      Config
+	nc       *nats.Conn
+	house    room.House
+	guard    *auth.Guard
+	handler  http.Handler
+	stopping atomic.Bool
+	die      context.CancelFunc
 }
 
 // New makes a gateway over a connection. Nothing is listened on: see Handler.
 func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
-	if len(cfg.Secret) < MinSecret {
-		return nil, fmt.Errorf("cannot start the gateway: its secret has %d bytes and must have at least %d", len(cfg.Secret), MinSecret)
-	}
-	if cfg.DefaultScope == nil {
-		cfg.DefaultScope = DefaultScope
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{cfg: cfg, nc: nc, js: cfg.JetStream, log: cfg.Logger, crossOrigin: http.NewCrossOriginProtection()}
-	if err := g.readOrigins(); err != nil {
-		return nil, err
-	}
+	g := &Gateway{cfg: cfg, nc: nc}
+	h := &g.house
+	h.JS, h.Log, h.Stopping = cfg.JetStream, cfg.Logger, &g.stopping
 	var err error
-	if g.space, err = subjects.New(cfg.Prefix); err != nil {
+	if h.Space, err = subjects.New(cfg.Prefix); err != nil {
 		return nil, err
 	}
-	if g.js == nil {
-		if g.js, err = jetstream.New(nc); err != nil {
+	g.guard, err = auth.NewGuard(auth.Config{
+		Fleet: h.Space.Service(), Secret: cfg.Secret, DefaultScope: cfg.DefaultScope, TrustedOrigins: cfg.TrustedOrigins,
+		CORSOrigins: cfg.CORSOrigins, AnonymousCode: cfg.AnonymousCode,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the gateway: %w", err)
+	}
+	if h.JS == nil {
+		if h.JS, err = jetstream.New(nc); err != nil {
 			return nil, fmt.Errorf("cannot start the gateway: %w", err)
 		}
 	}
-	if g.client, err = client.New(nc, client.Options{Prefix: cfg.Prefix, JetStream: g.js}); err != nil {
+	if h.Client, err = client.New(nc, client.Options{Prefix: cfg.Prefix, JetStream: h.JS}); err != nil {
 		return nil, err
 	}
-	if g.mirror, err = pipeline.NewMirror(ctx, g.js, cfg.Prefix, g.log); err != nil {
+	if h.Mirror, err = pipeline.NewMirror(ctx, h.JS, cfg.Prefix, h.Log); err != nil {
 		return nil, fmt.Errorf("cannot start the gateway: %w", err)
 	}
-	g.life, g.die = context.WithCancel(context.WithoutCancel(ctx))
+	h.Life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
 }
@@ -108,49 +108,23 @@ func (g *Gateway) Stop() {
 // Close ends what the gateway follows. The connection stays open.
 func (g *Gateway) Close() {
 	g.Stop()
-	g.mirror.Close()
+	g.house.Mirror.Close()
 }
 
-// route is one row of the table.
-type route struct {
-	method, path string
-	scope        Scope
-	handle       http.HandlerFunc
-}
+// rooms are the parts of the gateway that have routes.
+var rooms = []room.Room{prunner.Routes, api.Routes, code.Routes}
 
-// table is every route. Piston's are there twice, as that program is often served
-// below a path.
-func (g *Gateway) table() []route {
-	var piston []route
-	for _, base := range []string{"/api/v2", "/api/v2/piston"} {
-		piston = append(piston,
-			route{"GET", base + "/runtimes", ScopeCode, g.pistonRuntimes},
-			route{"POST", base + "/execute", ScopeCode, g.pistonExecute},
-			route{"GET", base + "/packages", ScopeCode, g.pistonPackages},
-			route{"POST", base + "/packages", ScopeCode, g.pistonNoPackages},
-			route{"DELETE", base + "/packages", ScopeCode, g.pistonNoPackages},
-			route{"GET", base + "/connect", ScopeCode, g.pistonConnect},
-		)
+// table is every route.
+func (g *Gateway) table() []room.Route {
+	table := []room.Route{
+		{Method: "GET", Path: "/healthz", Scope: auth.Public, Handle: g.healthz},
+		{Method: "GET", Path: "/readyz", Scope: auth.Public, Handle: g.readyz},
+		{Method: "GET", Path: "/metrics", Scope: auth.ScopeRead, Handle: g.metrics},
 	}
-	return append(piston, []route{
-		{"GET", "/pipelines", ScopeRead, g.listPipelines},
-		{"GET", "/pipelines/{$}", ScopeRead, g.listPipelines},
-		{"GET", "/pipelines/jobs", ScopeRead, g.listJobs},
-		{"POST", "/pipelines/schedule", ScopeJobs, g.scheduleJob},
-		{"GET", "/job/detail", ScopeRead, g.jobDetail},
-		{"GET", "/job/logs", ScopeRead, g.jobLogs},
-		{"GET", "/job/logs/stream", ScopeRead, g.jobLogEvents},
-		{"GET", "/api/v1/runs/{id}", ScopeRead, g.showRun},
-		{"GET", "/api/v1/runs/{id}/log", ScopeRead, g.runLog},
-		{"POST", "/api/v1/runs/{id}/abort", ScopeRun, g.abortRun},
-		{"GET", "/api/v1/runs/{id}/events", ScopeRead, g.runEvents},
-		{"POST", "/job/cancel", ScopeJobs, g.cancelJob},
-		{"GET", "/api/v1/languages", ScopeCode, g.canvasLanguages},
-		{"POST", "/api/v1/run", ScopeCode, g.canvasRun},
-		{"GET", "/healthz", public, g.healthz},
-		{"GET", "/readyz", public, g.readyz},
-		{"GET", "/metrics", ScopeRead, g.metrics},
-	}...)
+	for _, routes := range rooms {
+		table = append(table, routes(&g.house)...)
+	}
+	return table
 }
 
 // routes makes the handler of the table. A path that is there with another
@@ -159,26 +133,26 @@ func (g *Gateway) routes() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
 	for _, row := range g.table() {
-		methods[row.path] = append(methods[row.path], row.method)
-		if row.method == http.MethodGet {
-			methods[row.path] = append(methods[row.path], http.MethodHead)
+		methods[row.Path] = append(methods[row.Path], row.Method)
+		if row.Method == http.MethodGet {
+			methods[row.Path] = append(methods[row.Path], http.MethodHead)
 		}
-		mux.Handle(row.method+" "+row.path, g.guard(row.scope, row.handle))
+		mux.Handle(row.Method+" "+row.Path, g.guard.Wrap(row.Scope, row.Handle))
 	}
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
-			if g.preflight(w, r, allow) {
+			if g.guard.Preflight(w, r, allow) {
 				return
 			}
-			errorWriter(r)(w, http.StatusMethodNotAllowed, "method not allowed: use "+allow)
+			reply.Refusal(r)(w, http.StatusMethodNotAllowed, "method not allowed: use "+allow)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		errorWriter(r)(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
+		reply.Refusal(r)(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
 	})
-	return withDeadlines(g.recovered(g.withHeaders(mux)))
+	return reply.WithDeadlines(g.recovered(g.withHeaders(mux)))
 }
 
 func (g *Gateway) withHeaders(next http.Handler) http.Handler {
@@ -189,7 +163,7 @@ func (g *Gateway) withHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
-		g.allowOrigin(h, r)
+		g.guard.AllowOrigin(h, r)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -203,8 +177,8 @@ func (g *Gateway) recovered(next http.Handler) http.Handler {
 				panic(p) // the server ends the connection: the client sees that the answer is not whole
 			}
 			if p != nil {
-				g.log.Error("a request made its handler panic", "path", r.URL.Path, "panic", p)
-				writeError(w, http.StatusInternalServerError, "internal error: the gateway's log says more")
+				g.house.Log.Error("a request made its handler panic", "path", r.URL.Path, "panic", p)
+				reply.Error(w, http.StatusInternalServerError, "internal error: the gateway's log says more")
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -216,19 +190,19 @@ func (g *Gateway) healthz(w http.ResponseWriter, r *http.Request) {
 		g.cfg.Health.ServeHTTP(w, r)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	reply.JSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := g.ready(); err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	if g.cfg.Health != nil {
 		g.cfg.Health.ServeHTTP(w, r)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	reply.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 func (g *Gateway) ready() error {
@@ -239,7 +213,7 @@ func (g *Gateway) ready() error {
 		return errors.New("not connected to NATS")
 	}
 	select {
-	case <-g.mirror.Ready():
+	case <-g.house.Mirror.Ready():
 		return nil
 	default:
 		return errors.New("the pipelines are still being read")

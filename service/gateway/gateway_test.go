@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
@@ -100,9 +102,9 @@ func (w *world) start(cfg gateway.Config) (g *gateway.Gateway, url string) {
 	return g, server.URL
 }
 
-func token(t *testing.T, scopes ...gateway.Scope) string {
+func token(t *testing.T, scopes ...auth.Scope) string {
 	t.Helper()
-	text, err := gateway.Token(secret, "me", scopes, time.Hour)
+	text, err := auth.Token(secret, "me", scopes, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +134,7 @@ func (w *world) do(method, path, body string, headers ...string) (*http.Response
 	return res, string(text)
 }
 
-func bearer(t *testing.T, scopes ...gateway.Scope) string {
+func bearer(t *testing.T, scopes ...auth.Scope) string {
 	return "Authorization: Bearer " + token(t, scopes...)
 }
 
@@ -297,8 +299,8 @@ func TestPrunnerErrors(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	w := open(t)
-	make := func(secret, sub string, scopes []gateway.Scope, life time.Duration) string {
-		text, err := gateway.Token(secret, sub, scopes, life)
+	make := func(secret, sub string, scopes []auth.Scope, life time.Duration) string {
+		text, err := auth.Token(secret, sub, scopes, life)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,10 +322,10 @@ func TestTokens(t *testing.T) {
 		{"cookie of old clients", "Cookie: jwt=" + good, 200, ""},
 		{"our cookie", "Cookie: runnel_runner=" + good, 200, ""},
 		{"in the query", "X: y", 401, ""},
-		{"unknown scope", "Authorization: Bearer " + make(secret, "x", []gateway.Scope{"moon"}, 0), 403, `{"error":`},
-		{"empty scope", "Authorization: Bearer " + make(secret, "x", []gateway.Scope{}, 0), 403, `{"error":`},
-		{"jobs is not read", "Authorization: Bearer " + make(secret, "x", []gateway.Scope{gateway.ScopeJobs}, 0), 403, `{"error":`},
-		{"admin", "Authorization: Bearer " + make(secret, "x", []gateway.Scope{gateway.ScopeAdmin}, 0), 200, ""},
+		{"unknown scope", "Authorization: Bearer " + make(secret, "x", []auth.Scope{"moon"}, 0), 403, `{"error":`},
+		{"empty scope", "Authorization: Bearer " + make(secret, "x", []auth.Scope{}, 0), 403, `{"error":`},
+		{"jobs is not read", "Authorization: Bearer " + make(secret, "x", []auth.Scope{auth.ScopeJobs}, 0), 403, `{"error":`},
+		{"admin", "Authorization: Bearer " + make(secret, "x", []auth.Scope{auth.ScopeAdmin}, 0), 200, ""},
 	} {
 		path := "/pipelines/jobs"
 		if c.name == "in the query" {

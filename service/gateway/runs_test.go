@@ -1,11 +1,12 @@
 package gateway_test
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"encoding/json"
 	"strings"
 	"testing"
 
-	"github.com/runnel-io/runnel/service/gateway"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
@@ -61,12 +62,12 @@ func TestAbort(t *testing.T) {
 		return strings.Contains(text, "RUNNING")
 	})
 	// A token without scopes, and one for jobs, may not end a run.
-	for _, scopes := range [][]gateway.Scope{nil, {gateway.ScopeRead, gateway.ScopeJobs}} {
+	for _, scopes := range [][]auth.Scope{nil, {auth.ScopeRead, auth.ScopeJobs}} {
 		if res, text := w.do("POST", base+"/abort", "", bearer(t, scopes...)); res.StatusCode != 403 {
 			t.Errorf("with %v: %d %s", scopes, res.StatusCode, text)
 		}
 	}
-	res, text := w.do("POST", base+"/abort", "", bearer(t, gateway.ScopeRun))
+	res, text := w.do("POST", base+"/abort", "", bearer(t, auth.ScopeRun))
 	var run struct{ ID string }
 	if err := json.Unmarshal([]byte(text), &run); err != nil || res.StatusCode != 200 || run.ID != id+"-1" {
 		t.Errorf("abort: %d %s", res.StatusCode, text)
@@ -77,7 +78,7 @@ func TestAbort(t *testing.T) {
 	if ended.State != "ABORTED" {
 		t.Errorf("%+v", ended)
 	}
-	if res, _ := w.do("POST", "/api/v1/runs/nosuch/abort", "", bearer(t, gateway.ScopeRun)); res.StatusCode != 404 {
+	if res, _ := w.do("POST", "/api/v1/runs/nosuch/abort", "", bearer(t, auth.ScopeRun)); res.StatusCode != 404 {
 		t.Errorf("unknown: %d", res.StatusCode)
 	}
 }

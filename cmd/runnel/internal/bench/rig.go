@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"bufio"
 	"context"
 	"errors"
@@ -24,7 +26,6 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/gateway"
 )
 
 // rig is what is measured: a NATS server and a runner, processes of their
@@ -175,7 +176,7 @@ func (r *rig) metric(name string) float64 {
 	if err != nil {
 		return 0
 	}
-	token, err := gateway.Token(strings.TrimSpace(string(secret)), "bench", nil, time.Hour)
+	token, err := auth.Token(strings.TrimSpace(string(secret)), "bench", nil, time.Hour)
 	if err != nil {
 		return 0
 	}

@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"context"
 	"errors"
 	"fmt"
@@ -141,14 +143,14 @@ func newGatewayTokenCommand(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var list []gateway.Scope
+			var list []auth.Scope
 			for _, s := range scopes {
-				if !gateway.KnownScope(gateway.Scope(s)) {
+				if !auth.KnownScope(auth.Scope(s)) {
 					return fmt.Errorf("cannot use --scope %s: it is read, jobs, code, run or admin", s)
 				}
-				list = append(list, gateway.Scope(s))
+				list = append(list, auth.Scope(s))
 			}
-			token, err := gateway.Token(secret, sub, list, life)
+			token, err := auth.Token(secret, sub, list, life)
 			if err == nil {
 				_, err = fmt.Fprintln(a.Out, token)
 			}

@@ -3,6 +3,8 @@
 package web
 
 import (
+	"github.com/runnel-io/runnel/service/gateway/auth"
+
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -57,10 +59,10 @@ func (f *Flags) Config(dir string) (cfg gateway.Config, err error) {
 		return cfg, err
 	}
 	for _, s := range f.defaultScope {
-		if !gateway.KnownScope(gateway.Scope(s)) {
+		if !auth.KnownScope(auth.Scope(s)) {
 			return cfg, fmt.Errorf("cannot use --default-scope %s: it is read, jobs, code, run or admin", s)
 		}
-		cfg.DefaultScope = append(cfg.DefaultScope, gateway.Scope(s))
+		cfg.DefaultScope = append(cfg.DefaultScope, auth.Scope(s))
 	}
 	for _, what := range f.anonymous {
 		if what != "code" {
@@ -76,8 +78,8 @@ func (f *Flags) Config(dir string) (cfg gateway.Config, err error) {
 // if nothing else says it.
 func (f *Flags) Secret(dir string) (string, error) {
 	if f.secret != "" {
-		if len(f.secret) < gateway.MinSecret {
-			return "", fmt.Errorf("cannot use --jwt-secret: it has %d bytes and must have at least %d", len(f.secret), gateway.MinSecret)
+		if len(f.secret) < auth.MinSecret {
+			return "", fmt.Errorf("cannot use --jwt-secret: it has %d bytes and must have at least %d", len(f.secret), auth.MinSecret)
 		}
 		return f.secret, nil
 	}
@@ -93,8 +95,8 @@ func (f *Flags) Secret(dir string) (string, error) {
 		return "", fmt.Errorf("cannot read the secret of tokens: %w", err)
 	}
 	secret := strings.TrimSpace(string(text))
-	if len(secret) < gateway.MinSecret {
-		return "", fmt.Errorf("cannot use the secret in %s: it has %d bytes and must have at least %d", file, len(secret), gateway.MinSecret)
+	if len(secret) < auth.MinSecret {
+		return "", fmt.Errorf("cannot use the secret in %s: it has %d bytes and must have at least %d", file, len(secret), auth.MinSecret)
 	}
 	return secret, nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package code
 
 import (
 	"encoding/base64"
@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/runnel-io/runnel/service/gateway/reply"
 
 	"github.com/Masterminds/semver/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -27,11 +29,6 @@ const (
 	pistonCompileTimeout = 10 * time.Second
 )
 
-// writeMessage answers with {"message":…}.
-func writeMessage(w http.ResponseWriter, code int, text string) {
-	writeJSON(w, code, map[string]string{"message": text})
-}
-
 type pistonRuntime struct {
 	Language string   `json:"language"`
 	Version  string   `json:"version"`
@@ -39,10 +36,10 @@ type pistonRuntime struct {
 	Runtime  string   `json:"runtime,omitempty"`
 }
 
-func (g *Gateway) pistonRuntimes(w http.ResponseWriter, r *http.Request) {
+func (g *server) pistonRuntimes(w http.ResponseWriter, r *http.Request) {
 	found, err := g.toolchains(r.Context())
 	if err != nil {
-		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		reply.Message(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	all := []pistonRuntime{}
@@ -55,7 +52,7 @@ func (g *Gateway) pistonRuntimes(w http.ResponseWriter, r *http.Request) {
 			all = append(all, pistonRuntime{t.piston, semverText(v), aliases, t.runtime})
 		}
 	}
-	writeJSON(w, http.StatusOK, all)
+	reply.JSON(w, http.StatusOK, all)
 }
 
 // semverText is a version in three numbers, as Piston's clients expect it.
@@ -66,10 +63,10 @@ func semverText(version string) string {
 	return version
 }
 
-func (g *Gateway) pistonPackages(w http.ResponseWriter, r *http.Request) {
+func (g *server) pistonPackages(w http.ResponseWriter, r *http.Request) {
 	found, err := g.toolchains(r.Context())
 	if err != nil {
-		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		reply.Message(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	type pkg struct {
@@ -83,15 +80,15 @@ func (g *Gateway) pistonPackages(w http.ResponseWriter, r *http.Request) {
 			all = append(all, pkg{t.piston, semverText(v), true})
 		}
 	}
-	writeJSON(w, http.StatusOK, all)
+	reply.JSON(w, http.StatusOK, all)
 }
 
-func (g *Gateway) pistonNoPackages(w http.ResponseWriter, _ *http.Request) {
-	writeMessage(w, http.StatusForbidden, "packages can't be changed here: a runner offers the toolchains of its host")
+func (g *server) pistonNoPackages(w http.ResponseWriter, _ *http.Request) {
+	reply.Message(w, http.StatusForbidden, "packages can't be changed here: a runner offers the toolchains of its host")
 }
 
-func (g *Gateway) pistonConnect(w http.ResponseWriter, _ *http.Request) {
-	writeMessage(w, http.StatusNotImplemented, "interactive runs are not there yet: use execute")
+func (g *server) pistonConnect(w http.ResponseWriter, _ *http.Request) {
+	reply.Message(w, http.StatusNotImplemented, "interactive runs are not there yet: use execute")
 }
 
 // pistonRequest is what is executed. Fields are raw where Piston names the type
@@ -130,14 +127,14 @@ type pistonStage struct {
 	Memory   int64   `json:"memory"`
 }
 
-func (g *Gateway) pistonExecute(w http.ResponseWriter, r *http.Request) {
+func (g *server) pistonExecute(w http.ResponseWriter, r *http.Request) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !strings.HasSuffix(kind, "/json") {
-		writeMessage(w, http.StatusUnsupportedMediaType, "requests must be of type application/json")
+		reply.Message(w, http.StatusUnsupportedMediaType, "requests must be of type application/json")
 		return
 	}
-	body, err := readBody(w, r, maxSource)
-	if isTooLarge(err) {
-		writeMessage(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
+	body, err := reply.ReadBody(w, r, maxSource)
+	if reply.IsTooLarge(err) {
+		reply.Message(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
 		return
 	}
 	var req pistonRequest
@@ -145,35 +142,35 @@ func (g *Gateway) pistonExecute(w http.ResponseWriter, r *http.Request) {
 		err = json.Unmarshal(body, &req)
 	}
 	if err != nil {
-		writeMessage(w, http.StatusBadRequest, "invalid JSON: "+err.Error())
+		reply.Message(w, http.StatusBadRequest, "invalid JSON: "+err.Error())
 		return
 	}
 	task, name, err := req.task()
 	if err != nil {
-		writeMessage(w, http.StatusBadRequest, err.Error())
+		reply.Message(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	found, err := g.toolchains(r.Context())
 	if err != nil {
-		writeMessage(w, http.StatusServiceUnavailable, err.Error())
+		reply.Message(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	t, version := findRuntime(found, name, task.Language.GetVersion())
 	if t == nil {
-		writeMessage(w, http.StatusBadRequest, fmt.Sprintf("%s-%s runtime is unknown", name, task.Language.GetVersion()))
+		reply.Message(w, http.StatusBadRequest, fmt.Sprintf("%s-%s runtime is unknown", name, task.Language.GetVersion()))
 		return
 	}
 	task.Language = &pb.Language{Name: t.ours, Version: version}
 	done, err := g.runCode(r.Context(), task)
 	if err != nil {
-		g.codeError(w, err, writeMessage)
+		g.codeError(w, err, reply.Message)
 		return
 	}
-	reply := map[string]any{"language": t.piston, "version": semverText(version), "run": done.runStage()}
+	answer := map[string]any{"language": t.piston, "version": semverText(version), "run": done.runStage()}
 	if done.compiled {
-		reply["compile"] = done.compileStage()
+		answer["compile"] = done.compileStage()
 	}
-	writeJSON(w, http.StatusOK, reply)
+	reply.JSON(w, http.StatusOK, answer)
 }
 
 // findRuntime picks the newest version of a language in a range.

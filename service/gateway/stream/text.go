@@ -1,4 +1,4 @@
-package gateway
+package stream
 
 import (
 	"bufio"
@@ -9,51 +9,55 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
 )
 
-const plainType = "text/plain; charset=utf-8"
+// PlainType is the Content-Type of a log as text.
+const PlainType = "text/plain; charset=utf-8"
 
-// plainText is one stream of some runs, as text alone.
-type plainText struct {
-	runs   []*pb.Run
-	tips   []logs.Tip
-	stream lines.Stream
-	tail   int
-	tag    string
+// Text is one stream of some runs, as text alone.
+type Text struct {
+	Runs   []*pb.Run
+	Tips   []logs.Tip // how far they go; only Send needs them
+	Stream lines.Stream
+	Tail   int // lines; 0 for all
+	Tag    string
 }
 
-// plainLog sends one stream's text, or a range of its bytes.
-func (g *Gateway) plainLog(w http.ResponseWriter, r *http.Request, p plainText) {
+// Send sends one stream's text, or a range of its bytes.
+func Send(w http.ResponseWriter, r *http.Request, h *room.House, p Text) {
 	if p.takesRange() {
 		w.Header().Set("Accept-Ranges", "bytes")
 		if wanted := r.Header.Get("Range"); wanted != "" && r.Method == http.MethodGet && p.isWanted(r.Header.Get("If-Range")) {
 			if from, to, ok := byteRange(wanted, p.size()); ok {
-				g.plainRange(w, r, p, from, to)
+				p.sendRange(w, r, h, span{from, to})
 				return
 			}
 		}
 	}
-	out, done := begin(w, r, p.tag, plainType)
+	out, done := reply.Begin(w, r, p.Tag, PlainType)
 	if !done {
-		g.finish(out, g.writeText(r.Context(), plainWriter{out.Writer}, p.runs, p.stream, p.tail))
+		Finish(out, h.Log, p.Write(r.Context(), h.Client, plainWriter{out.Writer}))
 	}
 }
 
 // takesRange says whether the text's bytes can be counted: not those of several
 // runs, of a tail, or of a log whose messages don't say where they stand.
-func (p plainText) takesRange() bool {
-	return len(p.runs) == 1 && p.tail == 0 && (p.tips[0].Placed || p.tips[0].Stored == 0)
+func (p Text) takesRange() bool {
+	return len(p.Runs) == 1 && p.Tail == 0 && (p.Tips[0].Placed || p.Tips[0].Stored == 0)
 }
 
-func (p plainText) size() int64 { return p.tips[0].Bytes[p.stream] }
+func (p Text) size() int64 { return p.Tips[0].Bytes[p.Stream] }
 
 // isWanted is If-Range (RFC 9110): another text is sent whole.
-func (p plainText) isWanted(ifRange string) bool {
-	return ifRange == "" || ifRange == quotedTag(p.tag, false)
+func (p Text) isWanted(ifRange string) bool {
+	return ifRange == "" || ifRange == reply.Quoted(p.Tag, false)
 }
 
 // byteRange reads a header Range: from and to are its first byte and the one
@@ -90,32 +94,35 @@ func byteRange(header string, size int64) (from, to int64, ok bool) {
 	return from, to, true
 }
 
-func (g *Gateway) plainRange(w http.ResponseWriter, r *http.Request, p plainText, from, to int64) {
-	if from >= p.size() {
+// span is a range of bytes: the first, and the one behind the last.
+type span struct{ from, to int64 }
+
+func (p Text) sendRange(w http.ResponseWriter, r *http.Request, house *room.House, s span) {
+	if s.from >= p.size() {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", p.size()))
-		writeError(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the text has %d bytes", p.size()))
+		reply.Error(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the text has %d bytes", p.size()))
 		return
 	}
-	if setTag(w, r, p.tag, false) {
+	if reply.SetTag(w, r, p.Tag, false) {
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", plainType)
-	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, p.size()))
-	h.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	h.Set("Content-Type", PlainType)
+	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", s.from, s.to-1, p.size()))
+	h.Set("Content-Length", strconv.FormatInt(s.to-s.from, 10))
 	w.WriteHeader(http.StatusPartialContent)
-	out := &zipWriter{Writer: bufio.NewWriterSize(w, 64<<10)}
-	g.finish(out, g.writeBytes(r.Context(), out, p, from, to))
+	out := &reply.Text{Writer: bufio.NewWriterSize(w, 64<<10)}
+	Finish(out, house.Log, p.writeBytes(r.Context(), house.Client, out, s))
 }
 
 // errEnough ends the reading of a log.
 var errEnough = errors.New("enough")
 
 // writeBytes writes some bytes of a text; what is before them is not read.
-func (g *Gateway) writeBytes(ctx context.Context, out *zipWriter, p plainText, from, to int64) error {
-	left := to - from
-	opts := client.FollowOptions{Streams: []lines.Stream{p.stream}, FromByte: from}
-	_, err := g.client.Follow(ctx, p.runs[0], opts, func(r lines.Record) error {
+func (p Text) writeBytes(ctx context.Context, c *client.Client, out *reply.Text, s span) error {
+	left := s.to - s.from
+	opts := client.FollowOptions{Streams: []lines.Stream{p.Stream}, FromByte: s.from}
+	_, err := c.Follow(ctx, p.Runs[0], opts, func(r lines.Record) error {
 		if r.End != nil || r.Gap != nil {
 			return nil
 		}

@@ -1,4 +1,7 @@
-package gateway
+// Package prunner answers the routes of the program of that name. Its clients
+// rely on the exact shapes: start and end are there and null until set, tasks is
+// never null, and every name in dependsOn is a task of the job.
+package prunner
 
 import (
 	"bytes"
@@ -13,6 +16,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -21,9 +28,25 @@ import (
 	"github.com/runnel-io/runnel/service/pipeline"
 )
 
-// This file answers prunner's routes. Its clients rely on the exact shapes:
-// start and end are there and null until set, tasks is never null, and every
-// name in dependsOn is a task of the job.
+type server struct {
+	*room.House
+	encoded encodedJobs
+}
+
+// Routes are the room's.
+func Routes(h *room.House) []room.Route {
+	g := &server{House: h}
+	return []room.Route{
+		{Method: "GET", Path: "/pipelines", Scope: auth.ScopeRead, Handle: g.listPipelines},
+		{Method: "GET", Path: "/pipelines/{$}", Scope: auth.ScopeRead, Handle: g.listPipelines},
+		{Method: "GET", Path: "/pipelines/jobs", Scope: auth.ScopeRead, Handle: g.listJobs},
+		{Method: "POST", Path: "/pipelines/schedule", Scope: auth.ScopeJobs, Handle: g.scheduleJob},
+		{Method: "GET", Path: "/job/detail", Scope: auth.ScopeRead, Handle: g.jobDetail},
+		{Method: "GET", Path: "/job/logs", Scope: auth.ScopeRead, Handle: g.jobLogs},
+		{Method: "GET", Path: "/job/logs/stream", Scope: auth.ScopeRead, Handle: g.jobLogEvents},
+		{Method: "POST", Path: "/job/cancel", Scope: auth.ScopeJobs, Handle: g.cancelJob},
+	}
+}
 
 type jobJSON struct {
 	ID        string          `json:"id"`
@@ -128,9 +151,9 @@ type pipelineJSON struct {
 	Running     bool   `json:"running"`
 }
 
-func (g *Gateway) pipelinesJSON() ([]byte, error) {
+func (g *server) pipelinesJSON() ([]byte, error) {
 	all := []pipelineJSON{}
-	for _, p := range g.mirror.Pipelines() {
+	for _, p := range g.Mirror.Pipelines() {
 		all = append(all, pipelineJSON{p.GetName(), p.GetSchedulable(), p.GetRunning()})
 	}
 	return json.Marshal(all)
@@ -138,23 +161,23 @@ func (g *Gateway) pipelinesJSON() ([]byte, error) {
 
 // synced waits for a moment until the mirror has everything; a gateway that has
 // just started must not say that there is nothing.
-func (g *Gateway) synced(ctx context.Context) error {
+func (g *server) synced(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	select {
-	case <-g.mirror.Ready():
+	case <-g.Mirror.Ready():
 		return nil
 	case <-ctx.Done():
 		return errors.New("the pipelines are still being read")
 	}
 }
 
-func (g *Gateway) listPipelines(w http.ResponseWriter, r *http.Request) {
+func (g *server) listPipelines(w http.ResponseWriter, r *http.Request) {
 	if err := g.synced(r.Context()); err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	tagged(w, r, "p"+g.mirror.Revision(), func() ([]byte, error) {
+	reply.Tagged(w, r, "p"+g.Mirror.Revision(), func() ([]byte, error) {
 		pipelines, err := g.pipelinesJSON()
 		return fmt.Appendf(nil, `{"pipelines":%s}`, pipelines), err
 	})
@@ -163,33 +186,33 @@ func (g *Gateway) listPipelines(w http.ResponseWriter, r *http.Request) {
 // recentJobs is how many ended jobs a list without a limit has.
 const recentJobs = 1000
 
-func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
+func (g *server) listJobs(w http.ResponseWriter, r *http.Request) {
 	if err := g.synced(r.Context()); err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	q := r.URL.Query()
 	limit, err := limitOf(q)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error())
+		reply.Error(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	paged := q.Has("limit") || q.Has("next") || q.Get("pipeline") != ""
-	tag := "j" + g.mirror.Revision()
+	tag := "j" + g.Mirror.Revision()
 	if paged {
 		tag += "-" + url.QueryEscape(q.Encode())
 	}
 	var jobs []pipeline.JobAt
 	var next string
 	if paged {
-		if jobs, next, err = g.mirror.Page(r.Context(), q.Get("pipeline"), q.Get("next"), limit); err != nil {
-			writeError(w, http.StatusBadRequest, err.Error())
+		if jobs, next, err = g.Mirror.Page(r.Context(), q.Get("pipeline"), q.Get("next"), limit); err != nil {
+			reply.Error(w, http.StatusBadRequest, err.Error())
 			return
 		}
 	}
-	tagged(w, r, tag, func() ([]byte, error) {
+	reply.Tagged(w, r, tag, func() ([]byte, error) {
 		if !paged {
-			if jobs, err = g.mirror.Jobs(r.Context(), recentJobs); err != nil {
+			if jobs, err = g.Mirror.Jobs(r.Context(), recentJobs); err != nil {
 				return nil, err
 			}
 		}
@@ -224,9 +247,9 @@ func limitOf(q url.Values) (int, error) {
 const maxBody = 1 << 20
 
 // scheduleJob takes the body whatever its Content-Type says.
-func (g *Gateway) scheduleJob(w http.ResponseWriter, r *http.Request) {
-	if g.stopping.Load() {
-		writeError(w, http.StatusServiceUnavailable, "Server is shutting down")
+func (g *server) scheduleJob(w http.ResponseWriter, r *http.Request) {
+	if g.Stopping.Load() {
+		reply.Error(w, http.StatusServiceUnavailable, "Server is shutting down")
 		return
 	}
 	var body struct {
@@ -234,10 +257,10 @@ func (g *Gateway) scheduleJob(w http.ResponseWriter, r *http.Request) {
 		Variables      json.RawMessage `json:"variables"`
 		QueuePartition string          `json:"queuePartition"`
 	}
-	text, err := readBody(w, r, maxBody)
+	text, err := reply.ReadBody(w, r, maxBody)
 	switch {
-	case isTooLarge(err):
-		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("Error decoding JSON: the body has more than %d bytes", maxBody))
+	case reply.IsTooLarge(err):
+		reply.Error(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("Error decoding JSON: the body has more than %d bytes", maxBody))
 		return
 	case err == nil:
 		err = json.NewDecoder(bytes.NewReader(text)).Decode(&body)
@@ -247,27 +270,27 @@ func (g *Gateway) scheduleJob(w http.ResponseWriter, r *http.Request) {
 		vars, err = variablesOf(body.Variables)
 	}
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "Error decoding JSON: "+err.Error())
+		reply.Error(w, http.StatusBadRequest, "Error decoding JSON: "+err.Error())
 		return
 	}
-	who := callerOf(r.Context())
-	job, err := g.client.Schedule(r.Context(), body.Pipeline, client.ScheduleOptions{
-		Variables: vars, User: who.sub, Partition: body.QueuePartition,
+	who := auth.CallerOf(r.Context())
+	job, err := g.Client.Schedule(r.Context(), body.Pipeline, client.ScheduleOptions{
+		Variables: vars, User: who.Sub, Partition: body.QueuePartition,
 	})
 	if err != nil {
 		code := http.StatusBadRequest
 		if client.Code(err) == 0 || client.Code(err) >= 500 {
 			code = http.StatusServiceUnavailable
 		}
-		writeError(w, code, "Error scheduling pipeline: "+err.Error())
+		reply.Error(w, code, "Error scheduling pipeline: "+err.Error())
 		return
 	}
-	g.log.Info("a job was scheduled over HTTP", "job", job.GetId(), "pipeline", body.Pipeline, "sub", who.sub)
+	g.Log.Info("a job was scheduled over HTTP", "job", job.GetId(), "pipeline", body.Pipeline, "sub", who.Sub)
 	// What this gateway has accepted, its next list shows.
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 	defer cancel()
-	g.mirror.WaitFor(ctx, job.GetId())
-	writeJSON(w, http.StatusAccepted, map[string]string{"jobId": job.GetId()})
+	g.Mirror.WaitFor(ctx, job.GetId())
+	reply.JSON(w, http.StatusAccepted, map[string]string{"jobId": job.GetId()})
 }
 
 // variablesOf reads a job's variables. PHP writes an empty mapping as an empty
@@ -304,40 +327,40 @@ func parseID(text string) (uuid.UUID, error) {
 }
 
 // jobIn finds the job that a request names.
-func (g *Gateway) jobIn(w http.ResponseWriter, r *http.Request) *pb.Job {
+func (g *server) jobIn(w http.ResponseWriter, r *http.Request) *pb.Job {
 	id, err := parseID(r.URL.Query().Get("id"))
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "Invalid job id")
+		reply.Error(w, http.StatusBadRequest, "Invalid job id")
 		return nil
 	}
-	job, err := g.client.Job(r.Context(), id.String())
+	job, err := g.Client.Job(r.Context(), id.String())
 	switch {
 	case errors.Is(err, client.ErrUnknownJob):
-		writeError(w, http.StatusNotFound, "Job not found")
+		reply.Error(w, http.StatusNotFound, "Job not found")
 		return nil
 	case err != nil:
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return nil
 	}
 	return job
 }
 
-func (g *Gateway) jobDetail(w http.ResponseWriter, r *http.Request) {
+func (g *server) jobDetail(w http.ResponseWriter, r *http.Request) {
 	if job := g.jobIn(w, r); job != nil {
-		writeJSON(w, http.StatusOK, jobOf(job))
+		reply.JSON(w, http.StatusOK, jobOf(job))
 	}
 }
 
-func (g *Gateway) cancelJob(w http.ResponseWriter, r *http.Request) {
+func (g *server) cancelJob(w http.ResponseWriter, r *http.Request) {
 	job := g.jobIn(w, r)
 	if job == nil {
 		return
 	}
-	who := callerOf(r.Context())
-	if _, err := g.client.Cancel(r.Context(), job.GetId(), client.CancelOptions{User: who.sub, Reason: "canceled over HTTP"}); err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+	who := auth.CallerOf(r.Context())
+	if _, err := g.Client.Cancel(r.Context(), job.GetId(), client.CancelOptions{User: who.Sub, Reason: "canceled over HTTP"}); err != nil {
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	g.log.Info("a job was canceled over HTTP", "job", job.GetId(), "sub", who.sub)
-	writeJSON(w, http.StatusOK, true)
+	g.Log.Info("a job was canceled over HTTP", "job", job.GetId(), "sub", who.Sub)
+	reply.JSON(w, http.StatusOK, true)
 }

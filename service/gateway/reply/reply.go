@@ -1,4 +1,6 @@
-package gateway
+// Package reply writes the gateway's answers: JSON, errors as each client expects
+// them, entity tags and compression, within bounds of size and time.
+package reply
 
 import (
 	"bufio"
@@ -18,15 +20,16 @@ const (
 	writeTime = 30 * time.Second
 )
 
-// readBody reads a request's body, of so many bytes at most, within bodyTime.
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+// ReadBody reads a request's body, of so many bytes at most, within bodyTime.
+func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	// Now net/http waits for the client to go away; that has no end.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, err
 }
 
-func isTooLarge(err error) bool {
+// IsTooLarge says whether a body had more than ReadBody takes.
+func IsTooLarge(err error) bool {
 	var tooLarge *http.MaxBytesError
 	return errors.As(err, &tooLarge)
 }
@@ -48,8 +51,8 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (p *patientWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// withDeadlines: no client holds a connection for ever.
-func withDeadlines(next http.Handler) http.Handler {
+// WithDeadlines: no client holds a connection for ever.
+func WithDeadlines(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &patientWriter{w, http.NewResponseController(w)}
 		if r.ContentLength != 0 {
@@ -61,32 +64,39 @@ func withDeadlines(next http.Handler) http.Handler {
 	})
 }
 
-func writeJSON(w http.ResponseWriter, code int, v any) {
+// JSON answers with a value.
+func JSON(w http.ResponseWriter, code int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		writeError(w, http.StatusInternalServerError, "cannot encode the reply: "+err.Error())
+		Error(w, http.StatusInternalServerError, "cannot encode the reply: "+err.Error())
 		return
 	}
-	writeBody(w, code, body)
+	Body(w, code, body)
 }
 
-func writeBody(w http.ResponseWriter, code int, body []byte) {
+// Body answers with JSON that is encoded already.
+func Body(w http.ResponseWriter, code int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
 }
 
-// writeError answers with {"error":…}, as all routes but Piston's do.
-func writeError(w http.ResponseWriter, code int, text string) {
-	writeJSON(w, code, map[string]string{"error": text})
+// Error answers with {"error":…}, as all routes but Piston's do.
+func Error(w http.ResponseWriter, code int, text string) {
+	JSON(w, code, map[string]string{"error": text})
 }
 
-// errorWriter writes errors as the clients of a path expect them.
-func errorWriter(r *http.Request) func(http.ResponseWriter, int, string) {
+// Message answers with {"message":…}, as Piston does.
+func Message(w http.ResponseWriter, code int, text string) {
+	JSON(w, code, map[string]string{"message": text})
+}
+
+// Refusal writes errors as the clients of a path expect them.
+func Refusal(r *http.Request) func(http.ResponseWriter, int, string) {
 	if strings.HasPrefix(r.URL.Path, "/api/v2/") {
-		return writeMessage
+		return Message
 	}
-	return writeError
+	return Error
 }
 
 // acceptsGzip says whether a client wants its answer compressed.
@@ -100,18 +110,18 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-// tagged answers with a body that has an entity tag: 304 where the client has it
+// Tagged answers with a body that has an entity tag: 304 where the client has it
 // already, compressed where it likes. body is called only if it is needed.
-func tagged(w http.ResponseWriter, r *http.Request, tag string, body func() ([]byte, error)) {
+func Tagged(w http.ResponseWriter, r *http.Request, tag string, body func() ([]byte, error)) {
 	zipped := acceptsGzip(r)
-	if setTag(w, r, tag, zipped) {
+	if SetTag(w, r, tag, zipped) {
 		return
 	}
 	h := w.Header()
 	text, err := body()
 	if err != nil {
 		h.Del("ETag")
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	h.Set("Content-Type", "application/json")
@@ -125,10 +135,10 @@ func tagged(w http.ResponseWriter, r *http.Request, tag string, body func() ([]b
 	_ = z.Close()
 }
 
-// setTag gives an answer its entity tag, which differs by encoding, and answers
+// SetTag gives an answer its entity tag, which differs by encoding, and answers
 // with 304 where the client has it already.
-func setTag(w http.ResponseWriter, r *http.Request, tag string, zipped bool) (done bool) {
-	tag = quotedTag(tag, zipped)
+func SetTag(w http.ResponseWriter, r *http.Request, tag string, zipped bool) (done bool) {
+	tag = Quoted(tag, zipped)
 	h := w.Header()
 	h.Set("ETag", tag)
 	h.Set("Cache-Control", "no-cache")
@@ -140,28 +150,29 @@ func setTag(w http.ResponseWriter, r *http.Request, tag string, zipped bool) (do
 	return false
 }
 
-func quotedTag(tag string, zipped bool) string {
+// Quoted is an entity tag as a header has it.
+func Quoted(tag string, zipped bool) string {
 	if zipped {
 		tag += "-gzip"
 	}
 	return `"` + tag + `"`
 }
 
-// zipWriter streams an answer, compressed where the client likes.
-type zipWriter struct {
+// Text streams an answer, compressed where the client likes.
+type Text struct {
 	*bufio.Writer
 	z *gzip.Writer
 }
 
-// begin begins an answer that is streamed. It is done where the client has it
+// Begin begins an answer that is streamed. It is done where the client has it
 // already, or wants its headers only.
-func begin(w http.ResponseWriter, r *http.Request, tag, contentType string) (out *zipWriter, done bool) {
+func Begin(w http.ResponseWriter, r *http.Request, tag, contentType string) (out *Text, done bool) {
 	zipped := acceptsGzip(r)
-	if setTag(w, r, tag, zipped) {
+	if SetTag(w, r, tag, zipped) {
 		return nil, true
 	}
 	w.Header().Set("Content-Type", contentType)
-	out = &zipWriter{Writer: bufio.NewWriterSize(w, 64<<10)}
+	out = &Text{Writer: bufio.NewWriterSize(w, 64<<10)}
 	if zipped {
 		w.Header().Set("Content-Encoding", "gzip")
 		out.z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed)
@@ -171,7 +182,7 @@ func begin(w http.ResponseWriter, r *http.Request, tag, contentType string) (out
 }
 
 // Close sends what is left.
-func (o *zipWriter) Close() error {
+func (o *Text) Close() error {
 	err := o.Flush()
 	if err == nil && o.z != nil {
 		err = o.z.Close()

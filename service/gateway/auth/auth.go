@@ -1,4 +1,6 @@
-package gateway
+// Package auth says who asks the gateway, and what he may do: tokens and their
+// scopes, cookies, and pages from elsewhere.
+package auth
 
 import (
 	"context"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/runnel-io/runnel/service/gateway/reply"
 )
 
 // A Scope is something that a token may allow.
@@ -25,8 +29,11 @@ const (
 	ScopeAdmin Scope = "admin"
 )
 
-// public marks routes that need no token.
-const public Scope = ""
+// Public marks routes that need no token.
+const Public Scope = ""
+
+// SignedIn marks routes that need a token, whatever it allows.
+const SignedIn Scope = "-"
 
 // DefaultScope is what a token without a scope allows: what the older programs
 // allowed everybody who had one.
@@ -44,29 +51,29 @@ var (
 	errIssuedAt     = errors.New("token iat validation failed")
 )
 
-// caller is who makes a request.
-type caller struct {
-	sub    string
-	scopes []Scope
-	cookie bool // let in by a cookie, which browsers send by themselves
+// Caller is who makes a request.
+type Caller struct {
+	Sub    string
+	Scopes []Scope
+	Cookie bool // let in by a cookie, which browsers send by themselves
 }
 
-// may says whether the caller has a scope.
-func (c caller) may(want Scope) bool {
-	for _, s := range c.scopes {
+// May says whether the Caller has a scope.
+func (c Caller) May(want Scope) bool {
+	for _, s := range c.Scopes {
 		switch {
 		case s == want, s == ScopeAdmin, s == ScopeRun && (want == ScopeJobs || want == ScopeCode):
 			return true
 		}
 	}
-	return want == public
+	return want == Public || want == SignedIn
 }
 
 type callerKey struct{}
 
-// callerOf is who makes the request of a context.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+// CallerOf is who makes the request of a context.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
 
@@ -99,11 +106,11 @@ func (l *scopeList) UnmarshalJSON(body []byte) error {
 }
 
 // tokenOf is the token of a request: of the header, or of a cookie.
-func (g *Gateway) tokenOf(r *http.Request) (token string, cookie bool) {
+func (g *Guard) tokenOf(r *http.Request) (token string, cookie bool) {
 	if kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(kind, "Bearer") && token != "" {
 		return strings.TrimSpace(token), false
 	}
-	for _, name := range []string{g.cookieName(), "jwt"} {
+	for _, name := range []string{g.CookieName(), "jwt"} {
 		if c, err := r.Cookie(name); err == nil && c.Value != "" {
 			return c.Value, true
 		}
@@ -111,24 +118,24 @@ func (g *Gateway) tokenOf(r *http.Request) (token string, cookie bool) {
 	return "", false
 }
 
-// cookieName is this fleet's own: cookies don't know ports.
-func (g *Gateway) cookieName() string { return "runnel_" + g.space.Service() }
+// CookieName is this fleet's own: cookies don't know ports.
+func (g *Guard) CookieName() string { return "runnel_" + g.cfg.Fleet }
 
 // authenticate finds out who makes a request.
-func (g *Gateway) authenticate(r *http.Request) (caller, error) {
+func (g *Guard) authenticate(r *http.Request) (Caller, error) {
 	token, cookie := g.tokenOf(r)
 	if token == "" {
-		return caller{}, errNoToken
+		return Caller{}, errNoToken
 	}
 	var c claims
 	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return []byte(g.cfg.Secret), nil },
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt())
 	if err != nil {
-		return caller{}, wordsOf(err)
+		return Caller{}, wordsOf(err)
 	}
-	who := caller{sub: c.Subject, scopes: c.Scope, cookie: cookie}
+	who := Caller{Sub: c.Subject, Scopes: c.Scope, Cookie: cookie}
 	if c.Scope == nil {
-		who.scopes = g.cfg.DefaultScope
+		who.Scopes = g.cfg.DefaultScope
 	}
 	return who, nil
 }
@@ -172,29 +179,58 @@ func KnownScope(s Scope) bool {
 	return slices.Contains([]Scope{ScopeRead, ScopeJobs, ScopeCode, ScopeRun, ScopeAdmin}, s)
 }
 
-// guard lets a request through to a route if its caller may.
-func (g *Gateway) guard(want Scope, next http.Handler) http.Handler {
+// Config of a Guard.
+type Config struct {
+	Fleet          string // its name among others, for the cookie's
+	Secret         string // what tokens are signed with
+	DefaultScope   []Scope
+	TrustedOrigins []string // pages elsewhere that may use the cookie
+	CORSOrigins    []string // pages elsewhere that may call with a token
+	AnonymousCode  bool     // scope code needs no token
+}
+
+// Guard lets requests in, or not.
+type Guard struct {
+	cfg         Config
+	crossOrigin *http.CrossOriginProtection
+	guests      *http.CrossOriginProtection // pages that may call without a token
+}
+
+// NewGuard makes one.
+func NewGuard(cfg Config) (*Guard, error) {
+	if len(cfg.Secret) < MinSecret {
+		return nil, fmt.Errorf("its secret has %d bytes and must have at least %d", len(cfg.Secret), MinSecret)
+	}
+	if cfg.DefaultScope == nil {
+		cfg.DefaultScope = DefaultScope
+	}
+	g := &Guard{cfg: cfg, crossOrigin: http.NewCrossOriginProtection()}
+	return g, g.readOrigins()
+}
+
+// Wrap lets a request through to a route if its Caller may.
+func (g *Guard) Wrap(want Scope, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := g.authenticate(r)
-		anonymous := want == public || want == ScopeCode && g.cfg.AnonymousCode
+		anonymous := want == Public || want == ScopeCode && g.cfg.AnonymousCode
 		switch {
 		case err != nil && !anonymous:
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			errorWriter(r)(w, http.StatusUnauthorized, err.Error())
+			reply.Refusal(r)(w, http.StatusUnauthorized, err.Error())
 			return
-		case err != nil && want != public:
+		case err != nil && want != Public:
 			if err := g.guests.Check(r); err != nil && !g.allowsAnyOrigin() {
-				errorWriter(r)(w, http.StatusForbidden, "a page from elsewhere may not do this without a token: "+err.Error())
+				reply.Refusal(r)(w, http.StatusForbidden, "a page from elsewhere may not do this without a token: "+err.Error())
 				return
 			}
-		case err == nil && who.cookie:
+		case err == nil && who.Cookie:
 			if err := g.crossOrigin.Check(r); err != nil {
-				errorWriter(r)(w, http.StatusForbidden, "a page from elsewhere may not use this cookie: "+err.Error())
+				reply.Refusal(r)(w, http.StatusForbidden, "a page from elsewhere may not use this cookie: "+err.Error())
 				return
 			}
 		}
-		if err == nil && !who.may(want) && !anonymous {
-			errorWriter(r)(w, http.StatusForbidden, fmt.Sprintf("the token does not allow this: it needs scope %s", want))
+		if err == nil && !who.May(want) && !anonymous {
+			reply.Refusal(r)(w, http.StatusForbidden, fmt.Sprintf("the token does not allow this: it needs scope %s", want))
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))

@@ -1,4 +1,6 @@
-package gateway
+// Package code runs source code for the clients of older programs: codecanvas and
+// Piston. Their routes are answered as those did.
+package code
 
 import (
 	"bytes"
@@ -12,12 +14,37 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
 )
 
-// This file answers codecanvas' routes, and runs code for Piston's.
+type server struct{ *room.House }
+
+// Routes are the room's. Piston's are there twice, as that program is often
+// served below a path.
+func Routes(h *room.House) []room.Route {
+	g := &server{h}
+	routes := []room.Route{
+		{Method: "GET", Path: "/api/v1/languages", Scope: auth.ScopeCode, Handle: g.canvasLanguages},
+		{Method: "POST", Path: "/api/v1/run", Scope: auth.ScopeCode, Handle: g.canvasRun},
+	}
+	for _, base := range []string{"/api/v2", "/api/v2/piston"} {
+		routes = append(routes, []room.Route{
+			{Method: "GET", Path: base + "/runtimes", Scope: auth.ScopeCode, Handle: g.pistonRuntimes},
+			{Method: "POST", Path: base + "/execute", Scope: auth.ScopeCode, Handle: g.pistonExecute},
+			{Method: "GET", Path: base + "/packages", Scope: auth.ScopeCode, Handle: g.pistonPackages},
+			{Method: "POST", Path: base + "/packages", Scope: auth.ScopeCode, Handle: g.pistonNoPackages},
+			{Method: "DELETE", Path: base + "/packages", Scope: auth.ScopeCode, Handle: g.pistonNoPackages},
+			{Method: "GET", Path: base + "/connect", Scope: auth.ScopeCode, Handle: g.pistonConnect},
+		}...)
+	}
+	return routes
+}
 
 // language is what older programs call a language of ours.
 type language struct {
@@ -52,8 +79,8 @@ type toolchain struct {
 }
 
 // toolchains lists what online runners have, by Piston's name.
-func (g *Gateway) toolchains(ctx context.Context) ([]toolchain, error) {
-	runners, err := g.client.Runners(ctx)
+func (g *server) toolchains(ctx context.Context) ([]toolchain, error) {
+	runners, err := g.Client.Runners(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,10 +121,10 @@ func (t toolchain) named(name string) bool {
 }
 
 // canvasLanguages is codecanvas' list of languages.
-func (g *Gateway) canvasLanguages(w http.ResponseWriter, r *http.Request) {
+func (g *server) canvasLanguages(w http.ResponseWriter, r *http.Request) {
 	found, err := g.toolchains(r.Context())
 	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	names := []string{}
@@ -108,7 +135,7 @@ func (g *Gateway) canvasLanguages(w http.ResponseWriter, r *http.Request) {
 		}
 		names = append(names, name)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"languages": names})
+	reply.JSON(w, http.StatusOK, map[string]any{"languages": names})
 }
 
 const (
@@ -124,14 +151,14 @@ const (
 
 // canvasRun runs a program for codecanvas' clients. They take error for an
 // object: it must be null for a program that has ended by itself.
-func (g *Gateway) canvasRun(w http.ResponseWriter, r *http.Request) {
+func (g *server) canvasRun(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Source   string `json:"source"`
 		Language string `json:"language"`
 	}
-	text, err := readBody(w, r, maxSource)
-	if isTooLarge(err) {
-		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
+	text, err := reply.ReadBody(w, r, maxSource)
+	if reply.IsTooLarge(err) {
+		reply.Error(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxSource))
 		return
 	}
 	// Of several objects the last one counts.
@@ -139,21 +166,21 @@ func (g *Gateway) canvasRun(w http.ResponseWriter, r *http.Request) {
 		err = d.Decode(&body)
 	}
 	if !errors.Is(err, io.EOF) {
-		writeError(w, http.StatusBadRequest, "failed to parse request body")
+		reply.Error(w, http.StatusBadRequest, "failed to parse request body")
 		return
 	}
 	if body.Source == "" || body.Language == "" {
-		writeError(w, http.StatusBadRequest, `"language" and "source" fields are required`)
+		reply.Error(w, http.StatusBadRequest, `"language" and "source" fields are required`)
 		return
 	}
 	found, err := g.toolchains(r.Context())
 	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	i := slices.IndexFunc(found, func(t toolchain) bool { return t.named(body.Language) })
 	if i < 0 {
-		writeError(w, http.StatusBadRequest, fmt.Sprintf("invalid language: [%s] not currently supported", body.Language))
+		reply.Error(w, http.StatusBadRequest, fmt.Sprintf("invalid language: [%s] not currently supported", body.Language))
 		return
 	}
 	task := &pb.Task{
@@ -161,21 +188,21 @@ func (g *Gateway) canvasRun(w http.ResponseWriter, r *http.Request) {
 	}
 	done, err := g.runCode(r.Context(), task)
 	if err != nil {
-		g.codeError(w, err, writeError)
+		g.codeError(w, err, reply.Error)
 		return
 	}
-	reply := map[string]any{"stdout": done.run.stdout.String(), "stderr": done.run.stderr.String(), "error": nil}
+	answer := map[string]any{"stdout": done.run.stdout.String(), "stderr": done.run.stderr.String(), "error": nil}
 	if done.compiled && done.record.GetReason() == "compile" {
-		reply["stdout"], reply["stderr"] = done.compile.stdout.String(), done.compile.stderr.String()
+		answer["stdout"], answer["stderr"] = done.compile.stdout.String(), done.compile.stderr.String()
 	}
 	if text := done.failure(); text != "" {
-		reply["error"] = text
+		answer["error"] = text
 	}
-	writeJSON(w, http.StatusOK, reply)
+	reply.JSON(w, http.StatusOK, answer)
 }
 
 // codeError answers for a program that could not be run.
-func (g *Gateway) codeError(w http.ResponseWriter, err error, write func(http.ResponseWriter, int, string)) {
+func (g *server) codeError(w http.ResponseWriter, err error, write func(http.ResponseWriter, int, string)) {
 	switch code := client.Code(err); {
 	case errors.Is(err, errFull):
 		w.Header().Set("Retry-After", "1")
@@ -237,8 +264,8 @@ func (c *codeResult) failure() string {
 
 // runCode runs a program to its end and keeps what it prints. A client that goes
 // away ends its program.
-func (g *Gateway) runCode(ctx context.Context, task *pb.Task) (*codeResult, error) {
-	task.Tags = map[string]string{"user": callerOf(ctx).sub}
+func (g *server) runCode(ctx context.Context, task *pb.Task) (*codeResult, error) {
+	task.Tags = map[string]string{"user": auth.CallerOf(ctx).Sub}
 	if task.Tags["user"] == "" {
 		task.Tags = nil
 	}
@@ -250,11 +277,11 @@ func (g *Gateway) runCode(ctx context.Context, task *pb.Task) (*codeResult, erro
 	}
 	began := time.Now()
 	for {
-		_, err := g.client.Run(ctx, client.Target{}, req, events)
+		_, err := g.Client.Run(ctx, client.Target{}, req, events)
 		full := errors.Is(err, client.ErrFull) || errors.Is(err, client.ErrNoRunners) || errors.Is(err, client.ErrBusy)
 		switch {
 		case ctx.Err() != nil && done.record != nil:
-			_, _ = g.client.Abort(context.WithoutCancel(ctx), done.record.GetId(), 0)
+			_, _ = g.Client.Abort(context.WithoutCancel(ctx), done.record.GetId(), 0)
 			return nil, ctx.Err()
 		case full && time.Since(began) < fullWait:
 			select {
@@ -269,7 +296,7 @@ func (g *Gateway) runCode(ctx context.Context, task *pb.Task) (*codeResult, erro
 		}
 		break
 	}
-	record, err := g.client.Wait(ctx, done.record.GetId())
+	record, err := g.Client.Wait(ctx, done.record.GetId())
 	if err != nil {
 		return nil, err
 	}

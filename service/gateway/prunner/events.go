@@ -1,4 +1,4 @@
-package gateway
+package prunner
 
 import (
 	"context"
@@ -6,20 +6,24 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/stream"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/pipeline"
 )
 
 // taskEvents is the log of a job's task as events.
 type taskEvents struct {
-	logEvents
+	stream.Log
+	g         *server
 	job, task string
 }
 
 // jobLogEvents sends a task's log: of the runs of its attempt, one after another.
 // An id has its run's name in it where it must: with several, and after the first
 // attempt. Another attempt begins with a reset.
-func (g *Gateway) jobLogEvents(w http.ResponseWriter, r *http.Request) {
+func (g *server) jobLogEvents(w http.ResponseWriter, r *http.Request) {
 	job, task := g.taskIn(w, r)
 	if task == nil {
 		return
@@ -27,49 +31,49 @@ func (g *Gateway) jobLogEvents(w http.ResponseWriter, r *http.Request) {
 	last := r.Header.Get("Last-Event-ID")
 	runs, err := g.runsOf(r.Context(), task)
 	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	from, at, known := whereIn(last, task, runs)
 	if pipeline.Status(task.GetStatus()).Final() {
 		past := last != "" && len(runs) == 0
 		if known && from == len(runs)-1 {
-			past, err = g.isPast(r.Context(), runs[from], at)
+			past, err = stream.IsPast(r.Context(), g.Client, runs[from], at)
 		}
-		if g.isOver(w, past, err) {
+		if stream.IsOver(w, past, err) {
 			return
 		}
 	}
-	ctx, events, done := g.openEvents(w, r)
+	ctx, events, done := stream.Open(g.Life, w, r)
 	defer done()
 	if r.Method == http.MethodHead {
 		return
 	}
-	t := &taskEvents{logEvents: logEvents{eventStream: events, g: g, at: at}, job: job.GetId(), task: task.GetName()}
+	t := &taskEvents{Log: stream.Log{Events: events, House: g.House, At: at}, g: g, job: job.GetId(), task: task.GetName()}
 	if last != "" && !known {
-		err = t.reset()
+		err = t.Reset()
 	}
 	if err == nil {
 		err = t.follow(ctx, task, from)
 	}
-	g.endedEarly(ctx, err)
+	stream.EndedEarly(ctx, g.Log, err)
 }
 
 // whereIn reads the id of the last event that a client has.
-func whereIn(last string, task *pb.JobTask, runs []*pb.Run) (from int, at place, known bool) {
+func whereIn(last string, task *pb.JobTask, runs []*pb.Run) (from int, at stream.Place, known bool) {
 	name, text, named := strings.Cut(last, "/")
 	if !named {
 		name, text = "", last
 	}
-	at, known = placeOf(text)
+	at, known = stream.PlaceOf(text)
 	switch {
 	case !known || named != isNamed(task):
-		return 0, place{}, false
+		return 0, stream.Place{}, false
 	case named:
 		from = slices.IndexFunc(runs, func(r *pb.Run) bool { return r.GetId() == name })
 	}
 	if from < 0 || from >= len(runs) {
-		return 0, place{}, false
+		return 0, stream.Place{}, false
 	}
 	return from, at, true
 }
@@ -96,18 +100,18 @@ func (t *taskEvents) follow(ctx context.Context, task *pb.JobTask, from int) err
 			}
 			shown, from = task.GetRuns(), 0
 		case final:
-			return t.sendEnd("end")
+			return t.SendEnd("end")
 		default:
-			if err := pause(ctx, logLook); err != nil {
+			if err := stream.Pause(ctx, stream.Look); err != nil {
 				return err
 			}
 		}
-		job, err := t.g.client.Job(ctx, t.job)
+		job, err := t.g.Client.Job(ctx, t.job)
 		if err != nil {
 			return err
 		}
 		if task = job.Task(t.task); task == nil {
-			return t.sendEnd("end")
+			return t.SendEnd("end")
 		}
 	}
 }
@@ -117,10 +121,10 @@ func (t *taskEvents) again(shown bool) error {
 	if !shown {
 		return nil
 	}
-	if err := t.sendEnd(""); err != nil {
+	if err := t.SendEnd(""); err != nil {
 		return err
 	}
-	return t.reset()
+	return t.Reset()
 }
 
 // attempt sends the logs of runs. The last one's end is kept: it is not known yet
@@ -128,15 +132,15 @@ func (t *taskEvents) again(shown bool) error {
 func (t *taskEvents) attempt(ctx context.Context, runs []*pb.Run, named bool) error {
 	for i, run := range runs {
 		if i > 0 {
-			if err := t.sendEnd(""); err != nil {
+			if err := t.SendEnd(""); err != nil {
 				return err
 			}
-			t.at = place{}
+			t.At = stream.Place{}
 		}
 		if named {
-			t.prefix = run.GetId() + "/"
+			t.Prefix = run.GetId() + "/"
 		}
-		if err := t.run(ctx, run); err != nil {
+		if err := t.Run(ctx, run); err != nil {
 			return err
 		}
 	}

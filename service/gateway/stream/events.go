@@ -1,4 +1,6 @@
-package gateway
+// Package stream sends logs: as text, whole or a range of it, and as server-sent
+// events that go on where their reader left off.
+package stream
 
 import (
 	"bufio"
@@ -12,10 +14,10 @@ import (
 // commentTime is how often a stream of events shows that it lives.
 const commentTime = 15 * time.Second
 
-// eventStream sends server-sent events. What is written is sent at once, and
+// Events sends server-sent events. What is written is sent at once, and
 // together where the client is slower than it comes; the client holds back who
 // writes, so that nothing is dropped.
-type eventStream struct {
+type Events struct {
 	mu    sync.Mutex
 	out   *bufio.Writer
 	flush func() error
@@ -25,18 +27,18 @@ type eventStream struct {
 	stop  context.CancelFunc
 }
 
-// openEvents begins an answer of events. Its context ends with the request, when
-// the client takes nothing for too long, and with the gateway; done is for the
+// Open begins an answer of events. Its context ends with the request, when
+// the client takes nothing for too long, and with life; done is for the
 // end of the handler.
-func (g *Gateway) openEvents(w http.ResponseWriter, r *http.Request) (ctx context.Context, s *eventStream, done func()) {
+func Open(life context.Context, w http.ResponseWriter, r *http.Request) (ctx context.Context, s *Events, done func()) {
 	ctx, cancel := context.WithCancel(r.Context())
-	unhook := context.AfterFunc(g.life, cancel)
+	unhook := context.AfterFunc(life, cancel)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // a proxy must not keep them back
 	w.WriteHeader(http.StatusOK)
-	s = &eventStream{out: bufio.NewWriterSize(w, 32<<10), dirty: make(chan struct{}, 1), stop: cancel}
+	s = &Events{out: bufio.NewWriterSize(w, 32<<10), dirty: make(chan struct{}, 1), stop: cancel}
 	s.flush = func() error {
 		if err := s.out.Flush(); err != nil {
 			return err
@@ -57,7 +59,7 @@ func (g *Gateway) openEvents(w http.ResponseWriter, r *http.Request) (ctx contex
 	}
 }
 
-func (s *eventStream) keepSending(ctx context.Context) {
+func (s *Events) keepSending(ctx context.Context) {
 	comment := time.NewTicker(commentTime)
 	defer comment.Stop()
 	for {
@@ -82,7 +84,7 @@ func (s *eventStream) keepSending(ctx context.Context) {
 	}
 }
 
-func (s *eventStream) write(text string) {
+func (s *Events) write(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
@@ -94,8 +96,8 @@ func (s *eventStream) write(text string) {
 	}
 }
 
-// event sends one; kind and id may be empty. The data is one line.
-func (s *eventStream) event(kind, id string, data []byte) error {
+// Event sends one; kind and id may be empty. The data is one line.
+func (s *Events) Event(kind, id string, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {

@@ -1,4 +1,4 @@
-package gateway
+package auth
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 )
 
 // readOrigins reads the configured origins.
-func (g *Gateway) readOrigins() error {
+func (g *Guard) readOrigins() error {
 	g.guests = http.NewCrossOriginProtection()
 	for _, origin := range g.cfg.TrustedOrigins {
 		if err := g.crossOrigin.AddTrustedOrigin(origin); err != nil {
@@ -27,11 +27,11 @@ func (g *Gateway) readOrigins() error {
 
 const anyOrigin = "*"
 
-func (g *Gateway) allowsAnyOrigin() bool { return slices.Contains(g.cfg.CORSOrigins, anyOrigin) }
+func (g *Guard) allowsAnyOrigin() bool { return slices.Contains(g.cfg.CORSOrigins, anyOrigin) }
 
-// allowOrigin lets a page elsewhere read the answer. It never says
+// AllowOrigin lets a page elsewhere read the answer. It never says
 // Access-Control-Allow-Credentials: such a page needs a token, not the cookie.
-func (g *Gateway) allowOrigin(h http.Header, r *http.Request) {
+func (g *Guard) AllowOrigin(h http.Header, r *http.Request) {
 	if len(g.cfg.CORSOrigins) == 0 {
 		return
 	}
@@ -48,9 +48,9 @@ func (g *Gateway) allowOrigin(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, Content-Range, Accept-Ranges")
 }
 
-// preflight answers a browser that asks what a page may send. It says whether
+// Preflight answers a browser that asks what a page may send. It says whether
 // the request was one.
-func (g *Gateway) preflight(w http.ResponseWriter, r *http.Request, allow string) bool {
+func (g *Guard) Preflight(w http.ResponseWriter, r *http.Request, allow string) bool {
 	h := w.Header()
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" || h.Get("Access-Control-Allow-Origin") == "" {
 		return false

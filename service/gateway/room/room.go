@@ -1,0 +1,43 @@
+// Package room is what the rooms of the gateway share: the fleet that they
+// serve, and how they say which routes are theirs.
+package room
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// House is what a handler needs: one for all rooms of a gateway. Who asks is
+// auth.CallerOf the request's context.
+type House struct {
+	Space  subjects.Space
+	JS     jetstream.JetStream
+	Client *client.Client
+	Mirror *pipeline.Mirror // pipelines and jobs, as a watch keeps them
+	Log    *slog.Logger
+	// Life ends when the gateway stops; what streams ends by it, and its clients
+	// go on at another gateway.
+	Life context.Context
+	// Stopping: no new work is taken.
+	Stopping *atomic.Bool
+}
+
+// Route is one row of the gateway's table.
+type Route struct {
+	Method string
+	Path   string // a pattern of http.ServeMux
+	Scope  auth.Scope
+	Handle http.HandlerFunc
+}
+
+// Room gives the routes of one part of the gateway.
+type Room func(*House) []Route
