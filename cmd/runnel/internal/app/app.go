@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/user"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,4 +133,12 @@ func (a *App) space(t *connect.Target) (subjects.Space, error) {
 		prefix = t.Prefix
 	}
 	return subjects.New(prefix)
+}
+
+// UserName is who runs this command.
+func UserName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
 }

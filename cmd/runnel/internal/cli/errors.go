@@ -20,6 +20,10 @@ func Cause(err error) error {
 // ExitOwn is the exit code of Runnel's own errors.
 const ExitOwn = 125
 
+// ExitAborted is the exit code of a run or a job that was aborted, and of a command
+// that was interrupted.
+const ExitAborted = 130
+
 // ExitError ends the process with a code of its own: that of a run, say. With
 // no message, everything has been said already.
 type ExitError struct {

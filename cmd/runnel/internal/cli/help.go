@@ -183,3 +183,15 @@ const (
 	GroupServe = "serve"
 	GroupOther = "other"
 )
+
+// KnownCommand refuses what is no command, and says which one was meant.
+func KnownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q (see runnel --help)", args[0])
+}

@@ -100,7 +100,7 @@ func abort(ctx context.Context, s *app.Session, ids []string, asJSON bool) error
 			}
 		}
 		if asJSON {
-			err = printJSON(s.App, run)
+			err = s.App.PrintJSON(run)
 		} else {
 			_, err = fmt.Fprintln(s.App.Out, id, sentence(run))
 		}

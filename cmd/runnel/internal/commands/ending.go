@@ -18,7 +18,6 @@ import (
 // for a signal.
 const (
 	exitTimeout = 124
-	exitAborted = 130
 	exitSignal  = 128
 )
 
@@ -42,7 +41,7 @@ func exitOf(end *lines.End) int {
 	case pb.State_TIMEDOUT.String():
 		return exitTimeout
 	case pb.State_ABORTED.String():
-		return exitAborted
+		return cli.ExitAborted
 	}
 	return cli.ExitOwn
 }

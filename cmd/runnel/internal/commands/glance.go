@@ -32,7 +32,7 @@ func newGlanceCommand(a *app.App) *cobra.Command {
   runnel glance ls /var/log --on web1
   runnel glance cat /etc/hostname --on web1
   runnel glance ps --top 10 --sort cpu`,
-		Args: knownCommand,
+		Args: cli.KnownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newGlanceSysCommand(a), newGlancePsCommand(a), newGlanceLsCommand(a), newGlanceCatCommand(a))
@@ -59,7 +59,7 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 		}
 		return nothing, pages(reply)
 	}
-	opts, done := fanProgress(g.App, g.fan.FanOptions)
+	opts, done := g.FanProgress(g.fan.FanOptions)
 	result, err := s.GlanceAll(ctx, g.where.Target, query, opts)
 	done()
 	if err != nil {
@@ -75,14 +75,14 @@ func (g *glanceCommand) ask(ctx context.Context, s *app.Session, query *pb.Glanc
 	}
 	return func() error {
 		if g.json {
-			if err := printReplies(g.App, result, result.Failed); err != nil {
+			if err := app.PrintReplies(g.App, result, result.Failed); err != nil {
 				return err
 			}
-			if err := printLists(g.App, &result.FanLists); err != nil {
+			if err := g.PrintLists(&result.FanLists); err != nil {
 				return err
 			}
 		}
-		return sayFan(g.App, &result.FanLists)
+		return g.SayFan(&result.FanLists)
 	}, nil
 }
 
@@ -91,7 +91,7 @@ func (g *glanceCommand) pages(
 	ctx context.Context, s *app.Session, query *pb.Glance, each func(*pb.GlanceReply) error,
 ) func(first *pb.GlanceReply) error {
 	if g.json {
-		each = func(reply *pb.GlanceReply) error { return printJSON(g.App, reply) }
+		each = func(reply *pb.GlanceReply) error { return g.PrintJSON(reply) }
 	}
 	return func(reply *pb.GlanceReply) error {
 		query := proto.CloneOf(query)
@@ -178,7 +178,7 @@ func (g *glanceCommand) sys(ctx context.Context, s *app.Session) error {
 			fmt.Sprintf("%s %4s", stats.GetCpu().GetTotal(), stats.GetCpu().GetUsed()),
 			g.share(stats.GetMemory(), res.GetRequested().GetMemory(), res.GetAllocatable().GetMemory()),
 			g.share(stats.GetStorage(), res.GetRequested().GetStorage(), res.GetAllocatable().GetStorage()),
-			fmt.Sprintf("%.1f", stats.GetLoad()), osText(stats.GetOs()), dash(stats.GetHost()))
+			fmt.Sprintf("%.1f", stats.GetLoad()), osText(stats.GetOs()), term.Dash(stats.GetHost()))
 		if missing := reply.GetSys().GetError(); missing != "" {
 			g.Say("%s: %s", reply.GetRunner(), term.Printable(missing))
 		}

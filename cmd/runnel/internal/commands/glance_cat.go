@@ -92,7 +92,7 @@ func (c *cat) one(ctx context.Context, where client.Target) error {
 		err = c.rest(ctx, reply, c.Out)
 	}
 	if err != nil && ctx.Err() != nil {
-		return &cli.ExitError{Code: exitAborted}
+		return &cli.ExitError{Code: cli.ExitAborted}
 	}
 	return err
 }
@@ -155,10 +155,10 @@ func (c *cat) wait(ctx context.Context) error {
 func (c *cat) all(ctx context.Context) error {
 	c.piece = min(c.piece, catAllPiece)
 	width := 0
-	opts, done := fanProgress(c.glanceCommand.App, c.fan.FanOptions)
+	opts, done := c.glanceCommand.App.FanProgress(c.fan.FanOptions)
 	expected := opts.Expected
 	opts.Expected = func(names []string) {
-		width = longest(names)
+		width = term.Longest(names)
 		expected(names)
 	}
 	result, err := c.s.GlanceAll(ctx, c.where.Target, c.query(c.from), opts)
@@ -178,7 +178,7 @@ func (c *cat) all(ctx context.Context) error {
 			return err
 		}
 	}
-	return sayFan(c.glanceCommand.App, &result.FanLists)
+	return c.glanceCommand.App.SayFan(&result.FanLists)
 }
 
 // prefixed writes lines with something in front of each.

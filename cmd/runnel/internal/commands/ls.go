@@ -81,7 +81,7 @@ func runnerRow(r client.Runner) []any {
 		}
 	}
 	return []any{
-		c.GetName(), runnerState(r), running, strings.Join(c.GetPools(), ","), labels(c.GetLabels()),
+		c.GetName(), runnerState(r), running, strings.Join(c.GetPools(), ","), term.Labels(c.GetLabels()),
 		clock, c.GetVersion(), term.WholeSeconds(r.Age),
 	}
 }
@@ -109,14 +109,6 @@ func offset(ms float64) any {
 		return term.Painted{Colour: term.Red, Text: offsetText(ms) + "!"}
 	}
 	return offsetText(ms)
-}
-
-func labels(m map[string]string) string {
-	var all []string
-	for _, key := range term.SortedKeys(m) {
-		all = append(all, key+"="+m[key])
-	}
-	return strings.Join(all, ",")
 }
 
 // printRunnerJSON prints a card as it is on the wire, and how it was seen.

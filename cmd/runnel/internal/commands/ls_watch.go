@@ -55,7 +55,7 @@ func watchList(ctx context.Context, a *app.App, s *app.Session, asJSON bool) err
 	}()
 	err := w.run(ctx, cards, ended)
 	if ctx.Err() != nil {
-		return &cli.ExitError{Code: exitAborted}
+		return &cli.ExitError{Code: cli.ExitAborted}
 	}
 	stop()
 	return err
@@ -132,7 +132,7 @@ func (w *fleetWatch) tell(r *watched) error {
 	c := r.Card
 	words := []string{
 		fmt.Sprintf("%-12s", c.GetName()), fmt.Sprintf("%-9s", runnerState(r.Runner).Text), fmt.Sprintf("%d/%d", c.GetRunning(), c.GetSlots()),
-		strings.Join(c.GetPools(), ","), dash(labels(c.GetLabels())), c.GetVersion(),
+		strings.Join(c.GetPools(), ","), term.Dash(term.Labels(c.GetLabels())), c.GetVersion(),
 	}
 	if !r.Online {
 		words[2] = "-"

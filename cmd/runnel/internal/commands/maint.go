@@ -36,7 +36,7 @@ func newMaintCommand(a *app.App) *cobra.Command {
 		GroupID: cli.GroupFleet,
 		Short:   "Keep hosts right: their clocks",
 		Example: "  runnel maint clock --all\n  runnel maint clock --all --ntp\n  runnel maint clock --on web2 --ntp --sync",
-		Args:    knownCommand,
+		Args:    cli.KnownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newMaintClockCommand(a))
@@ -81,7 +81,7 @@ func (c *clockCommand) run(ctx context.Context, s *app.Session) error {
 		}
 		show := func() error { return c.table([]client.Clock{clock}) }
 		if c.json {
-			show = func() error { return printJSON(c.App, reply) }
+			show = func() error { return c.PrintJSON(reply) }
 		}
 		if err := show(); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (c *clockCommand) run(ctx context.Context, s *app.Session) error {
 		}
 		return nil
 	}
-	opts, done := fanProgress(c.App, c.fan.FanOptions)
+	opts, done := c.FanProgress(c.fan.FanOptions)
 	result, clocks, err := s.ClockAll(ctx, c.where.Target, query, opts)
 	done()
 	if err != nil {
@@ -104,12 +104,12 @@ func (c *clockCommand) run(ctx context.Context, s *app.Session) error {
 			names = append(names, clock.Runner)
 		}
 		others := slices.DeleteFunc(slices.Clone(result.Failed), func(name string) bool { return slices.Contains(names, name) })
-		return errors.Join(printReplies(c.App, result, names, others), printLists(c.App, &result.FanLists), sayFan(c.App, &result.FanLists))
+		return errors.Join(app.PrintReplies(c.App, result, names, others), c.PrintLists(&result.FanLists), c.SayFan(&result.FanLists))
 	}
 	if err := c.table(clocks); err != nil {
 		return err
 	}
-	return sayFan(c.App, &result.FanLists)
+	return c.SayFan(&result.FanLists)
 }
 
 // query is the question; without a time it is a comparison with this host's
@@ -171,11 +171,11 @@ func (c *clockCommand) table(clocks []client.Clock) error {
 		if k.Uncertainty == 0 {
 			uncertainty = "-" // by the caller's time, whatever that is worth
 		}
-		kernel, keeper := kernelText(clock.GetKernel()), dash(clock.GetDaemon())
+		kernel, keeper := kernelText(clock.GetKernel()), term.Dash(clock.GetDaemon())
 		if len(headings) == 5 {
 			table.Add(k.Runner, offset, uncertainty, kernel, keeper)
 		} else {
-			table.Add(k.Runner, offset, uncertainty, c.status(k), dash(clock.GetServer()), kernel, keeper)
+			table.Add(k.Runner, offset, uncertainty, c.status(k), term.Dash(clock.GetServer()), kernel, keeper)
 		}
 	}
 	if err := table.Write(c.Out); err != nil {
@@ -249,11 +249,4 @@ func offsetText(ms float64) string {
 		sign = "-"
 	}
 	return sign + term.ShortDuration(time.Duration(math.Abs(ms))*time.Millisecond)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

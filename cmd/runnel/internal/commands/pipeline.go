@@ -68,7 +68,7 @@ func newPipelineListCommand(a *app.App) *cobra.Command {
 				table.GiveWay("source")
 				for _, p := range all {
 					if asJSON {
-						if err := printJSON(a, p); err != nil {
+						if err := a.PrintJSON(p); err != nil {
 							return err
 						}
 						continue

@@ -44,7 +44,7 @@ func newPipelineJobsCommand(a *app.App) *cobra.Command {
 						return noEngine(err)
 					}
 					if asJSON {
-						if err := printJSON(a, job); err != nil {
+						if err := a.PrintJSON(job); err != nil {
 							return err
 						}
 					} else {
@@ -142,7 +142,7 @@ func newPipelineShowCommand(a *app.App) *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return printJSON(a, job)
+					return a.PrintJSON(job)
 				}
 				return showJob(a, job)
 			})
@@ -237,7 +237,7 @@ func newPipelineCancelCommand(a *app.App) *cobra.Command {
 						a.Say("%s has ended: %s", job.GetId(), jobState(job).Text)
 						continue
 					}
-					if _, err = s.Cancel(ctx, job.GetId(), client.CancelOptions{User: userName(), Reason: reason}); err != nil {
+					if _, err = s.Cancel(ctx, job.GetId(), client.CancelOptions{User: app.UserName(), Reason: reason}); err != nil {
 						return noEngine(err)
 					}
 					if err := s.WatchJob(ctx, job.GetId(), func(j *pb.Job) error { job = j; return nil }); err != nil {

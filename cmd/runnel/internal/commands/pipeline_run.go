@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -62,7 +61,7 @@ func (p *pipelineRun) run(ctx context.Context, name string) error {
 		return err
 	}
 	if p.user == "" {
-		p.user = userName()
+		p.user = app.UserName()
 	}
 	return withPipelines(ctx, p.App, p.dir, func(s *app.Session) error {
 		job, err := s.Schedule(ctx, name, client.ScheduleOptions{Variables: vars, User: p.user, Partition: p.partition})
@@ -85,7 +84,7 @@ func (v jobView) started(ctx context.Context, job *pb.Job) error {
 		return v.follow(ctx, job.GetId())
 	}
 	if v.asJSON {
-		return printJSON(v.App, job)
+		return v.App.PrintJSON(job)
 	}
 	_, err := fmt.Fprintln(v.App.Out, job.GetId())
 	return err
@@ -118,14 +117,6 @@ func (p *pipelineRun) variables() (map[string]any, error) {
 	return vars, nil
 }
 
-// userName is who runs this command.
-func userName() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return os.Getenv("USER")
-}
-
 // newPipelineRerunCommand is `runnel pipeline rerun`.
 func newPipelineRerunCommand(a *app.App) *cobra.Command {
 	var opts client.RerunOptions
@@ -141,7 +132,7 @@ func newPipelineRerunCommand(a *app.App) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				opts.User = userName()
+				opts.User = app.UserName()
 				job, err := s.Rerun(ctx, old.GetId(), opts)
 				if err != nil {
 					return noEngine(err)
@@ -182,7 +173,7 @@ func (v jobView) follow(ctx context.Context, id string) error {
 	err := v.WatchJob(ctx, id, func(job *pb.Job) error {
 		last = job
 		if v.asJSON {
-			return printJSON(v.App, job)
+			return v.App.PrintJSON(job)
 		}
 		f.saw(job)
 		return nil
@@ -191,7 +182,7 @@ func (v jobView) follow(ctx context.Context, id string) error {
 		err = closing
 	}
 	if errors.Is(context.Cause(ctx), errLeft) {
-		return &cli.ExitError{Code: exitAborted, Message: "left; the job goes on: runnel pipeline show " + id}
+		return &cli.ExitError{Code: cli.ExitAborted, Message: "left; the job goes on: runnel pipeline show " + id}
 	}
 	if err != nil {
 		return err
@@ -216,7 +207,7 @@ func jobResult(a *app.App, job *pb.Job, quiet bool) error {
 			text += ": " + job.GetReason()
 		}
 		say("%s", text)
-		return &cli.ExitError{Code: exitAborted}
+		return &cli.ExitError{Code: cli.ExitAborted}
 	case job.GetErrored():
 		say("job %s errored: %s", job.GetId(), job.GetLastError())
 		return &cli.ExitError{Code: 1}
@@ -238,7 +229,7 @@ func cancelOnSignal(ctx context.Context, s *app.Session, id string, leave contex
 		}
 		s.App.Say("canceling the job; once more to leave it")
 		wg.Go(func() {
-			if _, err := s.Cancel(ctx, id, client.CancelOptions{User: userName(), Reason: "interrupted"}); err != nil && ctx.Err() == nil {
+			if _, err := s.Cancel(ctx, id, client.CancelOptions{User: app.UserName(), Reason: "interrupted"}); err != nil && ctx.Err() == nil {
 				s.App.Say("cannot cancel the job: %v", err)
 			}
 		})

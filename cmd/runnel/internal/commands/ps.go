@@ -75,7 +75,7 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 		}
 		for _, run := range reply.GetRuns() {
 			if p.json {
-				if err := printJSON(p.App, run); err != nil {
+				if err := p.PrintJSON(run); err != nil {
 					return err
 				}
 				continue

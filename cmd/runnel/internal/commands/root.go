@@ -1,9 +1,6 @@
 package commands
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
@@ -19,7 +16,7 @@ func newRoot(a *app.App) *cobra.Command {
 		Example: `  runnel run -- echo hello        with no server: all inside this command
   runnel serve                    a runner on this machine, with NATS built in
   runnel run --all -- uptime      on every runner, from another terminal`,
-		Args:              knownCommand,
+		Args:              cli.KnownCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:     true, // main reports them
 		SilenceUsage:      true,
@@ -59,16 +56,4 @@ func newRoot(a *app.App) *cobra.Command {
 	addMan(root)
 	cli.StyleHelp(root)
 	return root
-}
-
-// knownCommand refuses what is no command, and says which one was meant.
-func knownCommand(root *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	root.SuggestionsMinimumDistance = 2
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
-	}
-	return fmt.Errorf("there is no command %q (see runnel --help)", args[0])
 }

@@ -40,7 +40,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	fan := r.fan.FanOptions
 	fan.Timeout = s.Target.Timeout
 	fan.Expected = func(names []string) {
-		show.width = longest(names)
+		show.width = term.Longest(names)
 		bar.Total = len(names)
 	}
 	fan.Enough = all.isAborted
@@ -69,7 +69,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		return r.nobody(ctx, s)
 	}
 	if exit := (*cli.ExitError)(nil); all.isAborted() && errors.As(err, &exit) {
-		exit.Code = exitAborted
+		exit.Code = cli.ExitAborted
 	}
 	return err
 }
@@ -79,9 +79,9 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 func (r *runCommand) interruption(left, printing error) error {
 	switch {
 	case errors.Is(left, errLeft):
-		return &cli.ExitError{Code: exitAborted, Message: "the runs may go on: runnel ps"}
+		return &cli.ExitError{Code: cli.ExitAborted, Message: "the runs may go on: runnel ps"}
 	case errors.Is(left, errNoEnd):
-		return &cli.ExitError{Code: exitAborted, Message: fmt.Sprintf("the runs were aborted, and not all ends are seen after %s; they may go on: runnel ps", r.endTime())}
+		return &cli.ExitError{Code: cli.ExitAborted, Message: fmt.Sprintf("the runs were aborted, and not all ends are seen after %s; they may go on: runnel ps", r.endTime())}
 	case errors.Is(printing, syscall.EPIPE):
 		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
 	case printing != nil:
@@ -131,14 +131,6 @@ func (r *runCommand) barLook() term.Look {
 	l := r.ErrLook
 	l.Terminal = l.Terminal && !r.Look.Terminal
 	return l
-}
-
-func longest(names []string) int {
-	width := 0
-	for _, name := range names {
-		width = max(width, len(name))
-	}
-	return width
 }
 
 // allPrinter prints the output of many runs. Text is printed in whole lines, so
@@ -257,7 +249,7 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	if r.asJSON {
 		slices.Sort(good)
 		slices.Sort(bad)
-		if err := printSummary(r.App, good, bad, &result.FanLists); err != nil {
+		if err := r.PrintSummary(good, bad, &result.FanLists); err != nil {
 			return err
 		}
 	}
@@ -298,8 +290,8 @@ func fanSummary(ok int, failed map[string]string, result *client.FanLists) strin
 		word  string
 		who   string
 	}{
-		{len(result.Skipped), "skipped", names(result.Skipped)}, {len(result.Unexpected), "unexpected", names(result.Unexpected)},
-		{len(failed), "failed", causes(failed)}, {len(result.Missing), "missing", names(result.Missing)},
+		{len(result.Skipped), "skipped", app.Names(result.Skipped)}, {len(result.Unexpected), "unexpected", app.Names(result.Unexpected)},
+		{len(failed), "failed", app.Causes(failed)}, {len(result.Missing), "missing", app.Names(result.Missing)},
 	} {
 		if group.count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s (%s)", group.count, group.word, group.who))
@@ -320,7 +312,7 @@ func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.Task
 	for reply, err := range client.FanOut(ctx, s.Client, client.TaskOf(r.where.Target, req), fan) {
 		switch {
 		case errors.Is(err, client.ErrTooFew):
-			return fmt.Errorf("%w; started on: %s", err, names(result.OK))
+			return fmt.Errorf("%w; started on: %s", err, app.Names(result.OK))
 		case err != nil:
 			return err
 		}
@@ -341,6 +333,6 @@ func (r *runCommand) detachAll(ctx context.Context, s *app.Session, req *pb.Task
 	case result.Complete() && len(failed) == 0:
 		return nil
 	}
-	r.sayMissing(result.Missing, longest(result.Missing))
+	r.sayMissing(result.Missing, term.Longest(result.Missing))
 	return errors.New(fanSummary(len(result.OK), failed, &result))
 }

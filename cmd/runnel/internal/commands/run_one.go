@@ -86,9 +86,9 @@ func endOf(run *pb.Run) *lines.End {
 func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner string, err error) error {
 	switch left := context.Cause(ctx); {
 	case errors.Is(left, errLeft):
-		return &cli.ExitError{Code: exitAborted, Message: r.goesOn(s)}
+		return &cli.ExitError{Code: cli.ExitAborted, Message: r.goesOn(s)}
 	case errors.Is(left, errNoEnd):
-		return &cli.ExitError{Code: exitAborted, Message: fmt.Sprintf("the run was aborted, and no end is seen after %s; %s", r.endTime(), r.goesOn(s))}
+		return &cli.ExitError{Code: cli.ExitAborted, Message: fmt.Sprintf("the run was aborted, and no end is seen after %s; %s", r.endTime(), r.goesOn(s))}
 	case errors.Is(err, syscall.EPIPE):
 		// Whoever read our output has enough of it: so has the run, as in a
 		// shell's pipe.
@@ -136,7 +136,7 @@ func (r *runCommand) detachOne(ctx context.Context, s *app.Session, req *pb.Task
 
 func (r *runCommand) printStarted(run *pb.Run) error {
 	if r.asJSON {
-		return printJSON(r.App, run)
+		return r.PrintJSON(run)
 	}
 	_, err := fmt.Fprintln(r.Out, run.GetId())
 	return err

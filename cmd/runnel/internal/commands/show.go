@@ -41,7 +41,7 @@ func showRun(ctx context.Context, s *app.Session, id string, asJSON bool) error 
 		return err
 	}
 	if asJSON {
-		return printJSON(s.App, run)
+		return s.App.PrintJSON(run)
 	}
 	for _, field := range runFields(run, time.Now()) {
 		if field.value == "" {
@@ -67,7 +67,7 @@ func runFields(run *pb.Run, now time.Time) []field {
 		{"runner", run.GetRunner()},
 		{"state", sentence(run)},
 		{"error", run.GetError()},
-		{"tags", labels(run.GetTags())},
+		{"tags", term.Labels(run.GetTags())},
 		{"created", moment(run.GetCreated(), now)},
 		{"started", moment(run.GetStarted(), now)},
 		{"ended", moment(run.GetEnded(), now)},

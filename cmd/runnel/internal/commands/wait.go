@@ -82,7 +82,7 @@ func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOption
 			return fmt.Errorf("cannot wait for run %s: %w", arg, err)
 		}
 		if opts.asJSON {
-			err = printJSON(s.App, run)
+			err = s.App.PrintJSON(run)
 		} else {
 			_, err = fmt.Fprintln(s.App.Out, run.GetId(), sentence(run))
 		}

@@ -163,3 +163,29 @@ func Printable(s string) string {
 		return r
 	}, s)
 }
+
+// Labels is "env=prod,zone=a", in order.
+func Labels(m map[string]string) string {
+	var all []string
+	for _, key := range SortedKeys(m) {
+		all = append(all, key+"="+m[key])
+	}
+	return strings.Join(all, ",")
+}
+
+// Dash stands for what is empty.
+func Dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// Longest is the width of the longest name.
+func Longest(names []string) int {
+	width := 0
+	for _, name := range names {
+		width = max(width, len(name))
+	}
+	return width
+}

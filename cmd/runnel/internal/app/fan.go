@@ -1,4 +1,4 @@
-package commands
+package app
 
 import (
 	"encoding/json"
@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
@@ -16,16 +15,16 @@ import (
 // maxNames in a summary: a thousand names help nobody.
 const maxNames = 8
 
-// names lists the first few.
-func names(all []string) string {
+// Names lists the first few.
+func Names(all []string) string {
 	if len(all) <= maxNames {
 		return strings.Join(all, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNames], ", "), len(all)-maxNames)
 }
 
-// fanProgress shows on a terminal how many have answered.
-func fanProgress(a *app.App, opts client.FanOptions) (client.FanOptions, func()) {
+// FanProgress shows on a terminal how many have answered.
+func (a *App) FanProgress(opts client.FanOptions) (client.FanOptions, func()) {
 	var p *term.Progress
 	opts.Expected = func(names []string) { p = term.NewProgress(a.Err, a.ErrLook, len(names)) }
 	opts.Answered = func(string) { p.Add() }
@@ -36,26 +35,26 @@ func fanProgress(a *app.App, opts client.FanOptions) (client.FanOptions, func())
 	}
 }
 
-// sayFan sums up a fan-out, the bad news last, and returns the error that ends
+// SayFan sums up a fan-out, the bad news last, and returns the error that ends
 // the command with the right code.
-func sayFan(a *app.App, r *client.FanLists) error {
+func (a *App) SayFan(r *client.FanLists) error {
 	asked := len(r.OK) + len(r.Failed) + len(r.Missing) + len(r.Unexpected)
 	parts := []string{fmt.Sprintf("%d ok", len(r.OK))}
 	if len(r.Skipped) > 0 {
-		parts = append(parts, fmt.Sprintf("%d skipped (%s)", len(r.Skipped), names(r.Skipped)))
+		parts = append(parts, fmt.Sprintf("%d skipped (%s)", len(r.Skipped), Names(r.Skipped)))
 	}
 	if len(r.Unexpected) > 0 {
-		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), names(r.Unexpected)))
+		parts = append(parts, fmt.Sprintf("%d unexpected (%s)", len(r.Unexpected), Names(r.Unexpected)))
 	}
 	if len(r.Failed) > 0 {
 		why := map[string]string{}
 		for _, name := range r.Failed {
 			why[name] = r.Errors[name].Error()
 		}
-		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), causes(why)))
+		parts = append(parts, fmt.Sprintf("%d failed (%s)", len(r.Failed), Causes(why)))
 	}
 	if len(r.Missing) > 0 {
-		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), names(r.Missing)))
+		parts = append(parts, fmt.Sprintf("%d missing (%s)", len(r.Missing), Names(r.Missing)))
 	}
 	if r.Short > 0 {
 		parts = append(parts, fmt.Sprintf("%d fewer than expected", r.Short))
@@ -76,8 +75,8 @@ func sayFan(a *app.App, r *client.FanLists) error {
 // maxCauses in a summary.
 const maxCauses = 3
 
-// causes are those that failed and why, by cause: a fleet mostly has one.
-func causes(why map[string]string) string {
+// Causes are those that failed and why, by cause: a fleet mostly has one.
+func Causes(why map[string]string) string {
 	var all []string
 	who := map[string][]string{}
 	for _, name := range term.SortedKeys(why) {
@@ -89,7 +88,7 @@ func causes(why map[string]string) string {
 	}
 	var parts []string
 	for _, cause := range all[:min(len(all), maxCauses)] {
-		parts = append(parts, names(who[cause])+": "+term.Printable(cause))
+		parts = append(parts, Names(who[cause])+": "+term.Printable(cause))
 	}
 	if more := len(all) - maxCauses; more > 0 {
 		parts = append(parts, term.Plural(more, "more cause"))
@@ -97,9 +96,9 @@ func causes(why map[string]string) string {
 	return strings.Join(parts, "; ")
 }
 
-// printReplies writes the replies of some runners as a line of JSON each, with its
+// PrintReplies writes the replies of some runners as a line of JSON each, with its
 // name: what is only an error doesn't have it.
-func printReplies[R pb.Message](a *app.App, r *client.FanResult[R], lists ...[]string) error {
+func PrintReplies[R pb.Message](a *App, r *client.FanResult[R], lists ...[]string) error {
 	for _, name := range slices.Concat(lists...) {
 		answer := r.Answers[name]
 		if answer.Err != nil && client.Code(answer.Err) == 0 {
@@ -111,17 +110,18 @@ func printReplies[R pb.Message](a *app.App, r *client.FanResult[R], lists ...[]s
 		case *pb.MaintReply:
 			reply.Runner = name
 		}
-		if err := printJSON(a, answer.Message); err != nil {
+		if err := a.PrintJSON(answer.Message); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printLists(a *app.App, r *client.FanLists) error { return printSummary(a, r.OK, r.Failed, r) }
+// PrintLists writes who is in which list as a line of JSON.
+func (a *App) PrintLists(r *client.FanLists) error { return a.PrintSummary(r.OK, r.Failed, r) }
 
-// printSummary is for what has its own idea of ok and failed.
-func printSummary(a *app.App, ok, failed []string, r *client.FanLists) error {
+// PrintSummary is for what has its own idea of ok and failed.
+func (a *App) PrintSummary(ok, failed []string, r *client.FanLists) error {
 	return json.NewEncoder(a.Out).Encode(map[string]any{"summary": map[string]any{
 		"ok": list(ok), "failed": list(failed), "skipped": list(r.Skipped), "missing": list(r.Missing), "unexpected": list(r.Unexpected),
 	}})
@@ -135,8 +135,8 @@ func list(all []string) []string {
 	return all
 }
 
-// printJSON writes a message in the form it has on the wire, on one line.
-func printJSON(a *app.App, m pb.Message) error {
+// PrintJSON writes a message in the form it has on the wire, on one line.
+func (a *App) PrintJSON(m pb.Message) error {
 	b, err := pb.MarshalJSON(m)
 	if err != nil {
 		return err
