@@ -1,14 +1,10 @@
 package commands
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
-	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
@@ -83,15 +79,3 @@ type advised struct {
 
 func (e *advised) Error() string { return e.text }
 func (e *advised) Unwrap() error { return e.err }
-
-// nobodyIn says that a pool has nobody, if that is why nobody took a run.
-func nobodyIn(ctx context.Context, s *app.Session, pool string, err error) error {
-	if pool == "" || !errors.Is(err, client.ErrNoRunners) {
-		return err
-	}
-	runners, listErr := s.Runners(ctx)
-	if listErr != nil || slices.ContainsFunc(runners, func(r client.Runner) bool { return r.Online && slices.Contains(r.Card.GetPools(), pool) }) {
-		return err // they are full, or draining
-	}
-	return fmt.Errorf("no online runner in pool %s (runnel ls)", pool)
-}

@@ -1,18 +1,24 @@
-// Package commands is the command line of runnel: one command, one file.
+// Package commands is the command line of runnel: its root, and the few commands
+// that belong to no room.
 //
-// A command is a file of the name that its noun has in service and in
-// service/client too; root.go has the table of all of them, run_one.go and
-// run_all.go are the two ways of `runnel run`.
+// The packages beside this one are the rooms, each with its commands, one command a
+// file, named after its noun in service and in service/client:
 //
-// The packages beside this one are what the commands share:
+//   - runs: run, code, logs, show, ps, wait, abort, rm.
+//   - pipelines: pipeline and its own.
+//   - hosts: ls, forget, glance, maint.
+//   - web: gateway.
+//   - serve and bench are the two commands that are programs by themselves.
+//
+// and what the commands share:
 //
 //   - cli is the mechanism: flags that the environment and a file can set, help,
 //     signals, and errors that end the process.
 //   - term decides how things look on a terminal and in a pipe.
 //   - connect finds the NATS server: flag, environment, the selected `nats`
 //     context, the local `runnel serve`, or one inside the command.
-//   - app is what every command gets: streams, global flags, a session.
-//   - serve and bench are the two commands that are programs by themselves.
+//   - app is what every command gets: streams, global flags, a session, the summary
+//     of a fan-out.
 //
 // A command writes its result to standard output, and everything else to standard
 // error. An error is one line, "runnel: cannot X: cause", and Runnel's own

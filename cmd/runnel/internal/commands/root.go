@@ -6,7 +6,11 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/bench"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/hosts"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/pipelines"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/runs"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/serve"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/web"
 )
 
 func newRoot(a *app.App) *cobra.Command {
@@ -33,23 +37,13 @@ func newRoot(a *app.App) *cobra.Command {
 		&cobra.Group{ID: cli.GroupOther, Title: "Other"},
 	)
 	a.AddGlobalFlags(root)
+	root.AddCommand(runs.Commands(a)...)
+	root.AddCommand(pipelines.NewCommand(a))
+	root.AddCommand(hosts.Commands(a)...)
 	root.AddCommand(
-		newRunCommand(a),
-		newCodeCommand(a),
-		newLogsCommand(a),
-		newShowCommand(a),
-		newPsCommand(a),
-		newWaitCommand(a),
-		newAbortCommand(a),
-		newRmCommand(a),
-		newPipelineCommand(a),
-		newListCommand(a),
-		newForgetCommand(a),
-		newGlanceCommand(a),
-		newMaintCommand(a),
 		bench.NewCommand(a),
 		serve.NewCommand(a),
-		newGatewayCommand(a),
+		web.NewCommand(a),
 		newVersionCommand(a),
 	)
 	addCompletion(root, a)

@@ -1,5 +1,5 @@
-// Package web is what `runnel gateway` and `runnel serve --http` share: flags,
-// the secret, listeners and a graceful end.
+// Package web is `runnel gateway`, and what it shares with `runnel serve --http`:
+// flags, the secret, listeners and a graceful end.
 package web
 
 import (
