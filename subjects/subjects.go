@@ -161,6 +161,9 @@ func (s Space) PipelinesBucket() string { return s.lower() + "_pipelines" }
 // JobsBucket is the KV bucket of pipelines' jobs.
 func (s Space) JobsBucket() string { return s.lower() + "_jobs" }
 
+// GatewayBucket is the KV bucket of gateways: their cards, and one-time codes.
+func (s Space) GatewayBucket() string { return s.lower() + "_gateway" }
+
 // BucketStream is the stream that holds a bucket.
 func BucketStream(bucket string) string { return "KV_" + bucket }
 

@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/runnel-io/runnel/service/gateway/api"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/code"
+	"github.com/runnel-io/runnel/service/gateway/peers"
 	"github.com/runnel-io/runnel/service/gateway/prunner"
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/gateway/signin"
+	"github.com/runnel-io/runnel/service/kv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,7 +59,8 @@ type Gateway struct {
 	cfg      Config
 	nc       *nats.Conn
 	house    room.House
-	guard    *auth.Guard
+	codes    *signin.Codes // nil where there can be none
+	peers    *peers.Peers  // likewise
 	handler  http.Handler
 	stopping atomic.Bool
 	die      context.CancelFunc
@@ -72,7 +78,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	if h.Space, err = subjects.New(cfg.Prefix); err != nil {
 		return nil, err
 	}
-	g.guard, err = auth.NewGuard(auth.Config{
+	h.Guard, err = auth.NewGuard(auth.Config{
 		Fleet: h.Space.Service(), Secret: cfg.Secret, DefaultScope: cfg.DefaultScope, TrustedOrigins: cfg.TrustedOrigins,
 		CORSOrigins: cfg.CORSOrigins, AnonymousCode: cfg.AnonymousCode,
 	})
@@ -90,9 +96,46 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	if h.Mirror, err = pipeline.NewMirror(ctx, h.JS, cfg.Prefix, h.Log); err != nil {
 		return nil, fmt.Errorf("cannot start the gateway: %w", err)
 	}
+	g.join(ctx)
 	h.Life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
+}
+
+// join meets the other gateways. Without the permission to, this one serves
+// without sign-in links, and does not know whether all have one secret.
+func (g *Gateway) join(ctx context.Context) {
+	bucket, err := OpenBucket(ctx, g.house.JS, g.house.Space)
+	if err != nil {
+		g.house.Log.Warn("no sign-in links here, and no look at other gateways", "error", err)
+		return
+	}
+	g.codes = &signin.Codes{Bucket: bucket, Secret: g.cfg.Secret}
+	g.peers = peers.Join(bucket, g.cfg.Secret, g.house.Log)
+}
+
+// OpenBucket opens what the gateways of a fleet share, and makes it if it is
+// missing.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, space subjects.Space) (*kv.Bucket, error) {
+	return kv.Open(ctx, js, kv.Config{
+		Name: space.GatewayBucket(), Description: "Runnel: gateways' cards, one-time codes", MarkerTTL: time.Second,
+	})
+}
+
+// Announce tells the other gateways, and those who make links, where this one
+// listens.
+func (g *Gateway) Announce(urls []string) {
+	if g.peers != nil {
+		g.peers.Announce(urls)
+	}
+}
+
+// Link makes a one-time link's path, which signs somebody in.
+func (g *Gateway) Link(ctx context.Context, sub string, scopes []auth.Scope) (string, error) {
+	if g.codes == nil {
+		return "", errors.New("cannot make a link: the fleet's bucket for codes may not be used")
+	}
+	return signin.Link(ctx, g.codes, sub, scopes)
 }
 
 // Handler answers requests.
@@ -109,6 +152,9 @@ func (g *Gateway) Stop() {
 func (g *Gateway) Close() {
 	g.Stop()
 	g.house.Mirror.Close()
+	if g.peers != nil {
+		g.peers.Close()
+	}
 }
 
 // rooms are the parts of the gateway that have routes.
@@ -121,7 +167,7 @@ func (g *Gateway) table() []room.Route {
 		{Method: "GET", Path: "/readyz", Scope: auth.Public, Handle: g.readyz},
 		{Method: "GET", Path: "/metrics", Scope: auth.ScopeRead, Handle: g.metrics},
 	}
-	for _, routes := range rooms {
+	for _, routes := range slices.Concat(rooms, []room.Room{signin.Room(g.codes)}) {
 		table = append(table, routes(&g.house)...)
 	}
 	return table
@@ -137,13 +183,13 @@ func (g *Gateway) routes() http.Handler {
 		if row.Method == http.MethodGet {
 			methods[row.Path] = append(methods[row.Path], http.MethodHead)
 		}
-		mux.Handle(row.Method+" "+row.Path, g.guard.Wrap(row.Scope, row.Handle))
+		mux.Handle(row.Method+" "+row.Path, g.house.Guard.Wrap(row.Scope, row.Handle))
 	}
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
-			if g.guard.Preflight(w, r, allow) {
+			if g.house.Guard.Preflight(w, r, allow) {
 				return
 			}
 			reply.Refusal(r)(w, http.StatusMethodNotAllowed, "method not allowed: use "+allow)
@@ -163,7 +209,7 @@ func (g *Gateway) withHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
-		g.guard.AllowOrigin(h, r)
+		g.house.Guard.AllowOrigin(h, r)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -214,10 +260,13 @@ func (g *Gateway) ready() error {
 	}
 	select {
 	case <-g.house.Mirror.Ready():
-		return nil
 	default:
 		return errors.New("the pipelines are still being read")
 	}
+	if g.peers != nil {
+		return g.peers.Err()
+	}
+	return nil
 }
 
 func (g *Gateway) metrics(w http.ResponseWriter, r *http.Request) {

@@ -55,7 +55,8 @@ var (
 type Caller struct {
 	Sub    string
 	Scopes []Scope
-	Cookie bool // let in by a cookie, which browsers send by themselves
+	Until  time.Time // the token's end; zero if it has none
+	Cookie bool      // let in by a cookie, which browsers send by themselves
 }
 
 // May says whether the Caller has a scope.
@@ -127,15 +128,32 @@ func (g *Guard) authenticate(r *http.Request) (Caller, error) {
 	if token == "" {
 		return Caller{}, errNoToken
 	}
+	who, err := g.Check(token)
+	who.Cookie = cookie
+	return who, err
+}
+
+// Check says whose a token is.
+func (g *Guard) Check(token string) (Caller, error) {
+	who, err := Verify(g.cfg.Secret, token)
+	if err == nil && who.Scopes == nil {
+		who.Scopes = g.cfg.DefaultScope
+	}
+	return who, err
+}
+
+// Verify says whose a token is that was signed with a secret. Scopes are nil if
+// it says nothing of them.
+func Verify(secret, token string) (Caller, error) {
 	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return []byte(g.cfg.Secret), nil },
+	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return []byte(secret), nil },
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt())
 	if err != nil {
 		return Caller{}, wordsOf(err)
 	}
-	who := Caller{Sub: c.Subject, Scopes: c.Scope, Cookie: cookie}
-	if c.Scope == nil {
-		who.Scopes = g.cfg.DefaultScope
+	who := Caller{Sub: c.Subject, Scopes: c.Scope}
+	if c.ExpiresAt != nil {
+		who.Until = c.ExpiresAt.Time
 	}
 	return who, nil
 }

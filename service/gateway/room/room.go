@@ -22,6 +22,7 @@ type House struct {
 	Space  subjects.Space
 	JS     jetstream.JetStream
 	Client *client.Client
+	Guard  *auth.Guard
 	Mirror *pipeline.Mirror // pipelines and jobs, as a watch keeps them
 	Log    *slog.Logger
 	// Life ends when the gateway stops; what streams ends by it, and its clients

@@ -57,6 +57,7 @@ func (s *command) openWeb(ctx context.Context) error {
 		return nil
 	}
 	s.front.takeOver(s.web.gateway.Handler())
+	web.Welcome(ctx, s.App, s.web.gateway, s.web.server.URLs())
 	return nil
 }
 

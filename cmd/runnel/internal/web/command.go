@@ -29,7 +29,7 @@ type gatewayCommand struct {
 	engine    bool
 }
 
-// NewCommand makes the command and `runnel gateway token`.
+// NewCommand makes the command, `runnel gateway token` and `runnel gateway link`.
 func NewCommand(a *app.App) *cobra.Command {
 	g := &gatewayCommand{App: a}
 	cmd := &cobra.Command{
@@ -38,7 +38,8 @@ func NewCommand(a *app.App) *cobra.Command {
 		Short:   "Serve the fleet over HTTP",
 		Example: `  runnel gateway                        on 127.0.0.1:9009
   runnel gateway --http :9009 --jwt-secret-file /etc/runnel/jwt-secret
-  runnel gateway token --scope read,jobs --sub alice`,
+  runnel gateway token --scope read,jobs --sub alice
+  runnel gateway link                   a link to sign in with, once`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("there is no command \"gateway %s\" (see runnel gateway --help)", args[0])
@@ -53,7 +54,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cli.Group(cmd.Flags(), cli.FlagsWhere, "http", "data", "engine")
 	g.flags.Add(cmd)
 	cli.BindEnvAll(cmd)
-	cmd.AddCommand(newTokenCommand(a))
+	cmd.AddCommand(newTokenCommand(a), newLinkCommand(a))
 	return cmd
 }
 
@@ -102,6 +103,7 @@ func (g *gatewayCommand) serve(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, server.Close()) }()
 		g.Say("gateway on %s", strings.Join(server.URLs(), " and "))
+		Welcome(ctx, g.App, gw, server.URLs())
 		<-ctx.Done()
 		gw.Stop()
 		return nil
@@ -143,12 +145,9 @@ func newTokenCommand(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var list []auth.Scope
-			for _, s := range scopes {
-				if !auth.KnownScope(auth.Scope(s)) {
-					return fmt.Errorf("cannot use --scope %s: it is read, jobs, code, run or admin", s)
-				}
-				list = append(list, auth.Scope(s))
+			list, err := scopesOf("scope", scopes)
+			if err != nil {
+				return err
 			}
 			token, err := auth.Token(secret, sub, list, life)
 			if err == nil {

@@ -58,11 +58,8 @@ func (f *Flags) Config(dir string) (cfg gateway.Config, err error) {
 	if cfg.Secret, err = f.Secret(dir); err != nil {
 		return cfg, err
 	}
-	for _, s := range f.defaultScope {
-		if !auth.KnownScope(auth.Scope(s)) {
-			return cfg, fmt.Errorf("cannot use --default-scope %s: it is read, jobs, code, run or admin", s)
-		}
-		cfg.DefaultScope = append(cfg.DefaultScope, auth.Scope(s))
+	if cfg.DefaultScope, err = scopesOf("default-scope", f.defaultScope); err != nil {
+		return cfg, err
 	}
 	for _, what := range f.anonymous {
 		if what != "code" {
@@ -72,6 +69,17 @@ func (f *Flags) Config(dir string) (cfg gateway.Config, err error) {
 	}
 	cfg.TrustedOrigins, cfg.CORSOrigins = f.trustedOrigins, f.corsOrigins
 	return cfg, nil
+}
+
+// scopesOf reads the values of a flag; nil for none.
+func scopesOf(flag string, words []string) (list []auth.Scope, err error) {
+	for _, s := range words {
+		if !auth.KnownScope(auth.Scope(s)) {
+			return nil, fmt.Errorf("cannot use --%s %s: it is read, jobs, code, run or admin", flag, s)
+		}
+		list = append(list, auth.Scope(s))
+	}
+	return list, nil
 }
 
 // Secret is the shared one: of the flag, its variable or the file, which is made
