@@ -164,7 +164,11 @@ type Run struct {
 	// What was run, its first 256 characters: the shell text, the arguments, or
 	// the name of a file or a language. Empty where the runner's policy hides
 	// command lines.
-	Command       string `protobuf:"bytes,30,opt,name=command,proto3" json:"command,omitempty"`
+	Command string `protobuf:"bytes,30,opt,name=command,proto3" json:"command,omitempty"`
+	// Where it waited, if it came from the queue.
+	Queued *Queued `protobuf:"bytes,40,opt,name=queued,proto3" json:"queued,omitempty"`
+	// The id of the attempt that follows this one; empty if none does.
+	Next          string `protobuf:"bytes,41,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -405,6 +409,20 @@ func (x *Run) GetCompile() *Step {
 func (x *Run) GetCommand() string {
 	if x != nil {
 		return x.Command
+	}
+	return ""
+}
+
+func (x *Run) GetQueued() *Queued {
+	if x != nil {
+		return x.Queued
+	}
+	return nil
+}
+
+func (x *Run) GetNext() string {
+	if x != nil {
+		return x.Next
 	}
 	return ""
 }
@@ -1037,7 +1055,7 @@ var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
 	"\n" +
-	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rrequest.proto\"\xda\a\n" +
+	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\x99\b\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06runner\x18\x02 \x01(\tR\x06runner\x12\x12\n" +
@@ -1072,7 +1090,9 @@ const file_run_proto_rawDesc = "" +
 	"\binstance\x18\x1b \x01(\tR\binstance\x12 \n" +
 	"\vtraceparent\x18\x1c \x01(\tR\vtraceparent\x12)\n" +
 	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x12\x18\n" +
-	"\acommand\x18\x1e \x01(\tR\acommand\x1a7\n" +
+	"\acommand\x18\x1e \x01(\tR\acommand\x12)\n" +
+	"\x06queued\x18( \x01(\v2\x11.runnel.v1.QueuedR\x06queued\x12\x12\n" +
+	"\x04next\x18) \x01(\tR\x04next\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +
@@ -1164,8 +1184,9 @@ var file_run_proto_goTypes = []any{
 	nil,                           // 11: runnel.v1.Run.TagsEntry
 	nil,                           // 12: runnel.v1.Query.TagsEntry
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*Metadata)(nil),              // 14: runnel.v1.Metadata
-	(*ServiceStatus)(nil),         // 15: runnel.v1.ServiceStatus
+	(*Queued)(nil),                // 14: runnel.v1.Queued
+	(*Metadata)(nil),              // 15: runnel.v1.Metadata
+	(*ServiceStatus)(nil),         // 16: runnel.v1.ServiceStatus
 }
 var file_run_proto_depIdxs = []int32{
 	11, // 0: runnel.v1.Run.tags:type_name -> runnel.v1.Run.TagsEntry
@@ -1174,23 +1195,24 @@ var file_run_proto_depIdxs = []int32{
 	13, // 3: runnel.v1.Run.started:type_name -> google.protobuf.Timestamp
 	13, // 4: runnel.v1.Run.ended:type_name -> google.protobuf.Timestamp
 	2,  // 5: runnel.v1.Run.compile:type_name -> runnel.v1.Step
-	14, // 6: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
-	4,  // 7: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
-	5,  // 8: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
-	0,  // 9: runnel.v1.Query.states:type_name -> runnel.v1.State
-	12, // 10: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
-	1,  // 11: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
-	15, // 12: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
-	14, // 13: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
-	8,  // 14: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
-	9,  // 15: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
-	1,  // 16: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
-	15, // 17: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	14, // 6: runnel.v1.Run.queued:type_name -> runnel.v1.Queued
+	15, // 7: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
+	4,  // 8: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
+	5,  // 9: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
+	0,  // 10: runnel.v1.Query.states:type_name -> runnel.v1.State
+	12, // 11: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
+	1,  // 12: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
+	16, // 13: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
+	15, // 14: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
+	8,  // 15: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
+	9,  // 16: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
+	1,  // 17: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
+	16, // 18: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }
@@ -1198,6 +1220,7 @@ func file_run_proto_init() {
 	if File_run_proto != nil {
 		return
 	}
+	file_queue_proto_init()
 	file_request_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

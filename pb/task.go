@@ -141,6 +141,9 @@ func (t *Task) validateHow() error {
 	default:
 		return invalid("spec.task.isolation: %q must be \"none\", \"standard\" or \"strict\"", clip(t.GetIsolation()))
 	}
+	if err := t.validateQueue(); err != nil {
+		return err
+	}
 	return validateTags(t.GetTags())
 }
 

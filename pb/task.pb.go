@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -175,8 +176,8 @@ type Task struct {
 	Grace string `protobuf:"bytes,21,opt,name=grace,proto3" json:"grace,omitempty"`
 	// At most 32, key and value of at most 256 bytes; on every record of the run.
 	Tags map[string]string `protobuf:"bytes,22,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// A duration: how long the run may wait in the backlog before it is FAILED,
-	// reason expired. Default: no limit.
+	// A duration: how long the run may wait in the backlog, or in the queue since
+	// its acceptance, before it is FAILED, reason expired. Default: no limit.
 	Expires string `protobuf:"bytes,23,opt,name=expires,proto3" json:"expires,omitempty"`
 	// What the run may use, capped by the runner's policy.
 	Limits *Limits `protobuf:"bytes,24,opt,name=limits,proto3" json:"limits,omitempty"`
@@ -185,7 +186,17 @@ type Task struct {
 	// Gives the host's network back to a strict run. Default: false.
 	Network bool `protobuf:"varint,26,opt,name=network,proto3" json:"network,omitempty"`
 	// Source files beside file.content, with language.
-	Files         []*SourceFile `protobuf:"bytes,27,rep,name=files,proto3" json:"files,omitempty"`
+	Files []*SourceFile `protobuf:"bytes,27,rep,name=files,proto3" json:"files,omitempty"`
+	// Work of the queue only: how often it is tried again, as a number or as
+	// {"max", "backoff", "on"}. Default: never.
+	Retries *structpb.Value `protobuf:"bytes,40,opt,name=retries,proto3" json:"retries,omitempty"`
+	// Work of the queue only: a duration from its acceptance, before which it
+	// does not start. Default: none.
+	Delay string `protobuf:"bytes,41,opt,name=delay,proto3" json:"delay,omitempty"`
+	// Work of the queue only: it does not start before this time.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// Work of the queue only: how many with the same key run at a time.
+	Concurrency   *Concurrency `protobuf:"bytes,43,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +353,34 @@ func (x *Task) GetNetwork() bool {
 func (x *Task) GetFiles() []*SourceFile {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Task) GetRetries() *structpb.Value {
+	if x != nil {
+		return x.Retries
+	}
+	return nil
+}
+
+func (x *Task) GetDelay() string {
+	if x != nil {
+		return x.Delay
+	}
+	return ""
+}
+
+func (x *Task) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *Task) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
 	}
 	return nil
 }
@@ -879,7 +918,7 @@ var File_task_proto protoreflect.FileDescriptor
 const file_task_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"task.proto\x12\trunnel.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\trun.proto\x1a\rrequest.proto\"\x9c\x01\n" +
+	"task.proto\x12\trunnel.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\trun.proto\x1a\rrequest.proto\"\x9c\x01\n" +
 	"\vTaskRequest\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
 	"apiVersion\x12\x12\n" +
@@ -887,7 +926,7 @@ const file_task_proto_rawDesc = "" +
 	"\bmetadata\x18\x03 \x01(\v2\x13.runnel.v1.MetadataR\bmetadata\x12'\n" +
 	"\x04spec\x18\x04 \x01(\v2\x13.runnel.v1.TaskSpecR\x04spec\"/\n" +
 	"\bTaskSpec\x12#\n" +
-	"\x04task\x18\x01 \x01(\v2\x0f.runnel.v1.TaskR\x04task\"\xea\x04\n" +
+	"\x04task\x18\x01 \x01(\v2\x0f.runnel.v1.TaskR\x04task\"\xa7\x06\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\x04file\x18\x02 \x01(\v2\x0f.runnel.v1.FileR\x04file\x12(\n" +
@@ -906,7 +945,12 @@ const file_task_proto_rawDesc = "" +
 	"\x06limits\x18\x18 \x01(\v2\x11.runnel.v1.LimitsR\x06limits\x12\x1c\n" +
 	"\tisolation\x18\x19 \x01(\tR\tisolation\x12\x18\n" +
 	"\anetwork\x18\x1a \x01(\bR\anetwork\x12+\n" +
-	"\x05files\x18\x1b \x03(\v2\x15.runnel.v1.SourceFileR\x05files\x1a7\n" +
+	"\x05files\x18\x1b \x03(\v2\x15.runnel.v1.SourceFileR\x05files\x120\n" +
+	"\aretries\x18( \x01(\v2\x16.google.protobuf.ValueR\aretries\x12\x14\n" +
+	"\x05delay\x18) \x01(\tR\x05delay\x129\n" +
+	"\n" +
+	"not_before\x18* \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x128\n" +
+	"\vconcurrency\x18+ \x01(\v2\x16.runnel.v1.ConcurrencyR\vconcurrency\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
@@ -970,21 +1014,23 @@ func file_task_proto_rawDescGZIP() []byte {
 
 var file_task_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_task_proto_goTypes = []any{
-	(*TaskRequest)(nil),    // 0: runnel.v1.TaskRequest
-	(*TaskSpec)(nil),       // 1: runnel.v1.TaskSpec
-	(*Task)(nil),           // 2: runnel.v1.Task
-	(*File)(nil),           // 3: runnel.v1.File
-	(*Param)(nil),          // 4: runnel.v1.Param
-	(*Log)(nil),            // 5: runnel.v1.Log
-	(*Language)(nil),       // 6: runnel.v1.Language
-	(*SourceFile)(nil),     // 7: runnel.v1.SourceFile
-	(*Limits)(nil),         // 8: runnel.v1.Limits
-	(*TaskReply)(nil),      // 9: runnel.v1.TaskReply
-	nil,                    // 10: runnel.v1.Task.TagsEntry
-	(*Metadata)(nil),       // 11: runnel.v1.Metadata
-	(*structpb.Value)(nil), // 12: google.protobuf.Value
-	(*Run)(nil),            // 13: runnel.v1.Run
-	(*ServiceStatus)(nil),  // 14: runnel.v1.ServiceStatus
+	(*TaskRequest)(nil),           // 0: runnel.v1.TaskRequest
+	(*TaskSpec)(nil),              // 1: runnel.v1.TaskSpec
+	(*Task)(nil),                  // 2: runnel.v1.Task
+	(*File)(nil),                  // 3: runnel.v1.File
+	(*Param)(nil),                 // 4: runnel.v1.Param
+	(*Log)(nil),                   // 5: runnel.v1.Log
+	(*Language)(nil),              // 6: runnel.v1.Language
+	(*SourceFile)(nil),            // 7: runnel.v1.SourceFile
+	(*Limits)(nil),                // 8: runnel.v1.Limits
+	(*TaskReply)(nil),             // 9: runnel.v1.TaskReply
+	nil,                           // 10: runnel.v1.Task.TagsEntry
+	(*Metadata)(nil),              // 11: runnel.v1.Metadata
+	(*structpb.Value)(nil),        // 12: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Concurrency)(nil),           // 14: runnel.v1.Concurrency
+	(*Run)(nil),                   // 15: runnel.v1.Run
+	(*ServiceStatus)(nil),         // 16: runnel.v1.ServiceStatus
 }
 var file_task_proto_depIdxs = []int32{
 	11, // 0: runnel.v1.TaskRequest.metadata:type_name -> runnel.v1.Metadata
@@ -997,18 +1043,21 @@ var file_task_proto_depIdxs = []int32{
 	10, // 7: runnel.v1.Task.tags:type_name -> runnel.v1.Task.TagsEntry
 	8,  // 8: runnel.v1.Task.limits:type_name -> runnel.v1.Limits
 	7,  // 9: runnel.v1.Task.files:type_name -> runnel.v1.SourceFile
-	12, // 10: runnel.v1.Limits.memory_max:type_name -> google.protobuf.Value
-	12, // 11: runnel.v1.Limits.file_size:type_name -> google.protobuf.Value
-	12, // 12: runnel.v1.Limits.stack:type_name -> google.protobuf.Value
-	12, // 13: runnel.v1.Limits.core:type_name -> google.protobuf.Value
-	12, // 14: runnel.v1.Limits.output_bytes:type_name -> google.protobuf.Value
-	13, // 15: runnel.v1.TaskReply.run:type_name -> runnel.v1.Run
-	14, // 16: runnel.v1.TaskReply.service:type_name -> runnel.v1.ServiceStatus
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	12, // 10: runnel.v1.Task.retries:type_name -> google.protobuf.Value
+	13, // 11: runnel.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	14, // 12: runnel.v1.Task.concurrency:type_name -> runnel.v1.Concurrency
+	12, // 13: runnel.v1.Limits.memory_max:type_name -> google.protobuf.Value
+	12, // 14: runnel.v1.Limits.file_size:type_name -> google.protobuf.Value
+	12, // 15: runnel.v1.Limits.stack:type_name -> google.protobuf.Value
+	12, // 16: runnel.v1.Limits.core:type_name -> google.protobuf.Value
+	12, // 17: runnel.v1.Limits.output_bytes:type_name -> google.protobuf.Value
+	15, // 18: runnel.v1.TaskReply.run:type_name -> runnel.v1.Run
+	16, // 19: runnel.v1.TaskReply.service:type_name -> runnel.v1.ServiceStatus
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_task_proto_init() }
@@ -1016,6 +1065,7 @@ func file_task_proto_init() {
 	if File_task_proto != nil {
 		return
 	}
+	file_queue_proto_init()
 	file_run_proto_init()
 	file_request_proto_init()
 	file_task_proto_msgTypes[8].OneofWrappers = []any{}

@@ -107,6 +107,9 @@ func (s *Service) madeGroup(ctx context.Context, r *endpoint.Request, sub run.Su
 var groupEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
 func (s *Service) submission(ctx context.Context, r *endpoint.Request, req *pb.TaskRequest) (run.Submission, error) {
+	if err := req.GetSpec().GetTask().RefuseQueue(); err != nil {
+		return run.Submission{}, err
+	}
 	sub, err := run.NewSubmission(req, r.Header)
 	if err != nil {
 		return run.Submission{}, err

@@ -65,6 +65,7 @@ const (
 	Pipeline Verb = "pipeline"
 	logVerb  Verb = "log"
 	queue    Verb = "queue"
+	schedule Verb = "schedule"
 )
 
 // Verbs lists every verb that can be asked.
@@ -77,8 +78,9 @@ func Reserved(token string) bool {
 	return slices.Contains(Verbs(), v) || !v.Asked()
 }
 
-// Asked says whether a verb is a request's: log and queue have other subjects.
-func (v Verb) Asked() bool { return v != logVerb && v != queue }
+// Asked says whether a verb is a request's: log, queue and schedule have other
+// subjects.
+func (v Verb) Asked() bool { return v != logVerb && v != queue && v != schedule }
 
 // Queue is the queue group of the any scopes.
 const Queue = "runner"
