@@ -71,6 +71,11 @@ func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.activeOf(t.t, s, terms), nil
+}
+
+func (r *Runner) activeOf(t *ticket, s Submission, terms terms) *active {
+	task := s.Request.GetSpec().GetTask()
 	id := r.idOf(s)
 	if id == "" {
 		id = newID()
@@ -83,17 +88,20 @@ func (r *Runner) newActive(t *Ticket, s Submission) (*active, error) {
 		LogStream: r.cfg.Space.LogStream(), LogSubject: r.cfg.Space.Log(r.cfg.Name, id),
 		Traceparent: s.Traceparent,
 	}
+	if s.Queued != nil {
+		run.Group, run.Attempt, run.Queued = s.work(), int32(s.Attempt), s.Queued
+	}
 	if !s.HidesCommand {
 		run.Command = commandOf(task)
 	}
 	a := &active{
-		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t.t, run: run,
+		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t, run: run,
 		grace: terms.grace, claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if a.hasSlot() && !a.mustWait() {
 		run.State, run.Started = pb.State_RUNNING, now
 	}
-	return a, nil
+	return a
 }
 
 func nameOf(r *pb.TaskRequest) string {

@@ -137,6 +137,7 @@ func fill(run *pb.Run, e ending, totals lines.Totals) {
 	run.CpuTime = (e.status.CPUUser + e.status.CPUSystem).Seconds()
 	run.PeakMemory = e.status.PeakMemoryBytes
 	run.Compile = e.compile
+	run.Next = run.NextAttempt()
 }
 
 // exitCode is 0 for a run that died of a signal: signal says which.

@@ -17,7 +17,14 @@ type Submission struct {
 	Traceparent string
 	// HidesCommand: the record doesn't tell what was run.
 	HidesCommand bool
+	// Queued says that the run is an attempt of work from the queue; its id and
+	// number are Attempt's.
+	Queued  *pb.Queued
+	Attempt int
 }
+
+// work is the id of the work that a submission from the queue is an attempt of.
+func (s Submission) work() string { return s.Request.GetMetadata().GetId() }
 
 // Headers gives the value of a header, or an empty text.
 type Headers func(name string) string

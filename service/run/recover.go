@@ -126,6 +126,7 @@ func fillFrom(run *pb.Run, end lines.End) {
 	run.Lines, run.Bytes, run.Sha256 = end.Lines, end.Bytes, end.SHA256
 	run.Dropped, run.DroppedBytes = end.Dropped.Lines, end.Dropped.Bytes
 	run.LogComplete = end.Reason != pb.ReasonLost
+	run.Next = run.NextAttempt()
 }
 
 // removeSpools removes those of runs that are final: what they hold is stored.

@@ -159,6 +159,20 @@ func (r *Runner) Admit(forced bool) (*Ticket, error) {
 	return &Ticket{r: r, t: t}, nil
 }
 
+// AdmitFree is Admit for what can wait elsewhere: nil if there is no free slot.
+func (r *Runner) AdmitFree() *Ticket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining || !r.places.free() {
+		return nil
+	}
+	t := r.places.take(false)
+	r.coming[t] = make(chan struct{})
+	r.lives.Add(1)
+	r.cfg.OnPlaces()
+	return &Ticket{r: r, t: t}
+}
+
 // hasCome says that a place has its run, or gets none. Callers hold mu.
 func (r *Runner) hasCome(t *ticket) {
 	if coming := r.coming[t]; coming != nil {
@@ -236,6 +250,9 @@ func (r *Runner) Before(ctx context.Context, s Submission) (*pb.Run, error) {
 
 // idOf is the run's id as far as the request names it.
 func (r *Runner) idOf(s Submission) string {
+	if s.Queued != nil {
+		return pb.AttemptID(s.work(), s.Attempt)
+	}
 	if s.Group != "" {
 		return s.Group + "-" + r.cfg.Name
 	}
@@ -243,33 +260,39 @@ func (r *Runner) idOf(s Submission) string {
 }
 
 // Go takes an admitted request through its life and returns when that is over.
-// accepted is called once, as soon as the run's record is there or can't be.
-func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
+// accepted is called once, as soon as the run's record is there or can't be. Go
+// says whether the run was its own, and not one that was there before.
+func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) (ours bool) {
 	defer t.Return()
 	a, err := r.newActive(t, s)
 	if err != nil {
 		accepted(nil, err)
-		return
+		return false
 	}
 	var answered sync.Once
 	patience := time.AfterFunc(claimTimeout, func() {
+		if s.Queued != nil {
+			return // nobody waits for an answer
+		}
 		answered.Do(func() {
 			accepted(nil, fmt.Errorf("cannot record run %s: NATS has not taken it in %s", a.id, claimTimeout))
 		})
 	})
 	defer a.discardEarly()
-	run, ours, err := r.claim(t, a, s)
+	var run *pb.Run
+	run, ours, err = r.claim(t, a, s)
 	patience.Stop()
 	inTime := false
 	answered.Do(func() { accepted(run, err); inTime = true })
 	if !ours {
-		return
+		return false
 	}
 	defer r.forget(a)
 	if !inTime {
 		a.end(causeUnconfirmed)
 	}
 	a.life()
+	return true
 }
 
 // claim creates the run's record, however long NATS takes to say yes or no: one
@@ -277,6 +300,11 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) {
 // that is not ours had been started by the same request before.
 func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bool, err error) {
 	first, ending := r.remember(a)
+	if ending != nil && first == a && s.Queued != nil {
+		r.forget(a) // another runner takes it
+		close(a.claimed)
+		return nil, false, ErrDraining
+	}
 	if ending != nil {
 		a.end(ending)
 	}
