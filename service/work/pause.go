@@ -1,0 +1,89 @@
+package work
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel/service/kv"
+)
+
+// Names of the bucket's keys, each before what they are of.
+const (
+	keyPaused   = "paused."
+	keyHolders  = "key."
+	keyRefusals = "refused."
+	keyFailed   = "failed."
+	keyConflict = "conflict."
+)
+
+// A Pause says who has paused a pool, and since when.
+type Pause struct {
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+}
+
+// SetPaused pauses a pool, or resumes it. Its runners are not told; see
+// subjects.Space.QueueTell.
+func (q *Queue) SetPaused(ctx context.Context, pool string, pause *Pause) error {
+	b, err := q.openBucket(ctx, false)
+	if err != nil {
+		return err
+	}
+	if pause == nil {
+		e, err := b.GetLeader(ctx, keyPaused+pool)
+		if errors.Is(err, kv.ErrNoKey) {
+			return nil
+		}
+		if err == nil {
+			err = b.Delete(ctx, e.Key, e.Rev, 0)
+		}
+		return err
+	}
+	body, err := json.Marshal(pause)
+	if err != nil {
+		return err
+	}
+	return b.Set(ctx, keyPaused+pool, body)
+}
+
+// Paused reads, from the leader, whether a pool is paused: nil if not.
+func (q *Queue) Paused(ctx context.Context, pool string) (*Pause, error) {
+	b, err := q.openBucket(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	e, err := b.GetLeader(ctx, keyPaused+pool)
+	if errors.Is(err, kv.ErrNoKey) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell whether pool %s is paused: %w", pool, err)
+	}
+	p := &Pause{}
+	_ = json.Unmarshal(e.Body, p) // written by hand, it says nothing else
+	return p, nil
+}
+
+// keys lists the bucket's keys that begin so, without that beginning.
+func (q *Queue) keys(ctx context.Context, beginning string) ([]string, error) {
+	b, err := q.openBucket(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	lister, err := b.KV().ListKeysFiltered(ctx, beginning+">")
+	if err != nil {
+		return nil, fmt.Errorf("cannot read bucket %s: %w", b.Name(), err)
+	}
+	var keys []string
+	for key := range lister.Keys() {
+		keys = append(keys, strings.TrimPrefix(key, beginning))
+	}
+	return keys, nil
+}
+
+// PausedPools lists the pools that are paused.
+func (q *Queue) PausedPools(ctx context.Context) ([]string, error) { return q.keys(ctx, keyPaused) }
