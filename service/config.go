@@ -74,6 +74,10 @@ type Config struct {
 	// Adopt says that DataDir was moved here from another machine, for good.
 	// Without it Start refuses one that another machine's runner used last.
 	Adopt bool
+	// QueueAckWait is how long this runner may be silent before its work of the
+	// queue is given to another, where it is the first to use a pool's queue.
+	// Default: 30 s.
+	QueueAckWait time.Duration
 	// GiveUpAfter is how long NATS may refuse the credentials of a runner that has
 	// nothing to run before that ends by itself (see Service.Done). 0: for ever.
 	GiveUpAfter time.Duration

@@ -21,6 +21,7 @@ import (
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/mounts"
 	"github.com/runnel-io/runnel/service/presence"
+	"github.com/runnel-io/runnel/service/queue"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
@@ -42,6 +43,7 @@ type Service struct {
 	presence  *presence.Presence
 	metrics   *metrics
 	endpoints *endpoint.Server
+	queue     *queue.Queue
 	groups    groups
 	life      *lifetime
 	hanging   hanging
@@ -206,7 +208,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 		Name: s.cfg.Name, Instance: s.data.Instance, Space: s.space, JS: s.js, Store: s.store, Host: host, Languages: s.languages,
 		DataDir: s.data.Path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
 		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
-		OnEnd: func(run *pb.Run) { s.metrics.ended(run) },
+		OnEnd: func(run *pb.Run) { s.metrics.ended(run); s.queue.Ended(run) },
 	})
 	for _, limit := range s.cfg.Policy.Limits.Named() {
 		if !s.runner.Holds(limit) {
@@ -218,6 +220,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 	if err := s.newEndpoints(); err != nil {
 		return err
 	}
+	s.openQueue()
 	s.life.onClose(s.runner.Close)
 	s.life.onClose(s.presence.Detach)
 	return s.untilAble(ctx, s.runner.Recover)
@@ -226,6 +229,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 // placesChanged is called under the runner's lock: it only wakes others.
 func (s *Service) placesChanged() {
 	s.endpoints.PlacesChanged()
+	s.queue.Changed()
 	s.presence.PlacesChanged()
 }
 
@@ -246,6 +250,7 @@ func (s *Service) openEndpoints(ctx context.Context) error {
 	}
 	s.life.tasks.Go(s.watchFate)
 	s.life.tasks.Go(s.watchLink)
+	s.life.tasks.Go(s.takeWork)
 	return s.Err()
 }
 

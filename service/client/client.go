@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -42,6 +43,7 @@ type Client struct {
 
 	mu    sync.Mutex
 	store *store.Store
+	work  *work.Queue
 }
 
 // New makes a client. It doesn't talk to anybody yet.

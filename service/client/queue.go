@@ -1,0 +1,157 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/service/work"
+)
+
+// Conditions of the durable queue, to test for with errors.Is.
+var (
+	// ErrNoQueue: nobody has used the queue of this fleet yet.
+	ErrNoQueue = work.ErrNoQueue
+	// ErrQueueFull: the queue is at its limit.
+	ErrQueueFull = work.ErrFull
+	// ErrNotWaiting: no work of this id waits in the queue.
+	ErrNotWaiting = work.ErrNotWaiting
+)
+
+// Work is a task for the queue.
+type Work struct {
+	// Pool whose runners may take it. Default: "default".
+	Pool string
+	// Priority: "high", "normal" or "low". Default: "normal".
+	Priority string
+	// Task, with its id in the metadata: one is made where there is none.
+	Task *pb.TaskRequest
+}
+
+// workItem is work with envelope and id.
+func (w Work) item() work.Item {
+	return work.Item{Pool: w.Pool, Priority: w.Priority, Request: withID(w.Task)}
+}
+
+// Enqueue stores work in the queue and returns its id as soon as JetStream has
+// it; runners need not be there. The same request under the same id is the same
+// work, whether it waits, runs or has ended. Errors: ErrConflict, ErrQueueFull,
+// *pb.InvalidError.
+func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
+	item := w.item()
+	id = item.Request.GetMetadata().GetId()
+	if err := pb.CheckQueueID(id); err != nil {
+		return id, err
+	}
+	q, err := c.makeQueue(ctx)
+	if err != nil {
+		return id, err
+	}
+	if !isFresh(id) { // an id of one's own may have been used
+		if again, err := c.ranBefore(ctx, item); again || err != nil {
+			return id, err
+		}
+	}
+	accepted, err := q.Put(ctx, item)
+	if errors.Is(err, work.ErrConflict) {
+		err = fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	if err != nil {
+		return id, err
+	}
+	return accepted.ID, nil
+}
+
+// EnqueueAsync hands work to the connection and returns at once; the future says
+// whether it was stored. It is for many: several thousand may be under way. An id
+// that was used before is refused only where its work still waits; else the runner
+// that takes it drops it.
+func (c *Client) EnqueueAsync(ctx context.Context, w Work) (id string, stored jetstream.PubAckFuture, err error) {
+	item := w.item()
+	id = item.Request.GetMetadata().GetId()
+	q, err := c.makeQueue(ctx)
+	if err != nil {
+		return id, nil, err
+	}
+	stored, err = q.PutAsync(item)
+	return id, stored, err
+}
+
+// isFresh says that an id was just made, so that nobody can have used it.
+func isFresh(id string) bool {
+	u, err := ulid.ParseStrict(id)
+	return err == nil && time.Since(u.Timestamp()).Abs() < time.Minute
+}
+
+// ranBefore says whether the same request has a run already.
+func (c *Client) ranBefore(ctx context.Context, item work.Item) (bool, error) {
+	id := item.Request.GetMetadata().GetId()
+	run, err := c.Status(ctx, id)
+	if errors.Is(err, store.ErrUnknownRun) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	digest, err := item.Request.Digest()
+	if err == nil && run.GetDigest() != digest {
+		err = fmt.Errorf("cannot queue %s: %w: %w", id, ErrConflict, work.ErrConflict)
+	}
+	return err == nil, err
+}
+
+// queue is the fleet's queue, which need not be there.
+func (c *Client) queue(ctx context.Context) (*work.Queue, error) {
+	records, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.work == nil {
+		c.work = work.New(work.Config{JS: c.js, Space: c.space, Store: records})
+	}
+	return c.work, nil
+}
+
+// makeQueue is queue that makes what is missing, and tells the runners.
+func (c *Client) makeQueue(ctx context.Context) (*work.Queue, error) {
+	q, err := c.queue(ctx)
+	if errors.Is(err, store.ErrNoFleet) { // before the first runner
+		if _, err = store.Open(ctx, c.js, c.space, store.Config{OnlineFor: c.online}); err == nil {
+			q, err = c.queue(ctx)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	made, err := q.Ensure(ctx)
+	if made {
+		c.tellAll(ctx)
+	}
+	return q, err
+}
+
+// tellAll tells every runner that the queue was made; else they look by
+// themselves, in their time.
+func (c *Client) tellAll(ctx context.Context) {
+	runners, err := c.Runners(ctx)
+	if err != nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, seen := range runners {
+		for _, pool := range seen.Card.GetPools() {
+			if !told[pool] {
+				told[pool] = true
+				_ = c.nc.Publish(c.space.QueueTell(pool), nil)
+			}
+		}
+	}
+}

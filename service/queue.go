@@ -1,0 +1,27 @@
+package service
+
+import (
+	"github.com/runnel-io/runnel/service/queue"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/work"
+)
+
+// openQueue makes what takes work of the durable queue, once there is one. It must
+// come before the runner's own end is noted, so that it ends after that.
+func (s *Service) openQueue() {
+	s.queue = queue.New(queue.Config{
+		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.js, Store: s.store, Runner: s.runner, Logger: s.log,
+		Work: work.New(work.Config{JS: s.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait}),
+		Policy: func() run.Policy {
+			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
+		},
+		MarkLost: s.presence.MarkLost,
+	})
+	s.life.onClose(s.queue.Wait)
+}
+
+// takeWork takes work of the queue for as long as the service lives.
+func (s *Service) takeWork() { s.queue.Run(s.life.ctx) }
+
+// Queue counts what this runner has done with work of the queue.
+func (s *Service) Queue() *queue.Counts { return &s.queue.Counts }

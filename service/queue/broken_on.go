@@ -1,0 +1,5 @@
+//go:build broken_earlyack
+
+package queue
+
+const brokenEarlyAck = true

@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/service/stream"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+const (
+	// maxBatch bounds how many messages are asked for at once: more than there are
+	// slots, where most of them can't start yet.
+	maxBatch = 256
+	// hangFor is how long a request waits at the server, which says every heartbeat
+	// that it still does.
+	hangFor   = time.Minute
+	heartbeat = 5 * time.Second
+	// cancelTimeout is how long the end of such a request is waited for.
+	cancelTimeout = 2 * time.Second
+)
+
+var errSilent = errors.New("the server is silent about the queue")
+
+// request sends a pull to a consumer.
+func (q *Queue) request(pool, priority, reply, body string) error {
+	subject := stream.Prefix(q.cfg.JS) + "CONSUMER.MSG.NEXT." + q.stream + "." + subjects.WorkConsumer(pool, priority)
+	return q.nc.PublishRequest(subject, reply, []byte(body))
+}
+
+// look takes what waits, the highest priority first, and says how much there was.
+func (q *Queue) look(ctx context.Context, pools []string, free int) (got int, err error) {
+	batch := free
+	if q.returned > 0 { // most of it can't start: get through it faster
+		batch = max(free, min(2*max(q.batch, free), maxBatch))
+	}
+	q.batch, q.returned = min(batch, maxBatch), 0
+	for _, priority := range subjects.Priorities {
+		for _, pool := range pools {
+			n, err := q.lookAt(ctx, pool, priority)
+			got += n
+			if err != nil {
+				return got, err
+			}
+			if q.free() == 0 {
+				return max(got, 1), nil
+			}
+		}
+		if got > 0 {
+			return got, nil // and look at the highest again
+		}
+	}
+	return got, nil
+}
+
+// lookAt is look for one consumer.
+func (q *Queue) lookAt(ctx context.Context, pool, priority string) (got int, err error) {
+	q.pulls++
+	reply := q.inbox + "." + strconv.Itoa(q.pulls)
+	if err := q.request(pool, priority, reply, fmt.Sprintf(`{"batch":%d,"no_wait":true}`, q.batch)); err != nil {
+		return 0, err
+	}
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	for got < q.batch {
+		select {
+		case m := <-q.came:
+			if m.Reply != "" {
+				got++
+				q.arrived(ctx, m)
+			} else if m.Subject == reply {
+				return got, endOf(m)
+			}
+		case <-timer.C:
+			return got, errSilent
+		case <-ctx.Done():
+			return got, context.Cause(ctx)
+		}
+	}
+	return got, nil
+}
+
+// endOf is the error in the message that ends a pull: nil, if it just ended.
+func endOf(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "404", "408":
+		return nil
+	default:
+		return fmt.Errorf("the server says %s %s", status, m.Header.Get("Description"))
+	}
+}
+
+// await leaves a request on each consumer, and takes what comes until one of them
+// has ended or no slot is free.
+func (q *Queue) await(ctx context.Context, reconnected <-chan nats.Status, pools []string) (err error) {
+	end, inbox, err := q.openWait()
+	if err != nil {
+		return err
+	}
+	defer end(ctx)
+	batch := min(max(1, q.free()), maxBatch)
+	left := map[string]int{} // by consumer
+	for _, priority := range subjects.Priorities {
+		for _, pool := range pools {
+			left[subjects.WorkConsumer(pool, priority)] = batch
+			body := fmt.Sprintf(`{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, hangFor, heartbeat)
+			if err := q.request(pool, priority, inbox, body); err != nil {
+				return err
+			}
+		}
+	}
+	silent := time.NewTimer(3 * heartbeat)
+	defer silent.Stop()
+	for {
+		select {
+		case m := <-q.came:
+			silent.Reset(3 * heartbeat)
+			if m.Reply == "" {
+				if m.Header.Get("Status") == "100" {
+					continue
+				}
+				if m.Subject == inbox {
+					return endOf(m)
+				}
+				continue // of a pull before
+			}
+			for _, m := range q.burst(m) {
+				consumer := q.arrived(ctx, m)
+				if left[consumer]--; left[consumer] == 0 {
+					return nil
+				}
+			}
+			if q.free() == 0 {
+				return nil
+			}
+		case <-q.wake:
+			if q.free() == 0 {
+				return nil
+			}
+		case m := <-q.told:
+			end(ctx)
+			q.heard(ctx, m)
+			return nil
+		case <-reconnected:
+			q.there = false
+			return nil
+		case <-silent.C:
+			return errSilent
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// burst is a message and those that have come with it, the highest priority
+// first: several consumers may give one runner their next at the same time.
+func (q *Queue) burst(first *nats.Msg) []*nats.Msg {
+	all := []*nats.Msg{first}
+	for more := true; more && len(all) < maxBatch; {
+		select {
+		case m := <-q.came:
+			if m.Reply != "" {
+				all = append(all, m)
+			}
+		default:
+			more = false
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *nats.Msg) int { return cmp.Compare(q.rank(a), q.rank(b)) })
+	return all
+}
+
+func (q *Queue) rank(m *nats.Msg) int {
+	_, priority, _, _ := q.cfg.Space.ParseWork(m.Subject)
+	return slices.Index(subjects.Priorities[:], priority)
+}
+
+// openWait subscribes to an inbox for requests that wait. To end, they are taken
+// back by leaving it; what was on its way is heard.
+func (q *Queue) openWait() (end func(context.Context), inbox string, err error) {
+	inbox = q.nc.NewInbox()
+	sub, err := q.nc.Subscribe(inbox, func(m *nats.Msg) { q.came <- m })
+	if err != nil {
+		return nil, "", err
+	}
+	left := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(left) })
+	ended := false
+	return func(ctx context.Context) {
+		if ended {
+			return
+		}
+		ended = true
+		if sub.Drain() != nil || !q.nc.IsConnected() {
+			return
+		}
+		timer := time.NewTimer(cancelTimeout)
+		defer timer.Stop()
+		for {
+			select {
+			case m := <-q.came:
+				q.arrived(ctx, m)
+			case <-left:
+				return
+			case <-timer.C:
+				return
+			}
+		}
+	}, inbox, nil
+}
+
+// arrived takes one message, or gives it back, and names its consumer.
+func (q *Queue) arrived(ctx context.Context, m *nats.Msg) (consumer string) {
+	if m.Reply == "" || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		return "" // a late end of a pull
+	}
+	d, err := q.newDelivery(m)
+	if err != nil {
+		q.log.Warn("cannot read a message of the queue", "subject", m.Subject, "error", err)
+		return ""
+	}
+	q.Counts.Taken.Add(1)
+	q.take(ctx, d)
+	return d.consumer
+}
