@@ -25,7 +25,7 @@ func TestKilledRunner(t *testing.T) {
 	w := newSite(t)
 	dir := t.TempDir()
 	long := func(id string) string {
-		return "echo >>" + filepath.Join(dir, id) + "; [ -e " + dir + "/go ] || "+hang(dir+"/go")
+		return "echo >>" + filepath.Join(dir, id) + "; [ -e " + dir + "/go ] || " + hang(dir+"/go")
 	}
 	gone := w.process(child{Name: "gone", Slots: 2})
 	w.put("again", long("again"), with(t, `{"retries":1}`))

@@ -184,4 +184,3 @@ func (q *Queue) submission(d *delivery, attempt int) (run.Submission, error) {
 	s.HidesCommand = policy.HidesCommands
 	return s, nil
 }
-
