@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -23,7 +22,7 @@ func (a *attempt) matching(ctx context.Context) (online, offline []string, err e
 			return nil, nil, err
 		}
 	}
-	known, err := a.w.t.e.client.Runners(ctx)
+	known, err := a.fleet.Client.Runners(ctx)
 	for _, r := range known {
 		if on.Pool != "" && !slices.Contains(r.Card.GetPools(), string(on.Pool)) {
 			continue
@@ -42,19 +41,6 @@ func (a *attempt) matching(ctx context.Context) (online, offline []string, err e
 	slices.Sort(online)
 	slices.Sort(offline)
 	return online, offline, err
-}
-
-// share reads "N" or "N%" of a number; any share of some is at least one.
-func share(text string, of int) (int, error) {
-	number, isShare := strings.CutSuffix(text, "%")
-	n, err := strconv.Atoi(number)
-	switch {
-	case err != nil || n <= 0 || isShare && n > 100:
-		return 0, fmt.Errorf("%q must be a number such as 10 or a share such as 25%%", text)
-	case isShare:
-		return max(1, of*n/100), nil
-	}
-	return n, nil
 }
 
 // all runs the task on every runner that matches, as one node. A second attempt
@@ -110,7 +96,7 @@ func (a *attempt) all(ctx context.Context, req *pb.TaskRequest) result {
 
 // waitForAll waits until a runner matches, for as long as a task may wait.
 func (a *attempt) waitForAll(ctx context.Context) (online, offline []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.w.t.e.cfg.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.fleet.StartTimeout)
 	defer cancel()
 	stop := context.AfterFunc(stopContext(ctx, a.stopped), cancel)
 	defer stop()
@@ -124,7 +110,7 @@ func (a *attempt) waitForAll(ctx context.Context) (online, offline []string, err
 		case ctx.Err() != nil:
 			return nil, nil, fmt.Errorf("no runner matches %s", describe(a.def.On))
 		}
-		a.w.t.e.waitForFleet(ctx)
+		a.fleet.waitForCards(ctx)
 	}
 }
 
@@ -135,7 +121,7 @@ func (a *attempt) endedWell(ctx context.Context) map[string]string {
 		return good
 	}
 	for _, id := range a.task.GetRuns() {
-		if run, err := a.w.t.e.client.Status(ctx, id); err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).text == "" {
+		if run, err := a.fleet.Client.Status(ctx, id); err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).text == "" {
 			good[run.GetRunner()] = id
 		}
 	}
@@ -146,7 +132,7 @@ func (a *attempt) endedWell(ctx context.Context) map[string]string {
 func (a *attempt) claimAll(ctx context.Context) result {
 	online, offline, _ := a.matching(ctx)
 	_ = atOnce(append(online, offline...), func(name string) error {
-		one := &attempt{w: a.w, task: a.task, def: a.def, id: a.id + "-" + name, stopped: a.stopped}
+		one := &attempt{fleet: a.fleet, job: a.job, task: a.task, def: a.def, id: a.id + "-" + name, stopped: a.stopped}
 		one.claim(ctx)
 		return nil
 	})
@@ -166,7 +152,7 @@ func (f *fanOut) run(ctx context.Context, req *pb.TaskRequest, options client.Ru
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.ctx = ctx
-	f.a.w.t.tasks.Go(func() {
+	f.a.fleet.Go(func() {
 		select {
 		case <-f.a.stopped:
 			f.mu.Lock()
@@ -176,7 +162,7 @@ func (f *fanOut) run(ctx context.Context, req *pb.TaskRequest, options client.Ru
 		case <-ctx.Done():
 		}
 	})
-	return f.a.w.t.e.client.RunAll(ctx, f.a.target(), req, options)
+	return f.a.fleet.Client.RunAll(ctx, f.a.target(), req, options)
 }
 
 // accepted notes a run; one that is accepted after the attempt was aborted is
@@ -186,7 +172,7 @@ func (f *fanOut) accepted(run *pb.Run) {
 	f.runs = append(f.runs, run.GetId())
 	f.mu.Unlock()
 	if f.a.aborted() {
-		f.a.w.t.tasks.Go(func() { f.abort([]string{run.GetId()}) })
+		f.a.fleet.Go(func() { f.abort([]string{run.GetId()}) })
 	}
 }
 

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -384,25 +383,6 @@ func (t *term) workOf(id string) *work {
 	}
 }
 
-// cursor of a page of jobs.
-func cursorOf(r row) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", r.created, r.id))
-}
-
-func readCursor(text string) (r row, err error) {
-	if text == "" {
-		return r, nil
-	}
-	body, err := base64.RawURLEncoding.DecodeString(text)
-	if err == nil {
-		_, err = fmt.Sscanf(string(body), "%d %s", &r.created, &r.id)
-	}
-	if err != nil {
-		return r, pb.Invalid("invalid next: give back what the reply before had")
-	}
-	return r, nil
-}
-
 // listJobs is a page of jobs, newest first, that fits in a reply.
 func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string, error) {
 	before, err := readCursor(l.GetNext())
@@ -414,7 +394,7 @@ func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string,
 		limit = defaultPage
 	}
 	rows, more := t.index.page(l.GetPipeline(), before, min(limit, 1000))
-	jobs, err := t.list(ctx, rows)
+	jobs, err := t.index.list(ctx, t.e.jobs, rows)
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
@@ -26,14 +28,15 @@ const lostLook = 20 * time.Second
 
 // attempt is one try at a task: it finds a runner, asks it, and waits for the end.
 type attempt struct {
-	w    *work
-	task *pb.JobTask
-	def  *Task
-	id   string // the run's
+	fleet *fleet
+	job   *jobContext
+	task  *pb.JobTask
+	def   *Task
+	id    string // the run's
 
 	stopped  chan struct{} // closed by abort
 	stopOnce sync.Once
-	result   result // once it is sent on work.ended
+	result   result // once do has returned
 }
 
 // result is what became of an attempt. An empty text is a success.
@@ -46,18 +49,9 @@ type result struct {
 	runs     []string
 }
 
-// attempt starts one; the record that says so has been written.
-func (w *work) attempt(task *pb.JobTask, def *Task) *attempt {
-	a := &attempt{w: w, task: task, def: def, id: task.RunID(w.id, task.GetAttempt()), stopped: make(chan struct{})}
-	w.attempts[task.GetName()] = a
-	w.t.tasks.Go(func() {
-		a.result = a.do(w.t.ctx)
-		select {
-		case w.ended <- a:
-		case <-w.t.ctx.Done():
-		}
-	})
-	return a
+// newAttempt makes an attempt at a task, whose record says which it is.
+func newAttempt(f *fleet, job *jobContext, task *pb.JobTask, def *Task) *attempt {
+	return &attempt{fleet: f, job: job, task: task, def: def, id: task.RunID(job.ID, task.GetAttempt()), stopped: make(chan struct{})}
 }
 
 // abort ends the attempt: its run is aborted or, if it has not begun, never begins.
@@ -126,24 +120,24 @@ func (a *attempt) target() client.Target {
 // start asks until a runner has taken the run, for as long as a task may wait
 // for one. Asking again is harmless: the run's id is the task's.
 func (a *attempt) start(ctx context.Context, req *pb.TaskRequest) (*pb.Run, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.w.t.e.cfg.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.fleet.StartTimeout)
 	defer cancel()
 	stop := context.AfterFunc(stopContext(ctx, a.stopped), cancel)
 	defer stop()
 	for {
-		run, err := a.w.t.e.client.Start(ctx, a.target(), req)
+		run, err := a.fleet.Client.Start(ctx, a.target(), req)
 		switch {
 		case err == nil:
 			return run, nil
 		case errors.Is(err, client.ErrConflict):
 			// Of an engine of another version: the run is this task's all the same.
-			return a.w.t.e.client.Status(ctx, a.id)
+			return a.fleet.Client.Status(ctx, a.id)
 		case !waitsForRunner(err):
 			return nil, err
 		case ctx.Err() != nil:
 			return nil, a.noRunner(err)
 		}
-		if a.w.t.e.waitForFleet(ctx); ctx.Err() != nil {
+		if a.fleet.waitForCards(ctx); ctx.Err() != nil {
 			return nil, a.noRunner(err)
 		}
 	}
@@ -180,7 +174,7 @@ func (a *attempt) noRunner(last error) error {
 	if errors.Is(last, client.ErrNoRunners) || errors.Is(last, client.ErrNoMatch) || errors.Is(last, client.ErrOffline) {
 		return fmt.Errorf("no runner matches %s", describe(a.def.On))
 	}
-	return fmt.Errorf("no runner has taken it in %s: %w", a.w.t.e.cfg.StartTimeout, last)
+	return fmt.Errorf("no runner has taken it in %s: %w", a.fleet.StartTimeout, last)
 }
 
 func describe(on *Target) string {
@@ -199,27 +193,6 @@ func describe(on *Target) string {
 	return strings.Join(parts, ", ")
 }
 
-// waitForFleet returns when a runner has written its card, which each does when
-// it comes, and when it has a free place again.
-func (e *Engine) waitForFleet(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Lease)
-	defer cancel()
-	seen := map[string]time.Time{}
-	if known, err := e.client.Runners(ctx); err == nil {
-		for _, r := range known {
-			seen[r.Card.GetName()] = r.LastSeen
-		}
-	}
-	enough := errors.New("enough")
-	_ = e.client.WatchRunners(ctx, func(r client.Runner) error {
-		if r.LastSeen.After(seen[r.Card.GetName()]) {
-			return enough
-		}
-		return nil
-	})
-	pause(ctx, 100*time.Millisecond) // a fleet that comes back writes many
-}
-
 // claim makes sure that a run which was not accepted never starts: an engine
 // that believes it still leads may ask for it later.
 func (a *attempt) claim(ctx context.Context) result {
@@ -228,9 +201,9 @@ func (a *attempt) claim(ctx context.Context) result {
 		Id: a.id, Name: a.task.GetName(), State: pb.State_ABORTED, Reason: "aborted", Error: "its job was cancelled before it started",
 		Tags: a.tags(), Created: at, Ended: at, LogComplete: true, Attempt: 1,
 	}
-	_, err := a.w.t.e.store.Create(ctx, run)
+	_, err := a.fleet.Store.Create(ctx, run)
 	if errors.Is(err, store.ErrExists) { // it did start
-		if run, err = a.w.t.e.client.Status(ctx, a.id); err == nil {
+		if run, err = a.fleet.Client.Status(ctx, a.id); err == nil {
 			return a.await(ctx, run)
 		}
 	}
@@ -239,13 +212,13 @@ func (a *attempt) claim(ctx context.Context) result {
 
 // await returns how a run ended. It is aborted meanwhile if the attempt is.
 func (a *attempt) await(ctx context.Context, run *pb.Run) result {
-	e, id := a.w.t.e, run.GetId()
+	id := run.GetId()
 	if store.Final(run.GetState()) {
 		return resultOf(run)
 	}
 	done := make(chan struct{})
 	defer close(done)
-	a.w.t.tasks.Go(func() {
+	a.fleet.Go(func() {
 		select {
 		case <-a.stopped:
 			a.abortRun(ctx, id, done)
@@ -255,19 +228,19 @@ func (a *attempt) await(ctx context.Context, run *pb.Run) result {
 	})
 	for ctx.Err() == nil {
 		look, cancel := context.WithTimeout(ctx, lostLook)
-		now, err := e.store.Wait(look, id)
+		now, err := a.fleet.Store.Wait(look, id)
 		cancel()
 		switch {
 		case err == nil && store.Final(now.GetState()):
 			return resultOf(now)
 		case errors.Is(err, store.ErrUnknownRun):
 			// A record that is being written over is nowhere for a moment.
-			if _, err := e.client.Status(ctx, id); err == nil {
+			if _, err := a.fleet.Client.Status(ctx, id); err == nil {
 				continue
 			}
 			return result{exitCode: exitLost, text: "the run's record was removed", cause: "lost", runs: []string{id}}
 		}
-		_, _ = e.client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs
+		_, _ = a.fleet.Client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs
 	}
 	return result{exitCode: exitLost, text: context.Cause(ctx).Error()}
 }
@@ -275,7 +248,7 @@ func (a *attempt) await(ctx context.Context, run *pb.Run) result {
 // abortRun asks until the run's end is known.
 func (a *attempt) abortRun(ctx context.Context, id string, done <-chan struct{}) {
 	for ctx.Err() == nil {
-		_, err := a.w.t.e.client.Abort(ctx, id, 0)
+		_, err := a.fleet.Client.Abort(ctx, id, 0)
 		wait := time.Second
 		if err == nil {
 			wait = lostLook
@@ -323,4 +296,11 @@ func resultOf(run *pb.Run) result {
 		r.exitCode = exitLost
 	}
 	return r
+}
+
+func asTime(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
 }

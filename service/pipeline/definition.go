@@ -213,3 +213,30 @@ func (p *Pipeline) Order() []string {
 		return cmp.Or(cmp.Compare(depthOf(a), depthOf(b)), cmp.Compare(a, b))
 	})
 }
+
+// covers says whether a cause is one to try again after.
+func (r *Retries) covers(cause string) bool {
+	if cause == "" {
+		return false
+	}
+	for _, on := range r.On {
+		if on == cause {
+			return true
+		}
+	}
+	return len(r.On) == 0
+}
+
+// maxBackoff bounds what doubling makes of a backoff.
+const maxBackoff = time.Hour
+
+// wait is the time before an attempt, from the second on.
+func (r *Retries) wait(attempt int) time.Duration {
+	d := time.Duration(r.Backoff)
+	for range attempt - 2 {
+		if d *= 2; d > maxBackoff {
+			return maxBackoff
+		}
+	}
+	return d
+}

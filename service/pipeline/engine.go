@@ -123,22 +123,6 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	return err
 }
 
-// leaseMarker is how long the marker of a lease that has ended is kept. No key
-// with a time to live has less than that, so that it must be below any lease.
-const leaseMarker = time.Second
-
-// openBuckets opens the two buckets, and makes those that are missing.
-func openBuckets(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg kv.Config) (defs, jobs *kv.Bucket, err error) {
-	own := cfg
-	own.Name, own.Description, own.MarkerTTL = space.PipelinesBucket(), "Runnel: definitions, queues and inputs of pipelines", leaseMarker
-	if defs, err = kv.Open(ctx, js, own); err != nil {
-		return nil, nil, err
-	}
-	cfg.Name, cfg.Description = space.JobsBucket(), "Runnel: jobs of pipelines"
-	jobs, err = kv.Open(ctx, js, cfg)
-	return defs, jobs, err
-}
-
 // Leads says whether this engine holds the lease now.
 func (e *Engine) Leads() bool {
 	e.mu.Lock()

@@ -22,7 +22,9 @@ type Mirror struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	t       term // definitions, queues and index; nothing else of it is used
+	defs    map[string]*definition
+	heads   map[string]Head
+	index   *index
 	revs    map[string]uint64
 	defsRev uint64
 	jobsRev uint64
@@ -44,7 +46,7 @@ func NewMirror(ctx context.Context, js jetstream.JetStream, prefix string, log *
 	}
 	m := &Mirror{
 		bucket: jobs, revs: map[string]uint64{}, changed: make(chan struct{}), ready: make(chan struct{}), pending: 2,
-		t: term{defs: map[string]*definition{}, queues: map[string]*queue{}, index: newIndex()},
+		defs: map[string]*definition{}, heads: map[string]Head{}, index: newIndex(),
 	}
 	life, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
@@ -94,17 +96,11 @@ func (m *Mirror) sawDefinition(e kv.Entry) {
 	switch kindOfKey(e.Key) {
 	case "def":
 		if d, err := readDefinition(e); err == nil {
-			m.t.mu.Lock()
-			m.t.defs[d.Name] = d
-			m.t.mu.Unlock()
+			m.defs[d.Name] = d
 		}
 	case "head":
 		if h, err := readHead(e.Body); err == nil {
-			q := &queue{}
-			q.head.Store(&h)
-			m.t.mu.Lock()
-			m.t.queues[h.Pipeline] = q
-			m.t.mu.Unlock()
+			m.heads[h.Pipeline] = h
 		}
 	}
 }
@@ -115,22 +111,28 @@ func (m *Mirror) sawJob(e kv.Entry) {
 	}
 	m.jobsRev = max(m.jobsRev, e.Rev)
 	if e.Body == nil {
-		m.t.index.remove(e.Key)
+		m.index.remove(e.Key)
 		delete(m.revs, e.Key)
 		return
 	}
 	if job, err := pb.JobOf(e.Body); err == nil {
-		m.t.index.put(job)
+		m.index.put(job)
 		m.revs[e.Key] = e.Rev
 	}
 }
 
 // Pipelines lists the pipelines by name.
-func (m *Mirror) Pipelines() []*pb.Pipeline { return m.t.pipelines("") }
+func (m *Mirror) Pipelines() []*pb.Pipeline { return m.list("") }
+
+func (m *Mirror) list(one string) []*pb.Pipeline {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return listPipelines(m.defs, func(name string) Head { return m.heads[name] }, one)
+}
 
 // Pipeline is one with its definition, or nil.
 func (m *Mirror) Pipeline(name string) *pb.Pipeline {
-	all := m.t.pipelines(name)
+	all := m.list(name)
 	if len(all) == 0 {
 		return nil
 	}
@@ -148,7 +150,7 @@ type JobAt struct {
 func (m *Mirror) Jobs(ctx context.Context, others int) ([]JobAt, error) {
 	m.mu.Lock()
 	var rows []row
-	all, _ := m.t.index.page("", row{}, len(m.revs))
+	all, _ := m.index.page("", row{}, len(m.revs))
 	for _, r := range all {
 		if r.end != 0 {
 			if others == 0 {
@@ -169,7 +171,7 @@ func (m *Mirror) Page(ctx context.Context, pipeline, next string, limit int) ([]
 		return nil, "", err
 	}
 	m.mu.Lock()
-	rows, more := m.t.index.page(pipeline, before, limit)
+	rows, more := m.index.page(pipeline, before, limit)
 	m.mu.Unlock()
 	jobs, err := m.read(ctx, rows)
 	if err != nil || !more || len(rows) == 0 {
@@ -179,8 +181,7 @@ func (m *Mirror) Page(ctx context.Context, pipeline, next string, limit int) ([]
 }
 
 func (m *Mirror) read(ctx context.Context, rows []row) ([]JobAt, error) {
-	reader := term{e: &Engine{jobs: m.bucket}, index: m.t.index}
-	jobs, err := reader.list(ctx, rows)
+	jobs, err := m.index.list(ctx, m.bucket, rows)
 	if err != nil {
 		return nil, err
 	}

@@ -38,14 +38,6 @@ type op struct {
 	done    chan struct{}
 }
 
-func readHead(body []byte) (Head, error) {
-	var h Head
-	if err := json.Unmarshal(body, &h); err != nil {
-		return h, fmt.Errorf("cannot read the queue of a pipeline: %w", err)
-	}
-	return h, nil
-}
-
 // newQueue makes the queue of a pipeline. It is called with the lock held.
 func (t *term) newQueue(name string, h Head, rev uint64) *queue {
 	h.Pipeline = name

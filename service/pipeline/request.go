@@ -23,7 +23,7 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 		Grace: a.def.GraceOr().String(),
 	}
 	if task.Dir == "" && a.def.Language == nil { // a program has one in any case
-		task.Dir = cmp.Or(a.w.in.Dir, pb.OwnDir)
+		task.Dir = cmp.Or(a.job.Input.Dir, pb.OwnDir)
 	}
 	if a.def.Timeout > 0 {
 		task.Timeout = time.Duration(a.def.Timeout).String()
@@ -33,7 +33,7 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 		return nil, err
 	}
 	own := a.ownEnv()
-	items, err := a.def.Script.Render(NewScope(a.w.id, a.w.vars, own))
+	items, err := a.def.Script.Render(NewScope(a.job.ID, a.job.Variables, own))
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +47,9 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 	}
 	req := &pb.TaskRequest{
 		ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.TaskSpec{Task: task},
-		Metadata: &pb.Metadata{Name: a.w.job.GetPipeline() + "/" + a.task.GetName(), Id: a.id},
+		Metadata: &pb.Metadata{Name: a.job.Pipeline + "/" + a.task.GetName(), Id: a.id},
 	}
-	if size, most := proto.Size(req), int(a.w.t.e.nc.MaxPayload())-requestSpare; size > most {
+	if size, most := proto.Size(req), a.fleet.MaxPayload-requestSpare; size > most {
 		return nil, fmt.Errorf("the script with its environment has become %d bytes, a request takes %d at most: pass large values in a file that the task fetches", size, most)
 	}
 	return req, nil
@@ -59,7 +59,7 @@ func (a *attempt) request() (*pb.TaskRequest, error) {
 const requestSpare = 4 << 10
 
 func (a *attempt) tags() map[string]string {
-	return map[string]string{"pipeline": a.w.job.GetPipeline(), "job": a.w.id, "task": a.task.GetName()}
+	return map[string]string{"pipeline": a.job.Pipeline, "job": a.job.ID, "task": a.task.GetName()}
 }
 
 // limitsOf reads limits by the names and in the forms of a task request.
@@ -81,7 +81,7 @@ func limitsOf(limits map[string]Text) (*pb.Limits, error) {
 // ownEnv is the environment that the pipeline and the task name.
 func (a *attempt) ownEnv() map[string]string {
 	env := map[string]string{}
-	for _, level := range []map[string]Text{a.w.in.Definition.Env, a.def.Env} {
+	for _, level := range []map[string]Text{a.job.Input.Definition.Env, a.def.Env} {
 		for name, value := range level {
 			env[name] = string(value)
 		}
@@ -106,15 +106,15 @@ var (
 // a value that is wholly "$NAME"; a pipeline's values are literal, so those go
 // into the script instead.
 func (a *attempt) params(own map[string]string) (params []*pb.Param, prelude string) {
-	env := maps.Clone(a.w.in.Env)
+	env := maps.Clone(a.job.Input.Env)
 	if env == nil {
 		env = map[string]string{}
 	}
-	for name, value := range variablesEnv(a.w.vars) {
+	for name, value := range variablesEnv(a.job.Variables) {
 		env[name] = value
 	}
 	maps.Copy(env, own)
-	env["TASK_NAME"], env["JOB_ID"] = a.task.GetName(), a.w.id
+	env["TASK_NAME"], env["JOB_ID"] = a.task.GetName(), a.job.ID
 	var exports strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		value := env[name]

@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +10,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/kv"
-	"github.com/runnel-io/runnel/service/lines"
 )
-
-// tailBytes is how much of a failed task's output its handler is given.
-const tailBytes = 64 << 10
 
 func sizeOf(job *pb.Job) int { return proto.Size(job) + 16 }
 
@@ -115,35 +109,4 @@ func everyRun(job string, task *pb.JobTask) []string {
 		}
 	}
 	return all
-}
-
-// tails are the ends of the two streams of runs' output.
-func (e *Engine) tails(ctx context.Context, runs []string) (stdout, stderr string) {
-	var out, errs []byte
-	for _, id := range runs {
-		run, err := e.client.Status(ctx, id)
-		if err != nil {
-			continue
-		}
-		_, _ = e.client.Follow(ctx, run, client.FollowOptions{}, func(r lines.Record) error {
-			into := &out
-			if r.Stream == lines.Stderr {
-				into = &errs
-			}
-			*into = append(*into, r.Text...)
-			if !r.Open {
-				*into = append(*into, '\n')
-			}
-			*into = lastBytes(*into)
-			return nil
-		})
-	}
-	return clean(out), clean(errs)
-}
-
-func lastBytes(b []byte) []byte { return b[max(len(b)-tailBytes, 0):] }
-
-// clean makes an environment's value of output.
-func clean(b []byte) string {
-	return string(slices.DeleteFunc(b, func(c byte) bool { return c == 0 }))
 }

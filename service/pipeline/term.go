@@ -32,14 +32,19 @@ type term struct {
 	worksChanged chan struct{}
 
 	index  *index
+	fleet  *fleet
 	opened bool
 }
 
 func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lease) *term {
-	return &term{
+	t := &term{
 		e: e, ctx: ctx, end: end, lease: l,
 		defs: map[string]*definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: newIndex(),
 	}
+	t.fleet = &fleet{
+		Client: e.client, Store: e.store, MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
+	}
+	return t
 }
 
 // open takes over: it reads everything, rewrites what an earlier holder could

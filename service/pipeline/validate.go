@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -229,6 +230,19 @@ func checkTarget(l place, name string, on *Target) error {
 		}
 	}
 	return nil
+}
+
+// share reads "N" or "N%" of a number; any share of some is at least one.
+func share(text string, of int) (int, error) {
+	number, isShare := strings.CutSuffix(text, "%")
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil || n <= 0 || isShare && n > 100:
+		return 0, fmt.Errorf("%q must be a number such as 10 or a share such as 25%%", text)
+	case isShare:
+		return max(1, of*n/100), nil
+	}
+	return n, nil
 }
 
 func checkDependencies(l place) error {

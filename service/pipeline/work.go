@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
 )
@@ -20,6 +17,7 @@ type work struct {
 	rev      uint64
 	in       input
 	vars     map[string]any
+	tasks    *jobContext
 	graph    *Graph
 	attempts map[string]*attempt // by task
 	ended    chan *attempt
@@ -140,6 +138,7 @@ func (w *work) prepare() (err error) {
 	if w.vars, err = ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
 		return &unfitError{err}
 	}
+	w.tasks = &jobContext{ID: w.id, Pipeline: w.job.GetPipeline(), Variables: w.vars, Input: w.in}
 	w.graph = &Graph{Variables: w.vars, ContinueAfterFailure: bool(w.in.Definition.ContinueAfterFailure), Canceled: w.job.GetCanceled()}
 	for _, task := range w.job.GetTasks() {
 		def := w.in.Definition.Tasks[task.GetName()]
@@ -167,6 +166,20 @@ func (w *work) resume() {
 			w.attempt(w.job.Task(n.Name), w.in.Definition.Tasks[n.Name])
 		}
 	}
+}
+
+// attempt starts one; the record that says so has been written.
+func (w *work) attempt(task *pb.JobTask, def *Task) *attempt {
+	a := newAttempt(w.t.fleet, w.tasks, task, def)
+	w.attempts[task.GetName()] = a
+	w.t.tasks.Go(func() {
+		a.result = a.do(w.t.ctx)
+		select {
+		case w.ended <- a:
+		case <-w.t.ctx.Done():
+		}
+	})
+	return a
 }
 
 // step applies what follows from what has happened, and starts and stops tasks
@@ -274,33 +287,6 @@ func (w *work) retry(a *attempt) (again bool, err error) {
 	return true, nil
 }
 
-// covers says whether a cause is one to try again after.
-func (r *Retries) covers(cause string) bool {
-	if cause == "" {
-		return false
-	}
-	for _, on := range r.On {
-		if on == cause {
-			return true
-		}
-	}
-	return len(r.On) == 0
-}
-
-// maxBackoff bounds what doubling makes of a backoff.
-const maxBackoff = time.Hour
-
-// wait is the time before an attempt, from the second on.
-func (r *Retries) wait(attempt int) time.Duration {
-	d := time.Duration(r.Backoff)
-	for range attempt - 2 {
-		if d *= 2; d > maxBackoff {
-			return maxBackoff
-		}
-	}
-	return d
-}
-
 // noteError keeps the first real error of the job.
 func (w *work) noteError(n *Node, text string) {
 	if n.failed() && w.job.GetLastError() == "" {
@@ -363,7 +349,7 @@ func (w *work) handlerEnv(env map[string]Text) map[string]Text {
 	task := w.job.Task(n.Name)
 	all["failedTaskName"], all["failedTaskError"] = Text(n.Name), Text(task.GetError())
 	all["failedTaskExitCode"] = Text(fmt.Sprint(task.GetExitCode()))
-	stdout, stderr := w.t.e.tails(w.t.ctx, task.GetRuns())
+	stdout, stderr := w.t.fleet.tails(w.t.ctx, task.GetRuns())
 	all["failedTaskStdout"], all["failedTaskStderr"] = Text(stdout), Text(stderr)
 	return all
 }
@@ -411,11 +397,4 @@ func jobTasks(p *Pipeline) []*pb.JobTask {
 		})
 	}
 	return tasks
-}
-
-func asTime(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
 }
