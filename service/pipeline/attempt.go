@@ -196,7 +196,7 @@ func describe(on *Target) string {
 // claim makes sure that a run which was not accepted never starts: an engine
 // that believes it still leads may ask for it later.
 func (a *attempt) claim(ctx context.Context) result {
-	at := stamp(now())
+	at := timestamppb.Now()
 	run := &pb.Run{
 		Id: a.id, Name: a.task.GetName(), State: pb.State_ABORTED, Reason: "aborted", Error: "its job was cancelled before it started",
 		Tags: a.tags(), Created: at, Ended: at, LogComplete: true, Attempt: 1,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/runnel-io/runnel/service/client"
@@ -85,4 +86,22 @@ func lastBytes(b []byte) []byte { return b[max(len(b)-tailBytes, 0):] }
 // clean makes an environment's value of output.
 func clean(b []byte) string {
 	return string(slices.DeleteFunc(b, func(c byte) bool { return c == 0 }))
+}
+
+// takeAtOnce bounds what atOnce does at a time.
+const takeAtOnce = 64
+
+// atOnce calls do for each, some at a time, and joins the errors.
+func atOnce[T any](all []T, do func(T) error) error {
+	var wg sync.WaitGroup
+	places, errs := make(chan struct{}, takeAtOnce), make([]error, len(all))
+	for i, one := range all {
+		places <- struct{}{}
+		wg.Go(func() {
+			errs[i] = do(one)
+			<-places
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

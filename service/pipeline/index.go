@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -186,4 +187,27 @@ func readCursor(text string) (r row, err error) {
 		return r, pb.Invalid("invalid next: give back what the reply before had")
 	}
 	return r, nil
+}
+
+// everyRun has the ids of the runs of all attempts of a task, of which only the
+// last ones are in its record.
+func everyRun(job string, task *pb.JobTask) []string {
+	last := task.RunID(job, task.GetAttempt())
+	var all []string
+	for attempt := int32(1); attempt <= task.GetAttempt(); attempt++ {
+		id := task.RunID(job, attempt)
+		if len(task.GetRuns()) == 0 {
+			all = append(all, id)
+		}
+		for _, run := range task.GetRuns() {
+			of := last
+			for k := task.GetAttempt(); k > 0; k-- { // the longest that fits
+				if of = task.RunID(job, k); run == of || strings.HasPrefix(run, of+"-") {
+					break
+				}
+			}
+			all = append(all, id+strings.TrimPrefix(run, of))
+		}
+	}
+	return all
 }

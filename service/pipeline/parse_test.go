@@ -200,3 +200,14 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		text     string
+		of, want int
+	}{{"3", 10, 3}, {"30%", 10, 3}, {"1%", 10, 1}, {"100%", 7, 7}, {"0", 1, -1}, {"101%", 1, -1}, {"x", 1, -1}, {"-1", 1, -1}, {"", 1, -1}} {
+		if got, err := share(c.text, c.of); err == nil && got != c.want || err != nil && c.want != -1 {
+			t.Errorf("%s of %d: %d, %v", c.text, c.of, got, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -86,27 +85,4 @@ func (t *term) removeJob(id string) error {
 	}
 	t.index.remove(id)
 	return nil
-}
-
-// everyRun has the ids of the runs of all attempts of a task, of which only the
-// last ones are in its record.
-func everyRun(job string, task *pb.JobTask) []string {
-	last := task.RunID(job, task.GetAttempt())
-	var all []string
-	for attempt := int32(1); attempt <= task.GetAttempt(); attempt++ {
-		id := task.RunID(job, attempt)
-		if len(task.GetRuns()) == 0 {
-			all = append(all, id)
-		}
-		for _, run := range task.GetRuns() {
-			of := last
-			for k := task.GetAttempt(); k > 0; k-- { // the longest that fits
-				if of = task.RunID(job, k); run == of || strings.HasPrefix(run, of+"-") {
-					break
-				}
-			}
-			all = append(all, id+strings.TrimPrefix(run, of))
-		}
-	}
-	return all
 }

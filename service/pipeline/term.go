@@ -99,24 +99,6 @@ func (t *term) close() {
 	t.tasks.Wait()
 }
 
-// takeAtOnce is how many records are rewritten at a time when the lease is taken.
-const takeAtOnce = 64
-
-// atOnce calls do for each, some at a time, and joins the errors.
-func atOnce[T any](all []T, do func(T) error) error {
-	var wg sync.WaitGroup
-	places, errs := make(chan struct{}, takeAtOnce), make([]error, len(all))
-	for i, one := range all {
-		places <- struct{}{}
-		wg.Go(func() {
-			errs[i] = do(one)
-			<-places
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 // headEntry is a head as it was read.
 type headEntry struct {
 	Head
