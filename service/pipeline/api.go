@@ -17,6 +17,9 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -79,7 +82,7 @@ func codeOf(err error) int {
 	switch {
 	case errors.Is(err, client.ErrUnknownJob):
 		return endpoint.CodeUnknown
-	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrQueueFull):
+	case errors.Is(err, waitlist.ErrNoQueue), errors.Is(err, waitlist.ErrQueueFull):
 		return endpoint.CodeConflict
 	case errors.Is(err, errFenced):
 		return endpoint.CodeFull
@@ -149,7 +152,7 @@ func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	vars, err := ReadVariables(text)
+	vars, err := definition.ReadVariables(text)
 	if err != nil {
 		return nil, pb.Invalid("%s", err)
 	}
@@ -169,12 +172,12 @@ func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
 		env = map[string]string{}
 	}
 	maps.Copy(env, d.Env)
-	return t.accept(job, input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir})
+	return t.accept(job, records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir})
 }
 
 // accept puts a job in its pipeline's queue. The head is written first: it is
 // what decides. The same id again gives the first job.
-func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
+func (t *term) accept(job *pb.Job, in records.Input) (*pb.Job, error) {
 	if old, err := t.readJob(job.GetId()); err == nil {
 		return t.again(old.job, job)
 	} else if !errors.Is(err, client.ErrUnknownJob) {
@@ -185,15 +188,15 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 	if err := t.fits(job, in); err != nil {
 		return nil, err
 	}
-	var accepted Accepted
+	var accepted waitlist.Accepted
 	headed := false
 	q := t.queue(job.GetPipeline())
 	ordered := &atomic.Bool{}
-	err := q.changeInOrder(ordered, func(h Head) (next Head, err error) {
+	err := q.changeInOrder(ordered, func(h waitlist.Head) (next waitlist.Head, err error) {
 		if _, waits := h.IsWaiting(job.GetId()); waits || slices.Contains(h.Running, job.GetId()) {
 			return h, conflict("a job with the id %s is being accepted", job.GetId())
 		}
-		w := Waiting{Job: job.GetId(), Partition: job.GetQueuePartition()}
+		w := waitlist.Waiting{Job: job.GetId(), Partition: job.GetQueuePartition()}
 		if next, accepted, err = h.Accept(in.Definition, w, at); err == nil && accepted.Replaced != "" {
 			ordered.Store(true)
 		}
@@ -218,7 +221,7 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 	})
 	if err != nil {
 		if headed { // and has no record: it must hold up nobody
-			_ = q.change(func(h Head) (Head, error) { h, _ = h.Remove(job.GetId()); return h, nil })
+			_ = q.change(func(h waitlist.Head) (waitlist.Head, error) { h, _ = h.Remove(job.GetId()); return h, nil })
 		}
 		return nil, err
 	}
@@ -238,7 +241,7 @@ func (t *term) accept(job *pb.Job, in input) (*pb.Job, error) {
 const recordSpare = 64 << 10
 
 // fits refuses a job whose records no message could hold, before it is in the queue.
-func (t *term) fits(job *pb.Job, in input) error {
+func (t *term) fits(job *pb.Job, in records.Input) error {
 	record, err := pb.MarshalJSON(job)
 	if err != nil {
 		return err
@@ -264,7 +267,7 @@ func (t *term) again(old, job *pb.Job) (*pb.Job, error) {
 }
 
 // replace ends the job that made room for another, which may inherit its variables.
-func (t *term) replace(id string, by *pb.Job, p *Pipeline) error {
+func (t *term) replace(id string, by *pb.Job, p *definition.Pipeline) error {
 	old, err := t.readJob(id)
 	if err != nil {
 		return err
@@ -280,11 +283,11 @@ func (t *term) replace(id string, by *pb.Job, p *Pipeline) error {
 }
 
 func inherit(job, from *pb.Job) error {
-	vars, err := ReadVariables([]byte(from.GetVariablesJson()))
+	vars, err := definition.ReadVariables([]byte(from.GetVariablesJson()))
 	if err != nil {
 		return err
 	}
-	own, err := ReadVariables([]byte(job.GetVariablesJson()))
+	own, err := definition.ReadVariables([]byte(job.GetVariablesJson()))
 	if err != nil {
 		return err
 	}
@@ -337,7 +340,7 @@ func (t *term) cancel(c *pb.CancelJob) (*pb.Job, error) {
 	}
 	q := t.queue(j.job.GetPipeline())
 	waited := false
-	err = q.changeThen(func(h Head) (Head, error) {
+	err = q.changeThen(func(h waitlist.Head) (waitlist.Head, error) {
 		if _, waited = h.IsWaiting(id); waited {
 			h, _ = h.Remove(id)
 		}
@@ -372,7 +375,7 @@ func (t *term) workOf(id string) *work {
 		if w != nil || t.ctx.Err() != nil {
 			return w
 		}
-		job := t.index.get(id)
+		job := t.index.Get(id)
 		if job == nil || job.GetCompleted() || !slices.Contains(t.queue(job.GetPipeline()).snapshot().Running, id) {
 			return nil
 		}
@@ -385,7 +388,7 @@ func (t *term) workOf(id string) *work {
 
 // listJobs is a page of jobs, newest first, that fits in a reply.
 func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string, error) {
-	before, err := readCursor(l.GetNext())
+	before, err := records.ReadCursor(l.GetNext())
 	if err != nil {
 		return nil, "", err
 	}
@@ -393,8 +396,8 @@ func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string,
 	if limit == 0 {
 		limit = defaultPage
 	}
-	rows, more := t.index.page(l.GetPipeline(), before, min(limit, 1000))
-	jobs, err := t.index.list(ctx, t.e.jobs, rows)
+	rows, more := t.index.Page(l.GetPipeline(), before, min(limit, 1000))
+	jobs, err := t.index.List(ctx, t.e.jobs, rows)
 	if err != nil {
 		return nil, "", err
 	}
@@ -408,5 +411,5 @@ func (t *term) listJobs(ctx context.Context, l *pb.ListJobs) ([]*pb.Job, string,
 	if !more || len(jobs) == 0 {
 		return jobs, "", nil
 	}
-	return jobs, cursorOf(rowOf(jobs[len(jobs)-1])), nil
+	return jobs, records.CursorOf(records.RowOf(jobs[len(jobs)-1])), nil
 }

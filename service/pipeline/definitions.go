@@ -7,26 +7,29 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 )
 
 // apply puts the pipelines of one source in: all of them or, after an error, none.
 func (t *term) apply(a *pb.ApplyPipelines) (changed []string, err error) {
-	pipelines, err := Parse(a.GetSource(), []byte(a.GetText()))
+	pipelines, err := definition.Parse(a.GetSource(), []byte(a.GetText()))
 	if err != nil {
 		return nil, pb.Invalid("%s", err)
 	}
 	t.mu.Lock()
 	have := maps.Clone(t.defs)
 	t.mu.Unlock()
-	var writes []*definition
+	var writes []*records.Definition
 	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
-		d := &definition{Name: name, Source: a.GetSource(), Pipeline: pipelines[name], Env: a.GetEnv()}
+		d := &records.Definition{Name: name, Source: a.GetSource(), Pipeline: pipelines[name], Env: a.GetEnv()}
 		old := have[name]
 		if old != nil && !old.Removed && old.Source != d.Source {
 			return nil, conflict("pipeline %q is in %s as well as in %s: rename one, or remove the other (runnel pipeline rm)", name, old.Source, d.Source)
 		}
 		if old != nil {
-			d.rev = old.rev
+			d.Rev = old.Rev
 		}
 		if old == nil || old.Removed || old.Source != d.Source || !old.Pipeline.Same(d.Pipeline) || !maps.Equal(old.Env, d.Env) {
 			writes = append(writes, d)
@@ -48,12 +51,12 @@ func (t *term) apply(a *pb.ApplyPipelines) (changed []string, err error) {
 	return changed, nil
 }
 
-func (t *term) writeDefinition(d *definition) error {
+func (t *term) writeDefinition(d *records.Definition) error {
 	body, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
-	if d.rev, err = t.put(t.e.defs, kv.Write{Key: defKey(d.Name), Body: body, Expect: d.rev, Create: d.rev == 0}); err != nil {
+	if d.Rev, err = t.put(t.e.defs, kv.Write{Key: records.DefKey(d.Name), Body: body, Expect: d.Rev, Create: d.Rev == 0}); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -61,7 +64,7 @@ func (t *term) writeDefinition(d *definition) error {
 	t.mu.Unlock()
 	t.tasks.Go(func() { t.retain(d.Name) }) // it may keep fewer now
 	// Each definition has a head; and more jobs may run now.
-	return t.queue(d.Name).change(func(h Head) (Head, error) { return h, nil })
+	return t.queue(d.Name).change(func(h waitlist.Head) (waitlist.Head, error) { return h, nil })
 }
 
 // remove takes a definition out.
@@ -76,7 +79,7 @@ func (t *term) remove(name string) error {
 }
 
 // definition finds one that new jobs can be made of.
-func (t *term) definition(name string) *definition {
+func (t *term) definition(name string) *records.Definition {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d := t.defs[name]; d != nil && !d.Removed {
@@ -90,7 +93,7 @@ func (t *term) pipelines(one string) []*pb.Pipeline {
 	t.mu.Lock()
 	defs, queues := maps.Clone(t.defs), maps.Clone(t.queues)
 	t.mu.Unlock()
-	return listPipelines(defs, func(name string) (h Head) {
+	return records.ListPipelines(defs, func(name string) (h waitlist.Head) {
 		if q := queues[name]; q != nil {
 			h = q.snapshot()
 		}

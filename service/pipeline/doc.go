@@ -1,12 +1,8 @@
-// Package pipeline reads pipeline definitions and decides what a job does next.
+// Package pipeline runs pipelines: graphs of tasks whose runs are ordinary ones of
+// the fleet, so that their output is in JetStream like any other run's.
 //
-// A pipeline is a graph of tasks, written in a pipelines.yml. A job is one
-// execution of a pipeline; its tasks are ordinary runs of the fleet, so that
-// their output is in JetStream like any other run's. How many jobs of a pipeline
-// run at a time, and what becomes of those that have to wait, is the pipeline's
-// own setting.
-//
-// What decides is pure: Parse and Load read definitions, Head is the queue of
-// one pipeline, Graph is the state of one job, and Variables renders a task's
-// script. None of them knows NATS, a clock or a goroutine.
+// Start makes an engine. Any number of them may share a fleet: one holds a lease,
+// decides, and answers the verb; another goes on when it dies. What it decides with
+// is in the packages below this one, of which definition, graph and waitlist are pure: none of
+// them knows NATS, a clock or a goroutine.
 package pipeline

@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -119,7 +120,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if e.store, err = store.Open(ctx, js, e.space, store.Config{Replicas: e.cfg.Replicas}); err != nil {
 		return err
 	}
-	e.defs, e.jobs, err = openBuckets(ctx, js, e.space, kv.Config{Replicas: e.cfg.Replicas, Logger: e.log})
+	e.defs, e.jobs, err = records.OpenBuckets(ctx, js, e.space, kv.Config{Replicas: e.cfg.Replicas, Logger: e.log})
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 )
 
 // stored is a job and the revision of its record.
@@ -30,7 +31,7 @@ func (t *term) saveJob(job *pb.Job, rev uint64) (uint64, error) {
 	}
 	next, err := t.put(t.e.jobs, kv.Write{Key: job.GetId(), Body: body, Expect: rev, Create: rev == 0})
 	if err == nil {
-		t.index.put(proto.CloneOf(job))
+		t.index.Put(proto.CloneOf(job))
 	}
 	return next, err
 }
@@ -47,17 +48,17 @@ func (t *term) readJob(id string) (stored, error) {
 	return stored{job, e.Rev}, err
 }
 
-func (t *term) saveInput(id string, in input) error {
+func (t *term) saveInput(id string, in records.Input) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	_, err = t.put(t.e.defs, kv.Write{Key: inputKey(id), Body: body, Create: true})
+	_, err = t.put(t.e.defs, kv.Write{Key: records.InputKey(id), Body: body, Create: true})
 	return err
 }
 
-func (t *term) readInput(id string) (in input, err error) {
-	e, err := t.e.defs.GetLeader(t.ctx, inputKey(id))
+func (t *term) readInput(id string) (in records.Input, err error) {
+	e, err := t.e.defs.GetLeader(t.ctx, records.InputKey(id))
 	if err == nil {
 		err = json.Unmarshal(e.Body, &in)
 		if err == nil && in.Definition == nil {

@@ -9,6 +9,10 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/graph"
+	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 )
 
 // opsAtOnce is how many changes of a head go into one write.
@@ -20,7 +24,7 @@ const opsAtOnce = 256
 type queue struct {
 	t         *term
 	name      string
-	head      atomic.Pointer[Head] // as it is stored
+	head      atomic.Pointer[waitlist.Head] // as it is stored
 	rev       uint64
 	ops       chan *op
 	timer     *time.Timer // for the next delay that ends
@@ -30,7 +34,7 @@ type queue struct {
 // op is one change of a head. apply may refuse; then nothing of it is kept.
 // after, if set, is called when the head is stored, before any job may start.
 type op struct {
-	apply func(h Head) (Head, error)
+	apply func(h waitlist.Head) (waitlist.Head, error)
 	after func() error
 	// ordered, once apply has set it: after needs what those before it write.
 	ordered *atomic.Bool
@@ -39,7 +43,7 @@ type op struct {
 }
 
 // newQueue makes the queue of a pipeline. It is called with the lock held.
-func (t *term) newQueue(name string, h Head, rev uint64) *queue {
+func (t *term) newQueue(name string, h waitlist.Head, rev uint64) *queue {
 	h.Pipeline = name
 	q := &queue{t: t, name: name, rev: rev, ops: make(chan *op, opsAtOnce), timer: time.NewTimer(time.Hour)}
 	q.timer.Stop()
@@ -49,7 +53,7 @@ func (t *term) newQueue(name string, h Head, rev uint64) *queue {
 }
 
 // snapshot is the head as it was last stored.
-func (q *queue) snapshot() Head { return *q.head.Load() }
+func (q *queue) snapshot() waitlist.Head { return *q.head.Load() }
 
 // queue finds the queue of a pipeline, or makes it.
 func (t *term) queue(name string) *queue {
@@ -57,7 +61,7 @@ func (t *term) queue(name string) *queue {
 	defer t.mu.Unlock()
 	q := t.queues[name]
 	if q == nil {
-		q = t.newQueue(name, Head{}, 0)
+		q = t.newQueue(name, waitlist.Head{}, 0)
 		if t.opened {
 			t.tasks.Go(q.run)
 		}
@@ -66,16 +70,18 @@ func (t *term) queue(name string) *queue {
 }
 
 // change applies a change and returns when it is stored.
-func (q *queue) change(apply func(Head) (Head, error)) error { return q.changeThen(apply, nil) }
+func (q *queue) change(apply func(waitlist.Head) (waitlist.Head, error)) error {
+	return q.changeThen(apply, nil)
+}
 
 // changeThen applies a change, and calls after when it is stored.
-func (q *queue) changeThen(apply func(Head) (Head, error), after func() error) error {
+func (q *queue) changeThen(apply func(waitlist.Head) (waitlist.Head, error), after func() error) error {
 	return q.changeInOrder(&atomic.Bool{}, apply, after)
 }
 
 // changeInOrder is changeThen for a change of which only apply finds out whether
 // after needs the records of changes before it.
-func (q *queue) changeInOrder(ordered *atomic.Bool, apply func(Head) (Head, error), after func() error) error {
+func (q *queue) changeInOrder(ordered *atomic.Bool, apply func(waitlist.Head) (waitlist.Head, error), after func() error) error {
 	o := &op{apply: apply, after: after, ordered: ordered, done: make(chan struct{})}
 	select {
 	case q.ops <- o:
@@ -165,17 +171,17 @@ func runAfters(ops []*op) {
 
 // rules are the pipeline's current ones; those of one that was removed let its
 // jobs run one after the other.
-func (q *queue) rules() *Pipeline {
+func (q *queue) rules() *definition.Pipeline {
 	q.t.mu.Lock()
 	defer q.t.mu.Unlock()
 	if d := q.t.defs[q.name]; d != nil {
 		return d.Pipeline
 	}
-	return &Pipeline{}
+	return &definition.Pipeline{}
 }
 
 // save writes the head at the revision it was read at.
-func (q *queue) save(h Head) error {
+func (q *queue) save(h waitlist.Head) error {
 	h.Pipeline, h.Lease = q.name, q.t.lease.rev.Load()
 	body, err := json.Marshal(h)
 	if err != nil {
@@ -184,7 +190,7 @@ func (q *queue) save(h Head) error {
 	if len(body) > int(q.t.e.nc.MaxPayload())-1024 {
 		return fmt.Errorf("the queue of pipeline %q is too long: %d jobs wait", q.name, len(h.Waiting))
 	}
-	rev, err := q.t.put(q.t.e.defs, kv.Write{Key: headKey(q.name), Body: body, Expect: q.rev, Create: q.rev == 0})
+	rev, err := q.t.put(q.t.e.defs, kv.Write{Key: records.HeadKey(q.name), Body: body, Expect: q.rev, Create: q.rev == 0})
 	if err != nil {
 		return err
 	}
@@ -213,8 +219,8 @@ func endUnstarted(job *pb.Job, by, reason string) {
 	job.Completed, job.Canceled, job.CanceledBy, job.Reason = true, true, by, reason
 	job.End = stamp(now())
 	for _, task := range job.GetTasks() {
-		if !Status(task.GetStatus()).Final() {
-			task.Status = string(TaskCanceled)
+		if !graph.Status(task.GetStatus()).Final() {
+			task.Status = string(graph.TaskCanceled)
 		}
 	}
 }

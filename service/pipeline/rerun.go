@@ -4,6 +4,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/graph"
 )
 
 // rerun makes a new job of one that has ended.
@@ -47,7 +49,7 @@ func (t *term) rerun(id string, r *pb.RerunJob) (*pb.Job, error) {
 // tasksAgain are the tasks that a rerun executes: all of them, those that did
 // not end well, or one and what depends on it. What depends on one that is
 // executed is as well.
-func tasksAgain(p *Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, error) {
+func tasksAgain(p *definition.Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, error) {
 	again := map[string]bool{}
 	if r.GetFrom() != "" && p.Tasks[r.GetFrom()] == nil {
 		return nil, pb.Invalid("cannot run again from %q: it is not a task of pipeline %q", r.GetFrom(), old.GetPipeline())
@@ -63,7 +65,7 @@ func tasksAgain(p *Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, erro
 		was := old.Task(name)
 		switch {
 		case r.GetFrom() != "":
-			again[name] = name == r.GetFrom() || was == nil || !Status(was.GetStatus()).Final()
+			again[name] = name == r.GetFrom() || was == nil || !graph.Status(was.GetStatus()).Final()
 		case r.GetFailed():
 			again[name] = was == nil || !endedWell(was)
 		default:
@@ -80,7 +82,7 @@ func tasksAgain(p *Pipeline, old *pb.Job, r *pb.RerunJob) (map[string]bool, erro
 }
 
 func endedWell(t *pb.JobTask) bool {
-	return t.GetStatus() == string(TaskDone) || t.GetStatus() == string(TaskError) && t.GetAllowFailure()
+	return t.GetStatus() == string(graph.TaskDone) || t.GetStatus() == string(graph.TaskError) && t.GetAllowFailure()
 }
 
 func anyTrue(all map[string]bool) bool {

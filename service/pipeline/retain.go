@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 )
 
 func sizeOf(job *pb.Job) int { return proto.Size(job) + 16 }
@@ -20,7 +21,7 @@ func (t *term) retain(pipeline string) {
 	if p.RetentionCount == 0 && p.RetentionPeriod == 0 {
 		return
 	}
-	ids, next := t.index.outdated(pipeline, p, now())
+	ids, next := t.index.Outdated(pipeline, p, now())
 	for _, id := range ids {
 		if err := t.removeJob(id); err != nil {
 			if t.ctx.Err() == nil {
@@ -57,7 +58,7 @@ func (t *term) retainAt(pipeline string, at time.Time) {
 func (t *term) removeJob(id string) error {
 	j, err := t.readJob(id)
 	if errors.Is(err, client.ErrUnknownJob) {
-		t.index.remove(id)
+		t.index.Remove(id)
 		return nil
 	}
 	if err != nil {
@@ -67,14 +68,14 @@ func (t *term) removeJob(id string) error {
 		if task.GetKept() {
 			continue // the runs are another job's
 		}
-		for _, run := range everyRun(id, task) {
+		for _, run := range records.EveryRun(id, task) {
 			if err := t.e.client.Remove(t.ctx, run); err != nil && !errors.Is(err, client.ErrUnknownRun) {
 				return err
 			}
 		}
 	}
-	if e, err := t.e.defs.GetLeader(t.ctx, inputKey(id)); err == nil {
-		if err := t.e.defs.Delete(t.ctx, inputKey(id), e.Rev, 0); err != nil {
+	if e, err := t.e.defs.GetLeader(t.ctx, records.InputKey(id)); err == nil {
+		if err := t.e.defs.Delete(t.ctx, records.InputKey(id), e.Rev, 0); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, kv.ErrNoKey) {
@@ -83,6 +84,6 @@ func (t *term) removeJob(id string) error {
 	if err := t.e.jobs.Delete(t.ctx, id, j.rev, 0); err != nil {
 		return t.fenced(err)
 	}
-	t.index.remove(id)
+	t.index.Remove(id)
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/attempt"
+	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 )
 
 // term is the time for which an engine holds the lease, and everything that it
@@ -25,23 +28,23 @@ type term struct {
 	tasks sync.WaitGroup // goroutines
 
 	mu     sync.Mutex
-	defs   map[string]*definition
+	defs   map[string]*records.Definition
 	queues map[string]*queue
 	works  map[string]*work // jobs that are at work, by id
 	// worksChanged is closed and replaced when works has.
 	worksChanged chan struct{}
 
-	index  *index
-	fleet  *fleet
+	index  *records.Index
+	fleet  *attempt.Fleet
 	opened bool
 }
 
 func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lease) *term {
 	t := &term{
 		e: e, ctx: ctx, end: end, lease: l,
-		defs: map[string]*definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: newIndex(),
+		defs: map[string]*records.Definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: records.NewIndex(),
 	}
-	t.fleet = &fleet{
+	t.fleet = &attempt.Fleet{
 		Client: e.client, Store: e.store, MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
 	}
 	return t
@@ -67,9 +70,9 @@ func (t *term) open() error {
 	for _, j := range unfinished {
 		known[j.job.GetId()] = true
 	}
-	err = atOnce(slices.Collect(maps.Keys(heads)), func(name string) error { return t.takeHead(name, heads[name], known) })
+	err = attempt.AtOnce(slices.Collect(maps.Keys(heads)), func(name string) error { return t.takeHead(name, heads[name], known) })
 	if err == nil {
-		err = atOnce(unfinished, t.takeJob)
+		err = attempt.AtOnce(unfinished, t.takeJob)
 	}
 	if err != nil {
 		return err
@@ -101,7 +104,7 @@ func (t *term) close() {
 
 // headEntry is a head as it was read.
 type headEntry struct {
-	Head
+	waitlist.Head
 	rev uint64
 }
 
@@ -113,16 +116,16 @@ func (t *term) readDefinitions() (map[string]headEntry, error) {
 		if e.Body == nil {
 			return
 		}
-		switch kindOfKey(e.Key) {
+		switch records.KindOfKey(e.Key) {
 		case "def":
-			d, err := readDefinition(e)
+			d, err := records.ReadDefinition(e)
 			if err != nil {
 				broken = err
 				return
 			}
 			t.defs[d.Name] = d
 		case "head":
-			h, err := readHead(e.Body)
+			h, err := records.ReadHead(e.Body)
 			if err != nil {
 				broken = err
 				return
@@ -156,7 +159,7 @@ func (t *term) readJobs() ([]stored, error) {
 	})
 	var unfinished []stored
 	for _, j := range all { // in order, so that each is the index's last
-		t.index.put(j.job)
+		t.index.Put(j.job)
 		if !j.job.GetCompleted() {
 			unfinished = append(unfinished, j)
 		}
@@ -170,7 +173,7 @@ func (t *term) takeHead(name string, h headEntry, unfinished map[string]bool) er
 	t.mu.Lock()
 	q := t.newQueue(name, h.Head, h.rev)
 	t.mu.Unlock()
-	next := h.clone()
+	next := h.Clone()
 	for _, id := range append(slices.Clone(h.Running), jobsOf(h.Waiting)...) {
 		if unfinished[id] {
 			continue
@@ -194,7 +197,7 @@ func (t *term) takeHead(name string, h headEntry, unfinished map[string]bool) er
 	return nil
 }
 
-func jobsOf(waiting []Waiting) (ids []string) {
+func jobsOf(waiting []waitlist.Waiting) (ids []string) {
 	for _, w := range waiting {
 		ids = append(ids, w.Job)
 	}

@@ -6,6 +6,11 @@ import (
 	"maps"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/pipeline/attempt"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/graph"
+	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 )
 
 // work is one job under way. Its goroutine alone changes the job and writes its
@@ -15,12 +20,12 @@ type work struct {
 	id       string
 	job      *pb.Job
 	rev      uint64
-	in       input
+	in       records.Input
 	vars     map[string]any
-	tasks    *jobContext
-	graph    *Graph
-	attempts map[string]*attempt // by task
-	ended    chan *attempt
+	tasks    *attempt.Job
+	graph    *graph.Graph
+	attempts map[string]*attempt.Attempt // by task
+	ended    chan *attempt.Attempt
 	cancels  chan cancelation
 	over     chan struct{} // closed when the record is final
 }
@@ -35,7 +40,7 @@ type cancelation struct {
 func (t *term) work(j stored) {
 	w := &work{
 		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
-		attempts: map[string]*attempt{}, ended: make(chan *attempt), cancels: make(chan cancelation), over: make(chan struct{}),
+		attempts: map[string]*attempt.Attempt{}, ended: make(chan *attempt.Attempt), cancels: make(chan cancelation), over: make(chan struct{}),
 	}
 	t.mu.Lock()
 	t.works[w.id] = w
@@ -115,8 +120,8 @@ func (w *work) unfit(err error) error {
 	}
 	w.job.Errored, w.job.LastError = true, err.Error()
 	for _, task := range w.job.GetTasks() {
-		if !Status(task.GetStatus()).Final() {
-			task.Status = string(TaskCanceled)
+		if !graph.Status(task.GetStatus()).Final() {
+			task.Status = string(graph.TaskCanceled)
 		}
 	}
 	return w.finish()
@@ -135,22 +140,22 @@ func (w *work) prepare() (err error) {
 	if w.in, err = w.t.readInput(w.id); err != nil {
 		return err
 	}
-	if w.vars, err = ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
+	if w.vars, err = definition.ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
 		return &unfitError{err}
 	}
-	w.tasks = &jobContext{ID: w.id, Pipeline: w.job.GetPipeline(), Variables: w.vars, Input: w.in}
-	w.graph = &Graph{Variables: w.vars, ContinueAfterFailure: bool(w.in.Definition.ContinueAfterFailure), Canceled: w.job.GetCanceled()}
+	w.tasks = &attempt.Job{ID: w.id, Pipeline: w.job.GetPipeline(), Variables: w.vars, Input: w.in}
+	w.graph = &graph.Graph{Variables: w.vars, ContinueAfterFailure: bool(w.in.Definition.ContinueAfterFailure), Canceled: w.job.GetCanceled()}
 	for _, task := range w.job.GetTasks() {
 		def := w.in.Definition.Tasks[task.GetName()]
 		if def == nil {
 			continue // the handler, of an earlier term
 		}
-		n := &Node{
-			Name: task.GetName(), DependsOn: task.GetDependsOn(), Status: Status(task.GetStatus()), ExitCode: int(task.GetExitCode()),
+		n := &graph.Node{
+			Name: task.GetName(), DependsOn: task.GetDependsOn(), Status: graph.Status(task.GetStatus()), ExitCode: int(task.GetExitCode()),
 			AllowFailure: bool(def.AllowFailure), Empty: def.Script.Blank(), Kept: task.GetKept(),
 		}
 		if def.When != "" {
-			if n.When, err = CompileWhen(string(def.When)); err != nil {
+			if n.When, err = definition.CompileWhen(string(def.When)); err != nil {
 				return &unfitError{err}
 			}
 		}
@@ -162,18 +167,18 @@ func (w *work) prepare() (err error) {
 // resume asks again for the runs of tasks that an earlier term has started.
 func (w *work) resume() {
 	for _, n := range w.graph.Nodes {
-		if n.Status == TaskRunning {
+		if n.Status == graph.TaskRunning {
 			w.attempt(w.job.Task(n.Name), w.in.Definition.Tasks[n.Name])
 		}
 	}
 }
 
 // attempt starts one; the record that says so has been written.
-func (w *work) attempt(task *pb.JobTask, def *Task) *attempt {
-	a := newAttempt(w.t.fleet, w.tasks, task, def)
+func (w *work) attempt(task *pb.JobTask, def *definition.Task) *attempt.Attempt {
+	a := attempt.New(w.t.fleet, w.tasks, task, def)
 	w.attempts[task.GetName()] = a
 	w.t.tasks.Go(func() {
-		a.result = a.do(w.t.ctx)
+		a.Result = a.Do(w.t.ctx)
 		select {
 		case w.ended <- a:
 		case <-w.t.ctx.Done():
@@ -189,14 +194,14 @@ func (w *work) step() (over bool, err error) {
 	for _, e := range step.Ended {
 		task := w.job.Task(e.Node.Name)
 		task.Status, task.Error, task.End = string(e.Node.Status), e.Error, stamp(now())
-		if e.Node.Status == TaskDone {
+		if e.Node.Status == graph.TaskDone {
 			task.Start = task.End
 		}
 		w.noteError(e.Node, e.Error)
 	}
 	for _, n := range step.Start {
 		task := w.job.Task(n.Name)
-		task.Status, task.Start, task.Attempt = string(TaskRunning), stamp(now()), 1
+		task.Status, task.Start, task.Attempt = string(graph.TaskRunning), stamp(now()), 1
 		task.Runs = []string{task.RunID(w.id, 1)}
 	}
 	if step.Over {
@@ -212,7 +217,7 @@ func (w *work) step() (over bool, err error) {
 	}
 	for _, n := range step.Abort {
 		if a := w.attempts[n.Name]; a != nil {
-			a.abort()
+			a.Abort()
 		}
 	}
 	return false, nil
@@ -237,59 +242,59 @@ func (w *work) wait() error {
 }
 
 // take puts the end of an attempt in the record, or has the task tried again.
-func (w *work) take(a *attempt) error {
-	delete(w.attempts, a.task.GetName())
-	task, result := a.task, a.result
+func (w *work) take(a *attempt.Attempt) error {
+	delete(w.attempts, a.Task.GetName())
+	task, result := a.Task, a.Result
 	n := w.graph.Node(task.GetName())
-	task.ExitCode, task.Error, task.Runner = int32(result.exitCode), result.text, result.runner
-	if len(result.runs) > 0 {
-		task.Runs = result.runs
+	task.ExitCode, task.Error, task.Runner = int32(result.ExitCode), result.Text, result.Runner
+	if len(result.Runs) > 0 {
+		task.Runs = result.Runs
 	}
 	if again, err := w.retry(a); again || err != nil {
 		return err
 	}
 	task.End, task.NotBefore = stamp(now()), nil
 	switch {
-	case result.canceled && (w.graph.Canceled || a.aborted()):
-		n.Status, task.Error = TaskCanceled, ""
-	case result.text != "":
-		n.Status = TaskError
+	case result.Canceled && (w.graph.Canceled || a.Aborted()):
+		n.Status, task.Error = graph.TaskCanceled, ""
+	case result.Text != "":
+		n.Status = graph.TaskError
 	default:
-		n.Status = TaskDone
+		n.Status = graph.TaskDone
 	}
-	n.ExitCode = result.exitCode
+	n.ExitCode = result.ExitCode
 	task.Status = string(n.Status)
 	w.noteError(n, task.GetError())
 	return nil
 }
 
 // retry starts another attempt of a task that failed, if it may have one.
-func (w *work) retry(a *attempt) (again bool, err error) {
-	r := a.def.Retries
-	if r == nil || a.result.text == "" || a.result.canceled || a.aborted() || w.graph.Canceled {
+func (w *work) retry(a *attempt.Attempt) (again bool, err error) {
+	r := a.Def.Retries
+	if r == nil || a.Result.Text == "" || a.Result.Canceled || a.Aborted() || w.graph.Canceled {
 		return false, nil
 	}
-	if int(a.task.GetAttempt()) > int(r.Max) || !r.covers(a.result.cause) {
+	if int(a.Task.GetAttempt()) > int(r.Max) || !r.Covers(a.Result.Cause) {
 		return false, nil
 	}
-	task := a.task
+	task := a.Task
 	task.Attempt++
-	if on := a.def.On; on == nil || !bool(on.All) { // else they say who had it done
+	if on := a.Def.On; on == nil || !bool(on.All) { // else they say who had it done
 		task.Runs = []string{task.RunID(w.id, task.GetAttempt())}
 	}
-	if wait := r.wait(int(task.GetAttempt())); wait > 0 {
+	if wait := r.Wait(int(task.GetAttempt())); wait > 0 {
 		task.NotBefore = stamp(now().Add(wait))
 	}
 	if err := w.save(); err != nil {
 		return false, err
 	}
-	w.attempt(task, a.def)
+	w.attempt(task, a.Def)
 	return true, nil
 }
 
 // noteError keeps the first real error of the job.
-func (w *work) noteError(n *Node, text string) {
-	if n.failed() && w.job.GetLastError() == "" {
+func (w *work) noteError(n *graph.Node, text string) {
+	if n.Failed() && w.job.GetLastError() == "" {
 		w.job.Errored, w.job.LastError = true, fmt.Sprintf("task %s: %s", n.Name, text)
 	}
 }
@@ -300,34 +305,34 @@ func (w *work) handleError() error {
 	if handler == nil || !w.job.GetErrored() || w.job.GetCanceled() || handler.Script.Blank() {
 		return nil
 	}
-	task := w.job.Task(OnErrorTask)
+	task := w.job.Task(definition.OnErrorTask)
 	if task == nil {
-		task = &pb.JobTask{Name: OnErrorTask, Number: int32(len(w.job.GetTasks()) + 1), Attempt: 1, Status: string(TaskRunning), Start: stamp(now())}
+		task = &pb.JobTask{Name: definition.OnErrorTask, Number: int32(len(w.job.GetTasks()) + 1), Attempt: 1, Status: string(graph.TaskRunning), Start: stamp(now())}
 		task.Runs = []string{task.RunID(w.id, 1)}
 		w.job.Tasks = append(w.job.Tasks, task)
 		if err := w.save(); err != nil {
 			return err
 		}
 	}
-	if Status(task.GetStatus()).Final() {
+	if graph.Status(task.GetStatus()).Final() {
 		return nil
 	}
-	a := w.attempt(task, &Task{Script: handler.Script, Env: w.handlerEnv(handler.Env)})
+	a := w.attempt(task, &definition.Task{Script: handler.Script, Env: w.handlerEnv(handler.Env)})
 	for {
 		select {
 		case <-w.ended:
-			task.ExitCode, task.Error, task.Runner, task.End = int32(a.result.exitCode), a.result.text, a.result.runner, stamp(now())
-			task.Status = string(TaskDone)
+			task.ExitCode, task.Error, task.Runner, task.End = int32(a.Result.ExitCode), a.Result.Text, a.Result.Runner, stamp(now())
+			task.Status = string(graph.TaskDone)
 			switch {
-			case a.result.canceled:
-				task.Status = string(TaskCanceled)
-			case a.result.text != "":
-				task.Status = string(TaskError)
+			case a.Result.Canceled:
+				task.Status = string(graph.TaskCanceled)
+			case a.Result.Text != "":
+				task.Status = string(graph.TaskError)
 			}
 			return nil
 		case c := <-w.cancels:
 			w.job.CanceledBy, w.job.Reason = c.by, c.reason
-			a.abort()
+			a.Abort()
 			close(c.written)
 		case <-w.t.ctx.Done():
 			return errFenced
@@ -337,20 +342,20 @@ func (w *work) handleError() error {
 
 // handlerEnv adds what the handler knows of the failed task. It is environment
 // as well as template values, so that output never has to be part of shell code.
-func (w *work) handlerEnv(env map[string]Text) map[string]Text {
+func (w *work) handlerEnv(env map[string]definition.Text) map[string]definition.Text {
 	all := maps.Clone(env)
 	if all == nil {
-		all = map[string]Text{}
+		all = map[string]definition.Text{}
 	}
 	n := w.graph.Failed()
 	if n == nil {
 		return all
 	}
 	task := w.job.Task(n.Name)
-	all["failedTaskName"], all["failedTaskError"] = Text(n.Name), Text(task.GetError())
-	all["failedTaskExitCode"] = Text(fmt.Sprint(task.GetExitCode()))
-	stdout, stderr := w.t.fleet.tails(w.t.ctx, task.GetRuns())
-	all["failedTaskStdout"], all["failedTaskStderr"] = Text(stdout), Text(stderr)
+	all["failedTaskName"], all["failedTaskError"] = definition.Text(n.Name), definition.Text(task.GetError())
+	all["failedTaskExitCode"] = definition.Text(fmt.Sprint(task.GetExitCode()))
+	stdout, stderr := w.t.fleet.Tails(w.t.ctx, task.GetRuns())
+	all["failedTaskStdout"], all["failedTaskStderr"] = definition.Text(stdout), definition.Text(stderr)
 	return all
 }
 
@@ -375,7 +380,7 @@ func (w *work) save() error {
 // leaveQueue takes a job that has ended out of its pipeline's head, so that the
 // next may start, and removes jobs that the pipeline keeps no longer.
 func (t *term) leaveQueue(pipeline, id string) {
-	err := t.queue(pipeline).change(func(h Head) (Head, error) {
+	err := t.queue(pipeline).change(func(h waitlist.Head) (waitlist.Head, error) {
 		h, _ = h.Remove(id)
 		return h, nil
 	})
@@ -388,11 +393,11 @@ func (t *term) leaveQueue(pipeline, id string) {
 }
 
 // jobTasks are the tasks of a new job, all waiting.
-func jobTasks(p *Pipeline) []*pb.JobTask {
+func jobTasks(p *definition.Pipeline) []*pb.JobTask {
 	var tasks []*pb.JobTask
 	for i, name := range p.Order() {
 		tasks = append(tasks, &pb.JobTask{
-			Name: name, DependsOn: p.Tasks[name].DependsOn, Status: string(TaskWaiting),
+			Name: name, DependsOn: p.Tasks[name].DependsOn, Status: string(graph.TaskWaiting),
 			AllowFailure: bool(p.Tasks[name].AllowFailure), Number: int32(i + 1),
 		})
 	}

@@ -1,0 +1,202 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// matching are the names of the runners that a task on all of them is for, by
+// their cards.
+func (a *Attempt) matching(ctx context.Context) (online, offline []string, err error) {
+	on := a.Def.On
+	var where *store.Where
+	if on.Where != "" {
+		if where, err = store.CompileWhere(string(on.Where)); err != nil {
+			return nil, nil, err
+		}
+	}
+	known, err := a.fleet.Client.Runners(ctx)
+	for _, r := range known {
+		if on.Pool != "" && !slices.Contains(r.Card.GetPools(), string(on.Pool)) {
+			continue
+		}
+		if where != nil {
+			if ok, err := where.Match(r.Card); err != nil || !ok {
+				continue
+			}
+		}
+		if r.Online {
+			online = append(online, r.Card.GetName())
+		} else {
+			offline = append(offline, r.Card.GetName())
+		}
+	}
+	slices.Sort(online)
+	slices.Sort(offline)
+	return online, offline, err
+}
+
+// all runs the task on every runner that matches, as one node. A second attempt
+// asks those on whom the ones before it did not end well.
+func (a *Attempt) all(ctx context.Context, req *pb.TaskRequest) result {
+	online, offline, err := a.waitForAll(ctx)
+	switch {
+	case a.Aborted():
+		return a.claimAll(ctx)
+	case err != nil:
+		return result{ExitCode: exitLost, Text: err.Error(), Cause: "lost"}
+	}
+	f := &fanOut{a: a}
+	good := a.endedWell(ctx)
+	options := client.RunAllOptions{}
+	on := a.Def.On
+	asked := len(online)
+	if on.Limit != "" { // the first of those that are there: nobody is missing
+		limit, _ := definition.Share(string(on.Limit), len(online)) // checked with the definition
+		asked, offline = min(asked, limit), nil
+	}
+	options.Limit = string(on.Limit)
+	if on.Batch != "" {
+		options.Batch, _ = definition.Share(string(on.Batch), asked)
+	}
+	options.Enough, options.Accepted = a.Aborted, f.accepted
+	for runner := range good {
+		options.Except = append(options.Except, runner)
+	}
+	found, err := f.run(ctx, req, options)
+	runs := f.runs
+	for _, id := range good {
+		runs = append(runs, id)
+	}
+	slices.Sort(runs)
+	r := result{Runs: runs, Runner: fmt.Sprintf("%d runners", len(runs))}
+	switch {
+	case a.Aborted():
+		r.Canceled, r.Text, r.ExitCode = true, "aborted", 130
+	case err != nil:
+		r.ExitCode, r.Text, r.Cause = exitLost, err.Error(), "lost"
+	default:
+		for _, name := range offline {
+			if good[name] == "" && !slices.Contains(found.Missing, name) && found.Outcomes[name].Run == nil {
+				found.Missing = append(found.Missing, name)
+			}
+		}
+		slices.Sort(found.Missing)
+		r.fromAll(found)
+	}
+	return r
+}
+
+// waitForAll waits until a runner matches, for as long as a task may wait.
+func (a *Attempt) waitForAll(ctx context.Context) (online, offline []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.fleet.StartTimeout)
+	defer cancel()
+	stop := context.AfterFunc(stopContext(ctx, a.stopped), cancel)
+	defer stop()
+	for {
+		online, offline, err = a.matching(ctx)
+		switch {
+		case err == nil && len(online) > 0:
+			return online, offline, nil
+		case ctx.Err() != nil && len(offline) > 0:
+			return nil, nil, fmt.Errorf("missing: %s", strings.Join(offline, ", "))
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("no runner matches %s", describe(a.Def.On))
+		}
+		a.fleet.waitForCards(ctx)
+	}
+}
+
+// endedWell are the runs of earlier attempts that did, by runner.
+func (a *Attempt) endedWell(ctx context.Context) map[string]string {
+	good := map[string]string{}
+	if a.Task.GetAttempt() < 2 {
+		return good
+	}
+	for _, id := range a.Task.GetRuns() {
+		if run, err := a.fleet.Client.Status(ctx, id); err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).Text == "" {
+			good[run.GetRunner()] = id
+		}
+	}
+	return good
+}
+
+// claimAll is claim for every runner that the task may have been asked of.
+func (a *Attempt) claimAll(ctx context.Context) result {
+	online, offline, _ := a.matching(ctx)
+	_ = AtOnce(append(online, offline...), func(name string) error {
+		one := &Attempt{fleet: a.fleet, job: a.job, Task: a.Task, Def: a.Def, id: a.id + "-" + name, stopped: a.stopped}
+		one.claim(ctx)
+		return nil
+	})
+	return result{Canceled: true, ExitCode: exitLost, Text: "aborted"}
+}
+
+// fanOut is the runs of one attempt on all.
+type fanOut struct {
+	a   *Attempt
+	ctx context.Context
+
+	mu   sync.Mutex
+	runs []string
+}
+
+func (f *fanOut) run(ctx context.Context, req *pb.TaskRequest, options client.RunAllOptions) (*client.AllResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.ctx = ctx
+	f.a.fleet.Go(func() {
+		select {
+		case <-f.a.stopped:
+			f.mu.Lock()
+			ids := slices.Clone(f.runs)
+			f.mu.Unlock()
+			f.abort(ids)
+		case <-ctx.Done():
+		}
+	})
+	return f.a.fleet.Client.RunAll(ctx, f.a.target(), req, options)
+}
+
+// accepted notes a run; one that is accepted after the attempt was aborted is
+// aborted at once.
+func (f *fanOut) accepted(run *pb.Run) {
+	f.mu.Lock()
+	f.runs = append(f.runs, run.GetId())
+	f.mu.Unlock()
+	if f.a.Aborted() {
+		f.a.fleet.Go(func() { f.abort([]string{run.GetId()}) })
+	}
+}
+
+func (f *fanOut) abort(ids []string) {
+	_ = AtOnce(ids, func(id string) error {
+		f.a.abortRun(f.ctx, id, nil)
+		return nil
+	})
+}
+
+// fromAll gives a fan-out the exit codes of runnel run --all.
+func (r *result) fromAll(found *client.AllResult) {
+	var bad []string
+	for runner, o := range found.Outcomes {
+		if !o.OK() {
+			bad = append(bad, runner)
+		}
+	}
+	slices.Sort(bad)
+	switch {
+	case len(found.Missing) > 0 || found.Short > 0:
+		r.ExitCode, r.Cause, r.Text = exitLost, "lost", "missing: "+strings.Join(found.Missing, ", ")
+	case len(bad)+len(found.Failed) > 0:
+		r.ExitCode, r.Cause, r.Text = 1, "exit", "failed on "+strings.Join(append(bad, found.Failed...), ", ")
+	}
+}

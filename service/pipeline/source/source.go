@@ -1,0 +1,220 @@
+package source
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/runnel-io/runnel/service/client"
+)
+
+// Files is a directory with pipelines.yml files whose definitions are put in
+// the fleet and kept as the files are.
+type Files struct {
+	// Dir that is looked through. Required.
+	Dir string
+	// Pattern of the files. Default: DefaultPattern.
+	Pattern string
+	// EnvFiles hold environment for all tasks, the later ones above the earlier.
+	// One that does not exist is passed over.
+	EnvFiles []string
+	// Host that the definitions show as theirs. Default: the host's name.
+	Host string
+	// Logger gets a line for each reload. Default: none.
+	Logger *slog.Logger
+}
+
+// Apply reads the files and puts their pipelines in; those of files that are
+// gone are taken out. A file that is broken changes nothing.
+func (s *Files) Apply(ctx context.Context, c *client.Client) (*Definitions, error) {
+	dir, err := filepath.Abs(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defs, err := Load(dir, s.Pattern)
+	if err != nil {
+		return defs, err
+	}
+	env, err := readEnvFiles(s.EnvFiles)
+	if err != nil {
+		return defs, err
+	}
+	have, err := c.Pipelines(ctx)
+	if err != nil {
+		return defs, err
+	}
+	for _, p := range have {
+		file, ours := strings.CutPrefix(p.GetSource(), s.sourceOf(""))
+		if !ours || p.GetRemoved() || slices.Contains(defs.Files, file) || !within(dir, file) {
+			continue
+		}
+		if _, err := c.Apply(ctx, "", client.ApplyOptions{Source: p.GetSource(), Prune: true}); err != nil {
+			return defs, err
+		}
+	}
+	for _, file := range defs.Files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return defs, fmt.Errorf("cannot read pipelines: %w", err)
+		}
+		if _, err := c.Apply(ctx, string(text), client.ApplyOptions{Source: s.sourceOf(file), Prune: true, Env: env}); err != nil {
+			return defs, err
+		}
+	}
+	return defs, nil
+}
+
+func within(dir, file string) bool {
+	rel, err := filepath.Rel(dir, file)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func (s *Files) sourceOf(file string) string {
+	host := s.Host
+	if host == "" {
+		host, _ = os.Hostname()
+	}
+	return host + ":" + file
+}
+
+// settle is how long files have to be left alone before they are read again: an
+// editor writes one in several steps.
+const settle = 200 * time.Millisecond
+
+// Watch applies the files again whenever one changes, or when reload says so,
+// until ctx ends. What is wrong with them is logged, and the definitions stay.
+func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struct{}) error {
+	log := s.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", s.Dir, err)
+	}
+	defer watcher.Close()
+	s.watchDirs(watcher, log)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event, open := <-watcher.Events:
+			if !open {
+				return errors.New("cannot watch: the system gave up")
+			}
+			if s.concerns(event) {
+				timer.Reset(settle)
+			}
+			continue
+		case err := <-watcher.Errors:
+			log.Warn("cannot see every change of the pipelines' files", "error", err)
+			timer.Reset(settle)
+			continue
+		case <-reload:
+		case <-timer.C:
+		}
+		s.watchDirs(watcher, log)
+		defs, err := s.Apply(ctx, c)
+		if err != nil {
+			log.Error("pipelines stay as they were", "error", err)
+			continue
+		}
+		log.Info("pipelines were read again", "files", len(defs.Files), "pipelines", len(defs.Pipelines))
+	}
+}
+
+// concerns says whether a change can be one of definitions.
+func (s *Files) concerns(event fsnotify.Event) bool {
+	if event.Op == fsnotify.Chmod {
+		return false
+	}
+	if slices.Contains(s.EnvFiles, event.Name) {
+		return true
+	}
+	info, err := os.Stat(event.Name)
+	if err != nil || info.IsDir() {
+		return true // gone, or a directory that may hold some
+	}
+	ext := filepath.Ext(event.Name)
+	return ext == ".yml" || ext == ".yaml"
+}
+
+func (s *Files) watchDirs(watcher *fsnotify.Watcher, log *slog.Logger) {
+	_ = filepath.WalkDir(s.Dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return nil
+		}
+		if name != s.Dir && skipped(entry.Name()) {
+			return filepath.SkipDir
+		}
+		if err := watcher.Add(name); err != nil {
+			log.Warn("cannot watch a directory", "dir", name, "error", err)
+		}
+		return nil
+	})
+}
+
+// readEnvFiles reads files of NAME=value lines, as a shell would write them.
+func readEnvFiles(files []string) (map[string]string, error) {
+	env := map[string]string{}
+	for _, file := range files {
+		f, err := os.Open(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read environment: %w", err)
+		}
+		one, err := readEnv(bufio.NewScanner(f))
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot read environment: %s:%w", file, err)
+		}
+		maps.Copy(env, one)
+	}
+	return env, nil
+}
+
+func readEnv(lines *bufio.Scanner) (map[string]string, error) {
+	env := map[string]string{}
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, found := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		name = strings.TrimSpace(name)
+		if !found || name == "" || strings.ContainsAny(name, " \t") {
+			return nil, fmt.Errorf("%d: NAME=value is expected", n)
+		}
+		env[name] = envValue(strings.TrimSpace(value))
+	}
+	return env, lines.Err()
+}
+
+// envValue takes the quotes off, or a comment after a value without any.
+func envValue(value string) string {
+	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
+		inner := value[1 : len(value)-1]
+		if value[0] == '"' {
+			inner = strings.NewReplacer(`\n`, "\n", `\"`, `"`, `\\`, `\`).Replace(inner)
+		}
+		return inner
+	}
+	value, _, _ = strings.Cut(value, " #")
+	return strings.TrimSpace(value)
+}
