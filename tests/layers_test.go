@@ -58,8 +58,7 @@ func TestLayers(t *testing.T) {
 }
 
 // layersTable reads the table: for each package, what it may import of ours. In
-// a cell a package may leave out "service/", "service/pipeline/" or
-// "cmd/runnel/internal/".
+// a cell a package may leave out "service/" or "cmd/runnel/internal/".
 func layersTable(t *testing.T) map[string][]string {
 	t.Helper()
 	document, err := os.ReadFile("../docs/architecture.md")
@@ -88,8 +87,6 @@ func layersTable(t *testing.T) map[string][]string {
 				name = "service/" + name
 			case cells["cmd/runnel/internal/"+name] != "":
 				name = "cmd/runnel/internal/" + name
-			case cells["service/pipeline/"+name] != "":
-				name = "service/pipeline/" + name
 			default:
 				t.Errorf("docs/architecture.md, row %s: %q is no package of the table", room, name)
 			}

@@ -20,13 +20,13 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/room"
 	"github.com/runnel-io/runnel/service/gateway/signin"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/pipeline"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -93,7 +93,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	if h.Client, err = client.New(nc, client.Options{Prefix: cfg.Prefix, JetStream: h.JS}); err != nil {
 		return nil, err
 	}
-	if h.Mirror, err = pipeline.NewMirror(ctx, h.JS, cfg.Prefix, h.Log); err != nil {
+	if h.Mirror, err = records.NewMirror(ctx, h.JS, cfg.Prefix, h.Log); err != nil {
 		return nil, fmt.Errorf("cannot start the gateway: %w", err)
 	}
 	g.join(ctx)

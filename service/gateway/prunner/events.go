@@ -8,9 +8,9 @@ import (
 
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/stream"
+	"github.com/runnel-io/runnel/service/pipeline/graph"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/pipeline"
 )
 
 // taskEvents is the log of a job's task as events.
@@ -35,7 +35,7 @@ func (g *server) jobLogEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	from, at, known := whereIn(last, task, runs)
-	if pipeline.Status(task.GetStatus()).Final() {
+	if graph.Status(task.GetStatus()).Final() {
 		past := last != "" && len(runs) == 0
 		if known && from == len(runs)-1 {
 			past, err = stream.IsPast(r.Context(), g.Client, runs[from], at)
@@ -85,7 +85,7 @@ func isNamed(task *pb.JobTask) bool { return len(task.GetRuns()) > 1 || task.Get
 func (t *taskEvents) follow(ctx context.Context, task *pb.JobTask, from int) error {
 	var shown []string
 	for {
-		final := pipeline.Status(task.GetStatus()).Final()
+		final := graph.Status(task.GetStatus()).Final()
 		runs, err := t.g.runsOf(ctx, task)
 		if err != nil {
 			return err

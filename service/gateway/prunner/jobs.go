@@ -19,13 +19,15 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/graph"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/pipeline"
 )
 
 type server struct {
@@ -96,8 +98,8 @@ func jobOf(job *pb.Job) jobJSON {
 	for _, t := range job.GetTasks() {
 		out.Tasks = append(out.Tasks, taskJSON{
 			Name: t.GetName(), DependsOn: t.GetDependsOn(), Status: t.GetStatus(), Start: second(t.GetStart()), End: second(t.GetEnd()),
-			Skipped: t.GetStatus() == string(pipeline.TaskSkipped), ExitCode: t.GetExitCode(),
-			Errored: t.GetStatus() == string(pipeline.TaskError), Error: t.GetError(),
+			Skipped: t.GetStatus() == string(graph.TaskSkipped), ExitCode: t.GetExitCode(),
+			Errored: t.GetStatus() == string(graph.TaskError), Error: t.GetError(),
 		})
 	}
 	return out
@@ -116,7 +118,7 @@ type encodedJob struct {
 }
 
 // list is the JSON of a list of jobs; what is not in it is forgotten if whole.
-func (e *encodedJobs) list(jobs []pipeline.JobAt, whole bool) ([]byte, error) {
+func (e *encodedJobs) list(jobs []records.JobAt, whole bool) ([]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	keep := make(map[string]encodedJob, len(jobs))
@@ -202,7 +204,7 @@ func (g *server) listJobs(w http.ResponseWriter, r *http.Request) {
 	if paged {
 		tag += "-" + url.QueryEscape(q.Encode())
 	}
-	var jobs []pipeline.JobAt
+	var jobs []records.JobAt
 	var next string
 	if paged {
 		if jobs, next, err = g.Mirror.Page(r.Context(), q.Get("pipeline"), q.Get("next"), limit); err != nil {
@@ -307,7 +309,7 @@ func variablesOf(text json.RawMessage) (map[string]any, error) {
 		}
 		return nil, nil
 	}
-	return pipeline.ReadVariables(trimmed)
+	return definition.ReadVariables(trimmed)
 }
 
 // parseID reads a UUID in any usual spelling: with hyphens or without, in

@@ -12,7 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
-	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/service/pipeline/records"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -23,7 +23,7 @@ type House struct {
 	JS     jetstream.JetStream
 	Client *client.Client
 	Guard  *auth.Guard
-	Mirror *pipeline.Mirror // pipelines and jobs, as a watch keeps them
+	Mirror *records.Mirror // pipelines and jobs, as a watch keeps them
 	Log    *slog.Logger
 	// Life ends when the gateway stops; what streams ends by it, and its clients
 	// go on at another gateway.

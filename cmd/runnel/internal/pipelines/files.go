@@ -14,7 +14,8 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/source"
 )
 
 // newValidateCommand is `runnel pipeline validate`. It asks nobody.
@@ -36,7 +37,7 @@ func newValidateCommand(a *app.App) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&pattern, "pattern", pipeline.DefaultPattern, "which files below a directory: `GLOB`")
+	cmd.Flags().StringVar(&pattern, "pattern", source.DefaultPattern, "which files below a directory: `GLOB`")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "pattern")
 	return cmd
 }
@@ -49,7 +50,7 @@ func newSchemaCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline schema > pipelines.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			text, err := pipeline.Schema()
+			text, err := definition.Schema()
 			if err == nil {
 				_, err = fmt.Fprintf(a.Out, "%s\n", text)
 			}
@@ -77,7 +78,7 @@ func newApplyCommand(a *app.App) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := pipeline.Parse(file, []byte(text)); err != nil {
+				if _, err := definition.Parse(file, []byte(text)); err != nil {
 					return sayProblems(a, err)
 				}
 				texts[i] = text
@@ -91,7 +92,7 @@ func newApplyCommand(a *app.App) *cobra.Command {
 					if _, err := s.Apply(ctx, texts[i], client.ApplyOptions{Source: from, Prune: prune}); err != nil {
 						return noEngine(err)
 					}
-					parsed, _ := pipeline.Parse(file, []byte(texts[i]))
+					parsed, _ := definition.Parse(file, []byte(texts[i]))
 					a.Say("%s: %s", file, strings.Join(term.SortedKeys(parsed), ", "))
 				}
 				return nil

@@ -14,6 +14,8 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
+	"github.com/runnel-io/runnel/service/pipeline/source"
 )
 
 // NewCommand is `runnel pipeline`: graphs of tasks, and their jobs.
@@ -124,22 +126,22 @@ func withPipelines(ctx context.Context, a *app.App, dir string, do func(*app.Ses
 		return err
 	}
 	defer engine.Close()
-	source := pipeline.Source{Dir: dir, Logger: a.Log}
-	if _, err := source.Apply(ctx, s.Client); err != nil {
+	files := source.Files{Dir: dir, Logger: a.Log}
+	if _, err := files.Apply(ctx, s.Client); err != nil {
 		return err
 	}
 	return do(s)
 }
 
 // definitionsIn reads the files below the paths, or the files that they are.
-func definitionsIn(paths []string, pattern string) (*pipeline.Definitions, error) {
+func definitionsIn(paths []string, pattern string) (*source.Definitions, error) {
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
-	all := &pipeline.Definitions{Pipelines: map[string]*pipeline.Pipeline{}, Source: map[string]string{}}
+	all := &source.Definitions{Pipelines: map[string]*definition.Pipeline{}, Source: map[string]string{}}
 	var problems []error
 	for _, path := range paths {
-		defs, err := pipeline.LoadPath(path, pattern)
+		defs, err := source.LoadPath(path, pattern)
 		problems = append(problems, err)
 		if defs == nil {
 			continue
@@ -170,7 +172,7 @@ func sayProblems(a *app.App, err error) error {
 	}
 	for _, p := range problems {
 		a.Say("%v", p)
-		if place := (*pipeline.Error)(nil); errors.As(p, &place) && place.Excerpt != "" {
+		if place := (*definition.Error)(nil); errors.As(p, &place) && place.Excerpt != "" {
 			fmt.Fprintln(a.Err, place.Excerpt)
 		}
 	}

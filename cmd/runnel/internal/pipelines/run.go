@@ -15,7 +15,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
 )
 
 // pipelineRun is `runnel pipeline run`.
@@ -107,15 +107,15 @@ func (p *pipelineRun) variables() (map[string]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read %s: %w", p.varsFile, cli.Cause(err))
 		}
-		if vars, err = pipeline.ReadVariables(text); err != nil {
+		if vars, err = definition.ReadVariables(text); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.varsFile, err)
 		}
 	}
 	for name, value := range p.vars {
 		vars[name] = value
 	}
-	if body, err := json.Marshal(vars); err != nil || len(body) > pipeline.MaxVariables {
-		return nil, fmt.Errorf("cannot use variables: they have %d bytes, %d at most", len(body), pipeline.MaxVariables)
+	if body, err := json.Marshal(vars); err != nil || len(body) > definition.MaxVariables {
+		return nil, fmt.Errorf("cannot use variables: they have %d bytes, %d at most", len(body), definition.MaxVariables)
 	}
 	return vars, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/pipeline"
+	"github.com/runnel-io/runnel/service/pipeline/source"
 )
 
 // pipelines is the engine of a server that has one, and the files that its
@@ -26,7 +27,7 @@ type pipelines struct {
 
 	nc     *nats.Conn
 	engine *pipeline.Engine
-	source *pipeline.Source
+	source *source.Files
 	reload chan struct{}
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -37,7 +38,7 @@ func (p *pipelines) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&p.on, "engine", false, "run pipelines, or stand by to take over (default on with the\nNATS server built in)")
 	flags.StringVar(&p.path, "path", "", "put in the pipelines of the files below `DIRECTORY`")
-	flags.StringVar(&p.pattern, "pattern", pipeline.DefaultPattern, "which files below --path: `GLOB`")
+	flags.StringVar(&p.pattern, "pattern", source.DefaultPattern, "which files below --path: `GLOB`")
 	flags.BoolVar(&p.watch, "watch", false, "read the files below --path again when they change")
 	flags.StringArrayVar(&p.envFiles, "env-file", nil, "environment for the tasks of --path: a `FILE` of NAME=value lines;\nmay be repeated, the later ones count")
 	cli.Group(flags, cli.FlagsPipelines, "engine", "path", "pattern", "watch", "env-file")
@@ -87,7 +88,7 @@ func (s *command) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.source = &pipeline.Source{Dir: p.path, Pattern: p.pattern, EnvFiles: p.envFiles, Host: s.cfg.Name, Logger: s.Log}
+	p.source = &source.Files{Dir: p.path, Pattern: p.pattern, EnvFiles: p.envFiles, Host: s.cfg.Name, Logger: s.Log}
 	if _, err := p.source.Apply(ctx, c); err != nil {
 		return fmt.Errorf("cannot put in the pipelines of %s: %w", p.path, err)
 	}
