@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 // fill writes records as a fleet leaves them: three writes each, holes between.
@@ -89,7 +90,7 @@ func BenchmarkPeek(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if p, err := peekFast(body, traits{tags: run.Tags}); err != nil || !p.fits {
+		if p, err := record.Peek(body, record.Traits{Tags: run.Tags}); err != nil || !p.Fits {
 			b.Fatal(p, err)
 		}
 	}

@@ -17,8 +17,9 @@
 //
 // Reading holds nothing: an id is a direct get (asked again of the stream's
 // leader before "unknown" is said, as a replica may lag), a list is a scan of
-// the bucket by a consumer that is gone when the scan is, and a wait is a KV
-// watch. There is no index and no polling, and an idle Store costs two handles.
+// the bucket by a consumer that is gone when the scan is, or is found by package
+// index, and a wait is a KV watch. There is no polling, and an idle Store costs two
+// handles.
 //
 // Lists are newest first: by the time a run was created, or by the time its
 // record was stored if that is earlier, which it is only when a runner's clock

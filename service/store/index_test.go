@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store/index"
+	"github.com/runnel-io/runnel/service/store/record"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
@@ -54,7 +56,7 @@ func many(t testing.TB, s *Store, n int) []*pb.Run {
 	}
 	wg.Wait()
 	slices.SortFunc(runs, func(a, b *pb.Run) int {
-		return place{b.Created.AsTime().UnixNano(), b.Id}.compare(place{a.Created.AsTime().UnixNano(), a.Id})
+		return record.Place{Time: b.Created.AsTime().UnixNano(), ID: b.Id}.Compare(record.Place{Time: a.Created.AsTime().UnixNano(), ID: a.Id})
 	})
 	return runs
 }
@@ -76,10 +78,10 @@ var indexQueries = []*pb.Query{
 func wantLists(t *testing.T, s *Store, what string, runs []*pb.Run) {
 	t.Helper()
 	for _, q := range indexQueries {
-		f := filter{q.States, traits{q.Tags, q.Runner, q.Group}}
+		f := filter{q.States, record.Traits{Tags: q.Tags, Runner: q.Runner, Group: q.Group}}
 		var want, got []string
 		for _, run := range runs {
-			if f.traits.fit(run) && (len(q.States) == 0 || slices.Contains(q.States, run.State)) {
+			if f.Traits.Fit(run) && (len(q.States) == 0 || slices.Contains(q.States, run.State)) {
 				want = append(want, run.Id)
 			}
 		}
@@ -114,14 +116,14 @@ func covered(t testing.TB, s *Store) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelf, err := s.index.shelf(t.Context(), false)
+	shelf, err := s.index.Shelf(t.Context(), false)
 	if errors.Is(err, ErrNoFleet) {
 		return 0
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := shelf.read(t.Context(), info.Created)
+	d, err := shelf.Read(t.Context(), info.Created)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,12 +158,12 @@ func TestIndexedLists(t *testing.T) {
 	}
 	runs = slices.Delete(runs, 40, 41)
 	wantLists(t, open(t, srv, Config{}), "moved on", runs)
-	for i := range 10 * tailItems {
+	for i := range 10 * index.TailItems {
 		run := newRun(fmt.Sprintf("02JABCDEFGHJKMNPQRSTV%05d", i), pb.State_FAILED)
 		run.Runner = "web7"
 		create(t, s, run)
 		runs = slices.Insert(runs, 0, run)
-		if i%(2*tailItems) == 0 {
+		if i%(2*index.TailItems) == 0 {
 			keepIndex(t, open(t, srv, Config{}))
 		}
 	}
@@ -191,7 +193,7 @@ func TestIndexRepairsItself(t *testing.T) {
 			return err
 		},
 		"directory is rubbish": func(index jetstream.KeyValue, _ []string) error {
-			_, err := index.PutString(t.Context(), directoryKey, "{}")
+			_, err := index.PutString(t.Context(), "directory", "{}")
 			return err
 		},
 		"blocks are gone": func(index jetstream.KeyValue, blocks []string) (err error) {
@@ -223,7 +225,7 @@ func TestIndexRepairsItself(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			blocks := slices.DeleteFunc(keys, func(key string) bool { return key == directoryKey || key == buildingKey })
+			blocks := slices.DeleteFunc(keys, func(key string) bool { return len(key) != 16 })
 			if err := damage(index, blocks); err != nil {
 				t.Fatal(err)
 			}

@@ -8,7 +8,34 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/index"
+	"github.com/runnel-io/runnel/service/store/record"
 )
+
+// MakeIndex makes what lists are found by, where there is none yet; without it,
+// KeepIndex does once there are enough records.
+func (s *Store) MakeIndex(ctx context.Context) error {
+	if s.index == nil {
+		return nil
+	}
+	return s.index.Make(ctx)
+}
+
+// IndexWanted has something when KeepIndex has something to do.
+func (s *Store) IndexWanted() <-chan struct{} {
+	if s.index == nil {
+		return nil
+	}
+	return s.index.Wanted()
+}
+
+// KeepIndex is for the background: see index.Index.Keep.
+func (s *Store) KeepIndex(ctx context.Context) error {
+	if s.index == nil {
+		return nil
+	}
+	return s.index.Keep(ctx)
+}
 
 // verifyAtLeast candidates are read at a time, also where fewer are wanted: some
 // may have been removed since.
@@ -20,17 +47,17 @@ const readTogether = 4
 // listIndexed fills a page by the index and says whether it could, and the last
 // revision that it has seen.
 func (s *Store) listIndexed(ctx context.Context, p *page, info *jetstream.StreamInfo) (last uint64, done bool, err error) {
-	shelf, err := s.index.shelf(ctx, false)
-	var d directory
+	shelf, err := s.index.Shelf(ctx, false)
+	var d index.Directory
 	if err == nil {
-		d, err = shelf.read(ctx, info.Created)
+		d, err = shelf.Read(ctx, info.Created)
 	}
 	if err != nil { // the records are there, index or not
-		s.index.want()
+		s.index.Want()
 		return 0, false, nil
 	}
-	if d.Rev > info.State.LastSeq || d.Rev == 0 && info.State.Msgs > 4*tailItems {
-		s.index.want()
+	if d.Rev > info.State.LastSeq || d.Rev == 0 && info.State.Msgs > 4*index.TailItems {
+		s.index.Want()
 		return 0, false, nil
 	}
 	p.clear()
@@ -44,15 +71,15 @@ func (s *Store) listIndexed(ctx context.Context, p *page, info *jetstream.Stream
 	}); err != nil {
 		return 0, false, err
 	}
-	if tail >= tailItems {
-		s.index.want()
+	if tail >= index.TailItems {
+		s.index.Want()
 	}
-	if p.full() && p.rows[0].time > begin { // all that was stored before was created before
+	if p.full() && p.rows[0].Time > begin { // all that was stored before was created before
 		return last, true, nil
 	}
-	switch err := shelf.fill(ctx, p, d); {
-	case errors.Is(err, errBadBlock):
-		shelf.damaged(ctx, d)
+	switch err := (indexed{shelf, s.runs}).fill(ctx, p, d); {
+	case errors.Is(err, index.ErrDamaged):
+		shelf.Damaged(ctx, d)
 		return 0, false, nil
 	case err != nil:
 		return 0, false, err
@@ -60,15 +87,21 @@ func (s *Store) listIndexed(ctx context.Context, p *page, info *jetstream.Stream
 	return last, true, nil
 }
 
+// indexed are the records, and the index to find them by.
+type indexed struct {
+	*index.Shelf
+	runs *kv.Bucket
+}
+
 // fill adds to a page what the blocks of a directory have for it.
-func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
+func (x indexed) fill(ctx context.Context, p *page, d index.Directory) error {
 	blocks, err := x.candidates(ctx, p, d)
 	if err != nil {
 		return err
 	}
-	need := p.needs()
+	need := index.NeedsOf(p.states, p.Traits)
 	var blobs map[string][]byte
-	var found []place // that may be for the page, of the blocks that were read
+	var found []record.Place // that may be for the page, of the blocks that were read
 	for i := 0; ; i++ {
 		bound := int64(math.MinInt64) // of the blocks that are not read yet
 		if i < len(blocks) {
@@ -77,7 +110,7 @@ func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
 		if found, err = x.settle(ctx, p, found, bound); err != nil {
 			return err
 		}
-		if i == len(blocks) || p.full() && p.rows[0].time > bound {
+		if i == len(blocks) || p.full() && p.rows[0].Time > bound {
 			return nil
 		}
 		if blobs[blocks[i].Items] == nil {
@@ -85,14 +118,14 @@ func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
 			for _, b := range blocks[i:min(i+readTogether, len(blocks))] {
 				digests = append(digests, b.Items)
 			}
-			if blobs, err = x.get(ctx, digests); err != nil {
+			if blobs, err = x.Get(ctx, digests); err != nil {
 				return err
 			}
 		}
-		err = eachItem(blobs[blocks[i].Items], func(it item) {
-			if (!p.full() || it.compare(p.rows[0].place) >= 0) && (p.after == nil || it.compare(p.after.place) < 0) &&
-				need.in(func(h uint32) bool { return slices.Contains(it.hashes, h) }) {
-				found = append(found, it.place)
+		err = index.EachItem(blobs[blocks[i].Items], func(it index.Item) {
+			if (!p.full() || it.Compare(p.rows[0].Place) >= 0) && (p.after == nil || it.Compare(p.after.Place) < 0) &&
+				need.In(func(h uint32) bool { return slices.Contains(it.Hashes, h) }) {
+				found = append(found, it.Place)
 			}
 		})
 		if err != nil {
@@ -102,26 +135,26 @@ func (x *shelf) fill(ctx context.Context, p *page, d directory) error {
 }
 
 // candidates are the blocks that may have something for a page, the newest first.
-func (x *shelf) candidates(ctx context.Context, p *page, d directory) ([]block, error) {
-	need := p.needs()
-	var blocks []block
+func (x indexed) candidates(ctx context.Context, p *page, d index.Directory) ([]index.Block, error) {
+	need := index.NeedsOf(p.states, p.Traits)
+	var blocks []index.Block
 	var digests []string
 	for _, b := range append(slices.Clone(d.Live), d.Blocks...) {
-		if p.after == nil || b.Min <= p.after.time {
+		if p.after == nil || b.Min <= p.after.Time {
 			blocks = append(blocks, b)
 			digests = append(digests, b.Hashes)
 		}
 	}
-	if len(need.all)+len(need.states) > 0 && len(blocks) > 0 {
-		hashes, err := x.get(ctx, digests)
+	if len(need.All)+len(need.States) > 0 && len(blocks) > 0 {
+		hashes, err := x.Get(ctx, digests)
 		if err != nil {
 			return nil, err
 		}
-		blocks = slices.DeleteFunc(blocks, func(b block) bool {
-			return !need.in(func(h uint32) bool { return hasHash(hashes[b.Hashes], h) })
+		blocks = slices.DeleteFunc(blocks, func(b index.Block) bool {
+			return !need.In(func(h uint32) bool { return index.HasHash(hashes[b.Hashes], h) })
 		})
 	}
-	slices.SortFunc(blocks, func(a, b block) int { // the newest first
+	slices.SortFunc(blocks, func(a, b index.Block) int { // the newest first
 		switch {
 		case a.Max > b.Max:
 			return -1
@@ -135,16 +168,16 @@ func (x *shelf) candidates(ctx context.Context, p *page, d directory) ([]block, 
 
 // settle reads the records of what was found after a time, newest first, until the
 // page has all that it can show of them. It returns what is before that time.
-func (x *shelf) settle(ctx context.Context, p *page, found []place, after int64) (rest []place, err error) {
-	slices.SortFunc(found, func(a, b place) int { return b.compare(a) })
-	for len(found) > 0 && found[0].time > after {
-		if p.full() && p.rows[0].compare(found[0]) > 0 {
+func (x indexed) settle(ctx context.Context, p *page, found []record.Place, after int64) (rest []record.Place, err error) {
+	slices.SortFunc(found, func(a, b record.Place) int { return b.Compare(a) })
+	for len(found) > 0 && found[0].Time > after {
+		if p.full() && p.rows[0].Compare(found[0]) > 0 {
 			return nil, nil // nor is the rest for this page
 		}
 		n := max(p.limit+1-len(p.rows), verifyAtLeast)
 		var ids []string
-		for len(ids) < n && len(found) > 0 && found[0].time > after {
-			ids, found = append(ids, found[0].id), found[1:]
+		for len(ids) < n && len(found) > 0 && found[0].Time > after {
+			ids, found = append(ids, found[0].ID), found[1:]
 		}
 		records, err := x.runs.GetMany(ctx, ids)
 		if err != nil {

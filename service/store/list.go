@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -20,38 +20,16 @@ const (
 	replyRoom = 8 << 10
 )
 
-// place is where a record stands in a list: newest first, by time, then by id.
-// It doesn't change after the record is final.
-type place struct {
-	time int64 // Unix, ns
-	id   string
-}
-
-func (p place) compare(q place) int {
-	return cmp.Or(cmp.Compare(p.time, q.time), strings.Compare(p.id, q.id))
-}
-
-// placeTime is the time that orders lists: when the run was created, but never
-// later than its record was stored, whatever its runner's clock said. So what
-// was stored before some moment stands behind it in every list.
-func placeTime(created int64, e kv.Entry) int64 {
-	stored := e.Stored.UnixNano()
-	if created == 0 {
-		return stored
-	}
-	return min(created, stored)
-}
-
 // cursor is the last place of a page, and the revision that was found there as
 // a hint where to begin to read for the next.
 type cursor struct {
-	place
+	record.Place
 	rev uint64
 }
 
 // String is the next of a reply. Its form is nobody's business.
 func (c cursor) String() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", c.time, c.rev, c.id))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", c.Time, c.rev, c.ID))
 }
 
 func parseCursor(s string) (*cursor, error) {
@@ -68,23 +46,23 @@ func parseCursor(s string) (*cursor, error) {
 	if err1 != nil || err2 != nil {
 		return nil, ErrBadNext
 	}
-	return &cursor{place{t, fields[2]}, rev}, nil
+	return &cursor{record.Place{Time: t, ID: fields[2]}, rev}, nil
 }
 
 // filter is what a query asks of a record.
 type filter struct {
 	states []pb.State // empty: any
-	traits
+	record.Traits
 }
 
-func (f filter) matches(p peeked) bool {
-	return p.fits && (len(f.states) == 0 || slices.Contains(f.states, p.state))
+func (f filter) matches(p record.Peeked) bool {
+	return p.Fits && (len(f.states) == 0 || slices.Contains(f.states, p.State))
 }
 
 // canMatch says whether a record can match, now or later: its traits never change.
-func (f filter) canMatch(p peeked) bool {
-	return p.fits && (len(f.states) == 0 ||
-		slices.ContainsFunc(f.states, func(s pb.State) bool { return canReach(p.state, s) }))
+func (f filter) canMatch(p record.Peeked) bool {
+	return p.Fits && (len(f.states) == 0 ||
+		slices.ContainsFunc(f.states, func(s pb.State) bool { return canReach(p.State, s) }))
 }
 
 // page collects the newest matching records after a cursor, and one more to
@@ -98,7 +76,7 @@ type page struct {
 }
 
 type row struct {
-	place
+	record.Place
 	rev  uint64
 	body []byte
 }
@@ -117,24 +95,24 @@ func (p *page) add(e kv.Entry) {
 		p.drop(e.Key)
 		return
 	}
-	seen, err := peek(e.Body, p.traits)
-	if err != nil || string(seen.id) != e.Key || subjects.RunID(e.Key) != nil {
+	seen, err := record.Peek(e.Body, p.Traits)
+	if err != nil || string(seen.ID) != e.Key || subjects.RunID(e.Key) != nil {
 		return // not written by us
 	}
 	p.drop(e.Key)
 	if !p.matches(seen) {
 		return
 	}
-	at := place{placeTime(seen.created, e), e.Key}
-	if p.after != nil && at.compare(p.after.place) >= 0 {
+	at := record.Place{Time: record.PlaceTime(seen.Created, e), ID: e.Key}
+	if p.after != nil && at.Compare(p.after.Place) >= 0 {
 		return
 	}
-	if p.full() && at.compare(p.rows[0].place) < 0 {
+	if p.full() && at.Compare(p.rows[0].Place) < 0 {
 		return
 	}
 	p.insert(row{at, e.Rev, e.Body})
 	if len(p.rows) > p.limit+1 {
-		delete(p.has, p.rows[0].id)
+		delete(p.has, p.rows[0].ID)
 		p.rows = p.rows[1:]
 	}
 }
@@ -142,18 +120,18 @@ func (p *page) add(e kv.Entry) {
 func (p *page) insert(r row) {
 	// Nearly always the newest of all: a scan reads in the order of changes.
 	i := len(p.rows)
-	for i > 0 && p.rows[i-1].compare(r.place) > 0 {
+	for i > 0 && p.rows[i-1].Compare(r.Place) > 0 {
 		i--
 	}
 	p.rows = slices.Insert(p.rows, i, r)
-	p.has[r.id] = struct{}{}
+	p.has[r.ID] = struct{}{}
 }
 
 // drop takes out an earlier revision of a record.
 func (p *page) drop(id string) {
 	if _, ok := p.has[id]; ok {
 		delete(p.has, id)
-		p.rows = slices.DeleteFunc(p.rows, func(r row) bool { return r.id == id })
+		p.rows = slices.DeleteFunc(p.rows, func(r row) bool { return r.ID == id })
 	}
 }
 
@@ -174,10 +152,10 @@ func (p *page) reply(maxBytes int) (*pb.QueryReply, error) {
 	for _, r := range slices.Backward(p.rows) {
 		size += len(r.body) + 1
 		if len(reply.Runs) == p.limit || len(reply.Runs) > 0 && size > maxBytes {
-			reply.Next = cursor{last.place, last.rev}.String()
+			reply.Next = cursor{last.Place, last.rev}.String()
 			break
 		}
-		run, err := decode(r.body)
+		run, err := record.Decode(r.body)
 		if err != nil {
 			return nil, err
 		}

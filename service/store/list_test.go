@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 // TestListAgreesWithModel asks random queries of a bucket full of runs that were
@@ -58,7 +59,7 @@ func TestListAgreesWithModel(t *testing.T) {
 		q.Tags = rapid.SampledFrom([]map[string]string{nil, {"team": "blue"}, {"n": "7"}, {"n": "7", "team": "blue"}, {"n": "x"}}).Draw(rt, "tags")
 		var want []string
 		for _, m := range all {
-			if (len(q.States) == 0 || slices.Contains(q.States, m.run.State)) && (traits{tags: q.Tags}).fit(m.run) {
+			if (len(q.States) == 0 || slices.Contains(q.States, m.run.State)) && (record.Traits{Tags: q.Tags}).Fit(m.run) {
 				want = append(want, m.run.Id)
 			}
 		}

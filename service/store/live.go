@@ -6,6 +6,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 // Live returns the runs of a runner that are not final. It reads every record
@@ -14,7 +15,7 @@ func (s *Store) Live(ctx context.Context, runner string) ([]*pb.Run, error) {
 	bodies := make(map[string][]byte)
 	err := s.runs.Scan(ctx, 0, func(e kv.Entry) {
 		delete(bodies, e.Key)
-		if p, err := peek(e.Body, traits{}); e.Body != nil && err == nil && !Final(p.state) {
+		if p, err := record.Peek(e.Body, record.Traits{}); e.Body != nil && err == nil && !Final(p.State) {
 			bodies[e.Key] = e.Body
 		}
 	})
@@ -23,7 +24,7 @@ func (s *Store) Live(ctx context.Context, runner string) ([]*pb.Run, error) {
 	}
 	var live []*pb.Run
 	for _, body := range bodies {
-		run, err := decode(body)
+		run, err := record.Decode(body)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 // Prune removes the final runs that ended first, their output before their
@@ -29,7 +30,7 @@ func (s *Store) Prune(ctx context.Context) (removed []string, err error) {
 		if e.Body == nil {
 			return
 		}
-		if p, err := peek(e.Body, traits{}); err == nil && Final(p.state) {
+		if p, err := record.Peek(e.Body, record.Traits{}); err == nil && Final(p.State) {
 			final = append(final, e.Key)
 		}
 	}); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -25,7 +26,7 @@ func (s *Store) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := newPage(filter{q.GetStates(), traits{q.GetTags(), q.GetRunner(), q.GetGroup()}}, q.GetLimit(), after)
+	p := newPage(filter{q.GetStates(), record.Traits{Tags: q.GetTags(), Runner: q.GetRunner(), Group: q.GetGroup()}}, q.GetLimit(), after)
 	find, watch := s.list, s.watchAll
 	if !q.GetAll() {
 		ids := unique(q.GetRuns())
@@ -68,7 +69,7 @@ func (s *Store) Wait(ctx context.Context, id string, states ...pb.State) (*pb.Ru
 	if len(p.rows) == 0 {
 		return nil, fmt.Errorf("cannot wait for run %s: %w", id, context.Cause(ctx))
 	}
-	return decode(p.rows[0].body)
+	return record.Decode(p.rows[0].body)
 }
 
 var finalStates = []pb.State{pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}
@@ -120,7 +121,7 @@ func (s *Store) list(ctx context.Context, p *page) (uint64, error) {
 	from := s.nearEnd(p, state.FirstSeq, state.LastSeq, state.Msgs)
 	var last uint64
 	var done bool
-	if s.index == nil || len(p.states) == 0 && p.traits.none() || from <= state.FirstSeq {
+	if s.index == nil || len(p.states) == 0 && p.Traits.None() || from <= state.FirstSeq {
 		last, done, err = s.scanPage(ctx, p, from)
 	}
 	if err == nil && !done && from > state.FirstSeq && s.index != nil {
@@ -147,13 +148,13 @@ const maxPicked = kv.ManyKeys
 // pickPage fills the page where only a few records match: it finds their ids in
 // the bare values and then reads those whole. It says no if it can't.
 func (s *Store) pickPage(ctx context.Context, p *page, until uint64) (bool, error) {
-	if !s.runs.Direct() || len(p.states) == 0 && p.traits.none() {
+	if !s.runs.Direct() || len(p.states) == 0 && p.Traits.None() {
 		return false, nil
 	}
 	picked := make(map[string]struct{})
 	if err := s.runs.Bodies(ctx, until, func(body []byte) bool {
-		if seen, err := peek(body, p.traits); err == nil && p.matches(seen) && subjects.RunID(string(seen.id)) == nil {
-			picked[string(seen.id)] = struct{}{}
+		if seen, err := record.Peek(body, p.Traits); err == nil && p.matches(seen) && subjects.RunID(string(seen.ID)) == nil {
+			picked[string(seen.ID)] = struct{}{}
 		}
 		return len(picked) <= maxPicked
 	}); err != nil || len(picked) > maxPicked {
@@ -197,7 +198,7 @@ func (s *Store) scanPage(ctx context.Context, p *page, from uint64) (last uint64
 		last = e.Rev
 		p.add(e)
 	})
-	return last, p.full() && p.rows[0].time > begin, err
+	return last, p.full() && p.rows[0].Time > begin, err
 }
 
 // maxReply is how many bytes of records fit in one reply.

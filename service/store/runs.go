@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -111,7 +112,7 @@ func (s *Store) Get(ctx context.Context, id string) (*pb.Run, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	run, err := decode(e.Body)
+	run, err := record.Decode(e.Body)
 	return run, e.Rev, err
 }
 
@@ -179,7 +180,7 @@ func (s *Store) getLatest(ctx context.Context, id string) (*pb.Run, uint64, erro
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot read run %s: %w", id, err)
 	}
-	run, err := decode(e.Body)
+	run, err := record.Decode(e.Body)
 	return run, e.Rev, err
 }
 
@@ -217,16 +218,16 @@ func (s *Store) stateAt(ctx context.Context, id string, rev uint64) (pb.State, e
 	case e.Rev != rev:
 		return 0, refusal(e)
 	}
-	p, err := peek(e.Body, traits{})
-	if err == nil && Final(p.state) {
+	p, err := record.Peek(e.Body, record.Traits{})
+	if err == nil && Final(p.State) {
 		err = ErrFinal
 	}
-	return p.state, err
+	return p.State, err
 }
 
 // refusal says why a record can't be written over.
 func refusal(now kv.Entry) error {
-	if p, err := peek(now.Body, traits{}); err == nil && Final(p.state) {
+	if p, err := record.Peek(now.Body, record.Traits{}); err == nil && Final(p.State) {
 		return ErrFinal
 	}
 	return ErrConflict
@@ -238,7 +239,7 @@ func (s *Store) remember(run *pb.Run, rev uint64) {
 	if Final(run.GetState()) {
 		delete(s.marks, run.GetId())
 		if s.index != nil {
-			s.index.hasEnded()
+			s.index.HasEnded()
 		}
 		return
 	}
@@ -279,14 +280,6 @@ func encode(run *pb.Run) ([]byte, error) {
 			return nil, ErrTooLarge
 		}
 	}
-}
-
-func decode(body []byte) (*pb.Run, error) {
-	run := &pb.Run{}
-	if err := pb.UnmarshalRecord(body, run); err != nil {
-		return nil, err
-	}
-	return run, nil
 }
 
 func unknown(id string) error { return fmt.Errorf("%w %s", ErrUnknownRun, id) }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 func TestRecordComesBack(t *testing.T) {
@@ -180,7 +181,7 @@ func TestRecordIsBounded(t *testing.T) {
 	if err != nil || len(e.Body) > maxRecord {
 		t.Fatalf("record has %d bytes (%v), want %d at most", len(e.Body), err, maxRecord)
 	}
-	got, err := decode(e.Body)
+	got, err := record.Decode(e.Body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/index"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -91,7 +92,7 @@ type Store struct {
 	cfg   Config
 	runs  *kv.Bucket
 	fleet *kv.Bucket
-	index *index        // nil: lists read the records themselves
+	index *index.Index  // nil: lists read the records themselves
 	waits chan struct{} // a place for each query that waits
 	scans chan struct{} // a place for each list that scans
 
@@ -132,13 +133,13 @@ func Open(ctx context.Context, js jetstream.JetStream, space subjects.Space, cfg
 	return s, nil
 }
 
-func (s *Store) newIndex(js jetstream.JetStream, space subjects.Space) *index {
+func (s *Store) newIndex(js jetstream.JetStream, space subjects.Space) *index.Index {
 	open := func(ctx context.Context, create bool) (*kv.Bucket, error) {
 		cfg := s.cfg
 		cfg.Existing = !create
 		return openBucket(ctx, js, cfg, bucketName{space.IndexBucket(), "Runnel: index of the runs of fleet " + space.Prefix() + ", made anew if it is removed"})
 	}
-	return &index{open: open, runs: s.runs, wanted: make(chan struct{}, 1)}
+	return index.New(index.Config{Open: open, Runs: s.runs, Final: Final, Logger: s.cfg.Logger})
 }
 
 // bucketName is a bucket's name, and what an operator reads beside it.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/store/record"
 )
 
 // watchAll waits for the first record that matches after a revision.
@@ -58,7 +59,7 @@ func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
 		if e.Body == nil {
 			continue
 		}
-		if seen, err := peek(e.Body, p.traits); err == nil && p.canMatch(seen) {
+		if seen, err := record.Peek(e.Body, p.Traits); err == nil && p.canMatch(seen) {
 			return true
 		}
 	}

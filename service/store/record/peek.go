@@ -1,4 +1,4 @@
-package store
+package record
 
 import (
 	"bytes"
@@ -9,95 +9,96 @@ import (
 	"github.com/runnel-io/runnel/pb"
 )
 
-// peeked is what a list must know of a record to leave it out.
-type peeked struct {
-	id      []byte // part of the record's own memory
-	state   pb.State
-	created int64 // Unix, ns; 0 if there is none
-	fits    bool  // it has the tags, the runner and the group that were asked for
+// Peeked is what a list must know of a record to leave it out.
+type Peeked struct {
+	ID      []byte // part of the record's own memory
+	State   pb.State
+	Created int64 // Unix, ns; 0 if there is none
+	Fits    bool  // it has the tags, the runner and the group that were asked for
 }
 
-// traits are what never changes of a run, and what one can ask for: empty ones
+// Traits are what never changes of a run, and what one can ask for: empty ones
 // are any.
-type traits struct {
-	tags          map[string]string
-	runner, group string
+type Traits struct {
+	Tags          map[string]string
+	Runner, Group string
 }
 
-// none says whether every run has them.
-func (t traits) none() bool { return len(t.tags) == 0 && t.runner == "" && t.group == "" }
+// None says whether every run has them.
+func (t Traits) None() bool { return len(t.Tags) == 0 && t.Runner == "" && t.Group == "" }
 
 // errOdd: the JSON isn't in the form that we write.
 var errOdd = errors.New("not a record")
 
-// peek reads of a record's JSON only what a list needs. Decoding ten thousand
+// Peek reads of a record's JSON only what a list needs. Decoding ten thousand
 // records in full would take longer than reading them from the server.
-func peek(body []byte, want traits) (peeked, error) {
+func Peek(body []byte, want Traits) (Peeked, error) {
 	p, err := peekFast(body, want)
 	if err == nil {
 		return p, nil
 	}
-	run, err := decode(body)
+	run, err := Decode(body)
 	if err != nil {
-		return peeked{}, err
+		return Peeked{}, err
 	}
-	p = peeked{id: []byte(run.GetId()), state: run.GetState(), fits: want.fit(run)}
+	p = Peeked{ID: []byte(run.GetId()), State: run.GetState(), Fits: want.Fit(run)}
 	if run.GetCreated() != nil {
-		p.created = run.GetCreated().AsTime().UnixNano()
+		p.Created = run.GetCreated().AsTime().UnixNano()
 	}
 	return p, nil
 }
 
-func (t traits) fit(run *pb.Run) bool {
-	for k, v := range t.tags {
+// Fit says whether a run has them.
+func (t Traits) Fit(run *pb.Run) bool {
+	for k, v := range t.Tags {
 		if got, ok := run.GetTags()[k]; !ok || got != v {
 			return false
 		}
 	}
-	return (t.runner == "" || run.GetRunner() == t.runner) && (t.group == "" || run.GetGroup() == t.group)
+	return (t.Runner == "" || run.GetRunner() == t.Runner) && (t.Group == "" || run.GetGroup() == t.Group)
 }
 
 // peekFast reads the compact form that pb.MarshalJSON writes and knows no other.
-func peekFast(b []byte, want traits) (peeked, error) {
-	p := peeked{fits: true}
+func peekFast(b []byte, want Traits) (Peeked, error) {
+	p := Peeked{Fits: true}
 	const id, state, created, tags, runner, group, all = 1, 2, 4, 8, 16, 32, 63
 	found := 0
-	if len(want.tags) == 0 {
+	if len(want.Tags) == 0 {
 		found |= tags
 	}
-	if want.runner == "" {
+	if want.Runner == "" {
 		found |= runner
 	}
-	if want.group == "" {
+	if want.Group == "" {
 		found |= group
 	}
 	fits := func(bit int, fits bool) {
 		found |= bit
-		p.fits = p.fits && fits
+		p.Fits = p.Fits && fits
 	}
 	err := eachField(b, func(key, value []byte) (bool, error) {
 		var err error
 		switch string(key) {
 		case "id":
-			p.id, err = plainString(value)
+			p.ID, err = plainString(value)
 			found |= id
 		case "state":
-			p.state, err = stateOf(value)
+			p.State, err = stateOf(value)
 			found |= state
 		case "created":
-			p.created, err = nanosOf(value)
+			p.Created, err = nanosOf(value)
 			found |= created
 		case "runner", "group":
 			var name []byte
 			if name, err = plainString(value); string(key) == "runner" {
-				fits(runner, want.runner == "" || string(name) == want.runner)
+				fits(runner, want.Runner == "" || string(name) == want.Runner)
 			} else {
-				fits(group, want.group == "" || string(name) == want.group)
+				fits(group, want.Group == "" || string(name) == want.Group)
 			}
 		case "tags":
-			if len(want.tags) > 0 {
+			if len(want.Tags) > 0 {
 				var have bool
-				have, err = tagsIn(value, want.tags)
+				have, err = tagsIn(value, want.Tags)
 				fits(tags, have)
 			}
 		}
@@ -106,8 +107,8 @@ func peekFast(b []byte, want traits) (peeked, error) {
 	if err == nil && found&id == 0 {
 		err = errOdd
 	}
-	const traits = tags | runner | group
-	p.fits = p.fits && found&traits == traits
+	const wanted = tags | runner | group
+	p.Fits = p.Fits && found&wanted == wanted
 	return p, err
 }
 
