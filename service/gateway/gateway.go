@@ -14,6 +14,7 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/api"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/code"
+	"github.com/runnel-io/runnel/service/gateway/feed"
 	"github.com/runnel-io/runnel/service/gateway/peers"
 	"github.com/runnel-io/runnel/service/gateway/prunner"
 	"github.com/runnel-io/runnel/service/gateway/reply"
@@ -50,6 +51,8 @@ type Config struct {
 	Health http.Handler
 	// Metrics, if set, answers /metrics, which needs scope read.
 	Metrics http.Handler
+	// Version that /api/v1/me shows. Default: none.
+	Version string
 	// Logger gets one line a change. Default: none.
 	Logger *slog.Logger
 }
@@ -73,7 +76,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, nc: nc}
 	h := &g.house
-	h.JS, h.Log, h.Stopping = cfg.JetStream, cfg.Logger, &g.stopping
+	h.JS, h.Log, h.Stopping, h.Version = cfg.JetStream, cfg.Logger, &g.stopping, cfg.Version
 	var err error
 	if h.Space, err = subjects.New(cfg.Prefix); err != nil {
 		return nil, err
@@ -97,6 +100,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("cannot start the gateway: %w", err)
 	}
 	g.join(ctx)
+	h.Feeds = feed.OpenAll(h.JS, h.Space, h.Log)
 	h.Life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
@@ -155,6 +159,7 @@ func (g *Gateway) Close() {
 	if g.peers != nil {
 		g.peers.Close()
 	}
+	g.house.Feeds.Close()
 }
 
 // rooms are the parts of the gateway that have routes.

@@ -1,179 +1,161 @@
-// Package api answers our own routes, those below /api/v1.
 package api
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"net/http"
-	"strconv"
+	"strings"
+	"time"
 
-	"github.com/runnel-io/runnel/service/gateway/auth"
-	"github.com/runnel-io/runnel/service/gateway/reply"
-	"github.com/runnel-io/runnel/service/gateway/room"
-	"github.com/runnel-io/runnel/service/gateway/stream"
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/lines"
-	"github.com/runnel-io/runnel/service/logs"
+	"github.com/runnel-io/runnel/service/gateway/auth"
 )
 
-type server struct{ *room.House }
-
-// Routes are the room's.
-func Routes(h *room.House) []room.Route {
-	g := &server{h}
-	return []room.Route{
-		{Method: "GET", Path: "/api/v1/runs/{id}", Scope: auth.ScopeRead, Handle: g.showRun},
-		{Method: "GET", Path: "/api/v1/runs/{id}/log", Scope: auth.ScopeRead, Handle: g.runLog},
-		{Method: "POST", Path: "/api/v1/runs/{id}/abort", Scope: auth.ScopeRun, Handle: g.abortRun},
-		{Method: "GET", Path: "/api/v1/runs/{id}/events", Scope: auth.ScopeRead, Handle: g.runEvents},
-	}
+// run is a run's record, or its JSON as it is stored.
+type run struct {
+	is      *pb.Run
+	encoded []byte
 }
 
-// runIn finds the run that a request names.
-func (g *server) runIn(w http.ResponseWriter, r *http.Request) *pb.Run {
-	run, err := g.Client.Status(r.Context(), r.PathValue("id"))
-	switch {
-	case errors.Is(err, client.ErrUnknownRun):
-		reply.Error(w, http.StatusNotFound, "Run not found")
-		return nil
-	case err != nil:
-		reply.Error(w, http.StatusServiceUnavailable, err.Error())
-		return nil
+// MarshalJSON writes the record.
+func (r run) MarshalJSON() ([]byte, error) {
+	if r.encoded != nil {
+		return r.encoded, nil
 	}
-	return run
+	return pb.MarshalJSON(r.is)
 }
 
-func writeRun(w http.ResponseWriter, run *pb.Run) {
-	body, err := pb.MarshalJSON(run)
+// Schema is huma.SchemaProvider.
+func (run) Schema(r huma.Registry) *huma.Schema { return message[*pb.Run]{}.Schema(r) }
+
+// RunIn is a run in a path.
+type RunIn struct {
+	ID string `path:"id" doc:"the run's id"`
+}
+
+type abortIn struct {
+	RunIn
+	Wait string `query:"wait" doc:"a duration, at most 30s: how long to wait for its end. Default: not"`
+}
+
+type runsIn struct {
+	State  []string  `query:"state" enum:"PENDING,RUNNING,COMPLETE,FAILED,ABORTED,TIMEDOUT" doc:"in one of these"`
+	Runner string    `query:"runner" doc:"of this runner"`
+	Group  string    `query:"group" doc:"of this fan-out"`
+	Tag    []string  `query:"tag,explode" doc:"name=value; several must all be there"`
+	Text   string    `query:"text" doc:"in an id, name, command, runner, tag, reason or error"`
+	Since  time.Time `query:"since" doc:"accepted then or later"`
+	Until  time.Time `query:"until" doc:"accepted before then"`
+	Limit  int64     `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Next   string    `query:"next" doc:"from the reply before"`
+}
+
+type runs struct {
+	Runs []run  `json:"runs" doc:"newest first"`
+	Next string `json:"next" doc:"not empty when there may be more; a page may be short all the same"`
+}
+
+func (s *server) describeRuns(d *desk) {
+	add(d, row{"start-run", "POST", "/api/v1/runs", auth.ScopeCode, "Run a task, on one runner or on all that are meant", http.StatusAccepted}, s.start)
+	add(d, row{"list-runs", "GET", "/api/v1/runs", auth.ScopeRead, "Runs, newest first", 0}, s.listRuns)
+	add(d, row{"show-run", "GET", "/api/v1/runs/{id}", auth.ScopeRead, "A run's record", 0},
+		func(ctx context.Context, in *RunIn) (*answer[run], error) {
+			r, err := s.Client.Status(ctx, in.ID)
+			return &answer[run]{run{is: r}}, known(err)
+		})
+	add(d, row{"abort-run", "POST", "/api/v1/runs/{id}/abort", auth.ScopeRun, "End a run", 0}, s.abort)
+	add(d, row{"remove-run", "DELETE", "/api/v1/runs/{id}", auth.ScopeAdmin, "Remove a run that has ended, and its output", http.StatusNoContent},
+		func(ctx context.Context, in *RunIn) (*struct{}, error) {
+			err := s.Client.Remove(ctx, in.ID)
+			if err == nil {
+				s.audit(ctx, "a run was removed over HTTP", "run", in.ID)
+			}
+			return nil, known(err)
+		})
+}
+
+// known gives an unknown run the words that every route has for it.
+func known(err error) error {
+	if err != nil && codeOf(err) == http.StatusNotFound {
+		return problem(http.StatusNotFound, "Run not found")
+	}
+	return err
+}
+
+func (s *server) abort(ctx context.Context, in *abortIn) (*answer[run], error) {
+	wait, err := pb.Duration("wait", in.Wait, 0)
 	if err != nil {
-		reply.Error(w, http.StatusInternalServerError, "cannot encode the reply: "+err.Error())
-		return
+		return nil, err
 	}
-	reply.Body(w, http.StatusOK, body)
-}
-
-// showRun is a run's record.
-func (g *server) showRun(w http.ResponseWriter, r *http.Request) {
-	if run := g.runIn(w, r); run != nil {
-		writeRun(w, run)
+	if wait > pb.MaxWait {
+		return nil, problem(http.StatusBadRequest, "wait: %q is more than %s", in.Wait, pb.MaxWait)
 	}
-}
-
-// abortRun asks for a run's end and does not wait for it.
-func (g *server) abortRun(w http.ResponseWriter, r *http.Request) {
-	run := g.runIn(w, r)
-	if run == nil {
-		return
-	}
-	run, err := g.Client.Abort(r.Context(), run.GetId(), 0)
+	r, err := s.Client.Abort(ctx, in.ID, wait)
 	if err != nil {
-		code := client.Code(err)
-		if code < 400 || code >= 500 {
-			code = http.StatusServiceUnavailable
+		return nil, known(err)
+	}
+	s.audit(ctx, "a run was aborted over HTTP", "run", in.ID)
+	return &answer[run]{run{is: r}}, nil
+}
+
+// searchTime is how long a list may look for runs that match; the next page goes
+// on from there.
+const searchTime = 3 * time.Second
+
+func (s *server) listRuns(ctx context.Context, in *runsIn) (*answer[runs], error) {
+	q, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	out := runs{Runs: []run{}}
+	for began := time.Now(); ; {
+		q.Limit = in.Limit - int64(len(out.Runs))
+		reply, err := s.Client.Query(ctx, q)
+		if err != nil {
+			return nil, err
 		}
-		reply.Error(w, code, err.Error())
-		return
-	}
-	g.Log.Info("a run was aborted over HTTP", "run", run.GetId(), "sub", auth.CallerOf(r.Context()).Sub)
-	writeRun(w, run)
-}
-
-// runLog is a run's output as text: both streams in their order, or one of them.
-func (g *server) runLog(w http.ResponseWriter, r *http.Request) {
-	run := g.runIn(w, r)
-	if run == nil {
-		return
-	}
-	opts, err := logOptions(r)
-	if err != nil {
-		reply.Error(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	tip, err := g.Client.LogTip(r.Context(), run)
-	if err != nil {
-		reply.Error(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	runs, tips := []*pb.Run{run}, []logs.Tip{tip}
-	tag := stream.Tag(runs, tips, fmt.Sprintf("%v %d %d", opts.Streams, opts.FromPos, opts.Tail))
-	if len(opts.Streams) == 1 && opts.FromPos == 0 && opts.Tail == 0 {
-		stream.Send(w, r, g.House, stream.Text{Runs: runs, Tips: tips, Stream: opts.Streams[0], Tag: tag})
-		return
-	}
-	out, done := reply.Begin(w, r, tag, stream.PlainType)
-	if done {
-		return
-	}
-	_, err = g.Client.Follow(r.Context(), run, opts, func(rec lines.Record) error {
-		if rec.End != nil || rec.Gap != nil {
-			return nil
+		tooOld := false
+		for _, r := range reply.GetRuns() {
+			created := r.GetCreated().AsTime()
+			tooOld = created.Before(in.Since)
+			if !tooOld && (in.Until.IsZero() || created.Before(in.Until)) && runHas(r, in.Text) {
+				out.Runs = append(out.Runs, run{is: r})
+			}
 		}
-		_, err := out.Write(rec.Text)
-		if err == nil && !rec.Open {
-			err = out.WriteByte('\n')
+		q.Next = reply.GetNext()
+		if q.Next == "" || tooOld {
+			return &answer[runs]{out}, nil
 		}
-		return err
-	})
-	stream.Finish(out, g.Log, err)
-}
-
-// logOptions reads stream, from (a line's number) and tail (lines).
-func logOptions(r *http.Request) (opts client.FollowOptions, err error) {
-	q := r.URL.Query()
-	switch only := q.Get("stream"); only {
-	case "":
-	case "stdout", "stderr":
-		opts.Streams = []lines.Stream{stream.Named(only)}
-	default:
-		return opts, fmt.Errorf("invalid stream %q: it is stdout or stderr", only)
-	}
-	tail, err := stream.Tail(r)
-	if err != nil {
-		return opts, err
-	}
-	opts.Tail = int64(tail)
-	if text := q.Get("from"); text != "" {
-		if opts.FromPos, err = strconv.ParseInt(text, 10, 64); err != nil || opts.FromPos < 1 {
-			return opts, fmt.Errorf("invalid from %q: it is the number of a line, at least 1", text)
-		}
-		if tail > 0 {
-			return opts, errors.New("from and tail exclude each other")
+		if int64(len(out.Runs)) == in.Limit || time.Since(began) > searchTime {
+			out.Next = q.Next
+			return &answer[runs]{out}, nil
 		}
 	}
-	return opts, nil
 }
 
-// runEvents is a run's log as events.
-func (g *server) runEvents(w http.ResponseWriter, r *http.Request) {
-	run := g.runIn(w, r)
-	if run == nil {
-		return
+func (in *runsIn) query() (*pb.Query, error) {
+	q := &pb.Query{All: true, Runner: in.Runner, Group: in.Group, Next: in.Next, Tags: map[string]string{}}
+	for _, state := range in.State {
+		q.States = append(q.States, pb.State(pb.State_value[state]))
 	}
-	last := r.Header.Get("Last-Event-ID")
-	at, known := stream.PlaceOf(last)
-	if !known {
-		at = stream.Place{}
+	for _, tag := range in.Tag {
+		name, value, ok := strings.Cut(tag, "=")
+		if !ok {
+			return nil, problem(http.StatusBadRequest, "tag: %q is not name=value", tag)
+		}
+		q.Tags[name] = value
 	}
-	past, err := stream.IsPast(r.Context(), g.Client, run, at)
-	if stream.IsOver(w, past, err) {
-		return
+	return q, nil
+}
+
+func runHas(r *pb.Run, text string) bool {
+	if text == "" {
+		return true
 	}
-	ctx, events, done := stream.Open(g.Life, w, r)
-	defer done()
-	if r.Method == http.MethodHead {
-		return
+	texts := []string{r.GetId(), r.GetName(), r.GetCommand(), r.GetRunner(), r.GetReason(), r.GetError()}
+	for name, value := range r.GetTags() {
+		texts = append(texts, name+"="+value)
 	}
-	l := &stream.Log{Events: events, House: g.House, At: at}
-	if last != "" && !known {
-		err = l.Reset()
-	}
-	if err == nil {
-		err = l.Run(ctx, run)
-	}
-	if err == nil {
-		err = l.SendEnd("end")
-	}
-	stream.EndedEarly(ctx, g.Log, err)
+	return anyHas(texts, text)
 }

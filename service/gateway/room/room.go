@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/feed"
 	"github.com/runnel-io/runnel/service/pipeline/records"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -25,6 +26,9 @@ type House struct {
 	Guard  *auth.Guard
 	Mirror *records.Mirror // pipelines and jobs, as a watch keeps them
 	Log    *slog.Logger
+	Feeds  *feed.Feeds // what changes in the fleet
+	// Version of this program.
+	Version string
 	// Life ends when the gateway stops; what streams ends by it, and its clients
 	// go on at another gateway.
 	Life context.Context

@@ -1,0 +1,234 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway/auth"
+)
+
+// target says where a task is to run. Empty: on any one runner.
+type target struct {
+	On    string `json:"on,omitempty" doc:"this runner"`
+	Pool  string `json:"pool,omitempty" doc:"a runner of this pool"`
+	Where string `json:"where,omitempty" doc:"a runner that this selector matches"`
+	All   bool   `json:"all,omitempty" doc:"every runner that is meant instead of one"`
+	Limit string `json:"limit,omitempty" doc:"with all: so many of them at most, or such a share (25%)"`
+	Batch int    `json:"batch,omitempty" minimum:"0" doc:"with all: so many are asked at a time"`
+}
+
+func (t target) is() client.Target {
+	return client.Target{On: t.On, Pool: t.Pool, Where: t.Where, All: t.All}
+}
+
+// checkTarget finds what is wrong with a target before anybody is asked.
+func checkTarget(t client.Target) error {
+	if err := t.Validate(); err != nil {
+		return problem(http.StatusBadRequest, "target: %s", err)
+	}
+	_, err := compile(t.Where)
+	return err
+}
+
+// task is what is asked to be run, and where. What it is, is one of command, argv,
+// script and code.
+type task struct {
+	ID        string                  `json:"id,omitempty" doc:"the run's id: the same again, with the same task, returns the first run. Default: a new one"`
+	Name      string                  `json:"name,omitempty" doc:"for readers"`
+	Command   string                  `json:"command,omitempty" doc:"shell text"`
+	Argv      []string                `json:"argv,omitempty" doc:"exact arguments, no shell"`
+	Script    string                  `json:"script,omitempty" doc:"a bash script, whose first line says so: #!/bin/bash"`
+	Code      string                  `json:"code,omitempty" doc:"source code in a language"`
+	Lang      string                  `json:"language,omitempty" doc:"the language of code or files"`
+	Version   string                  `json:"version,omitempty" doc:"of the language; default: the first that a host has"`
+	Files     []asked[*pb.SourceFile] `json:"files,omitempty" doc:"more files of a program; without code, the first is the main one"`
+	Args      []string                `json:"args,omitempty" doc:"the program's arguments, with code"`
+	Stdin     string                  `json:"stdin,omitempty" doc:"what it reads"`
+	Binary    bool                    `json:"stdinBase64,omitempty" doc:"stdin is base64"`
+	Params    []asked[*pb.Param]      `json:"params,omitempty" doc:"its environment, in order"`
+	Dir       string                  `json:"dir,omitempty" doc:"its working directory; @run is an empty one of its own"`
+	User      string                  `json:"user,omitempty" doc:"the account it runs as"`
+	Timeout   string                  `json:"timeout,omitempty" doc:"a duration, such as 90s"`
+	Grace     string                  `json:"grace,omitempty" doc:"a duration: from SIGTERM to SIGKILL"`
+	Expires   string                  `json:"expires,omitempty" doc:"a duration: how long it may wait for a place"`
+	Tags      map[string]string       `json:"tags,omitempty" doc:"on the run's record; lists filter by them"`
+	Limits    *asked[*pb.Limits]      `json:"limits,omitempty"`
+	Isolation string                  `json:"isolation,omitempty" enum:"none,standard,strict" doc:"default: the runner's policy"`
+	Network   bool                    `json:"network,omitempty" doc:"a strict run has the host's network"`
+	Log       *asked[*pb.Log]         `json:"log,omitempty" doc:"how its output is cut and kept"`
+	Target    target                  `json:"target,omitempty"`
+	Wait      string                  `json:"wait,omitempty" doc:"a duration, at most 30s: how long to wait for its end"`
+}
+
+type startIn struct{ Body task }
+
+// started has the runs of a task: one, or one for each runner.
+type started struct {
+	ID    string    `json:"id" doc:"of the run or, with all, of the group"`
+	Group string    `json:"group,omitempty" doc:"the id that the runs of a fan-out share"`
+	Runs  []run     `json:"runs"`
+	Fleet *FanLists `json:"fleet,omitempty" doc:"with all: who took it and who did not"`
+}
+
+type startOut struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     started
+}
+
+func (s *server) start(ctx context.Context, in *startIn) (*startOut, error) {
+	t := in.Body
+	who := auth.CallerOf(ctx)
+	if !who.May(auth.ScopeRun) && !t.isCodeAlone() {
+		return nil, problem(http.StatusForbidden, "the token does not allow this: it needs scope %s", auth.ScopeRun)
+	}
+	if s.Stopping.Load() {
+		return nil, problem(http.StatusServiceUnavailable, "the gateway is shutting down")
+	}
+	wait, err := pb.Duration("wait", t.Wait, 0)
+	if err != nil {
+		return nil, err
+	}
+	if wait > pb.MaxWait {
+		return nil, problem(http.StatusBadRequest, "wait: %q is more than %s", t.Wait, pb.MaxWait)
+	}
+	if err := checkTarget(t.Target.is()); err != nil {
+		return nil, err
+	}
+	req, err := t.request()
+	if err != nil {
+		return nil, err
+	}
+	var out *startOut
+	if t.Target.All {
+		out, err = s.startAll(ctx, t, req)
+	} else {
+		out, err = s.startOne(ctx, t, req)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.audit(ctx, "a task was started over HTTP", "id", out.Body.ID, "runs", len(out.Body.Runs))
+	out.Status = http.StatusAccepted
+	if wait > 0 && s.waitAll(ctx, out.Body.Runs, wait) {
+		out.Status = http.StatusOK
+	}
+	return out, nil
+}
+
+// isCodeAlone: what scope code allows, source in a language on any runner, held
+// as its policy says for languages.
+func (t task) isCodeAlone() bool {
+	return t.Lang != "" && t.Command == "" && t.Script == "" && t.User == "" && t.Dir == "" && !t.Network &&
+		(t.Isolation == "" || t.Isolation == "strict") && t.Target == (target{})
+}
+
+// request is the task as the wire has it; what is wrong with it is said by its
+// validation, in the fields' own names.
+func (t task) request() (*pb.TaskRequest, error) {
+	what := &pb.Task{
+		Name: t.Name, Argv: t.Argv, Dir: t.Dir, User: t.User, Timeout: t.Timeout, Grace: t.Grace, Expires: t.Expires,
+		Tags: t.Tags, Isolation: t.Isolation, Network: t.Network, Stdin: []byte(t.Stdin),
+	}
+	if err := t.setProgram(what); err != nil {
+		return nil, err
+	}
+	if t.Binary {
+		var err error
+		if what.Stdin, err = base64.StdEncoding.DecodeString(t.Stdin); err != nil {
+			return nil, problem(http.StatusBadRequest, "stdin: it is not base64: %s", err)
+		}
+	}
+	for _, p := range t.Params {
+		what.Params = append(what.Params, p.is)
+	}
+	if t.Limits != nil {
+		what.Limits = t.Limits.is
+	}
+	if t.Log != nil {
+		what.Log = t.Log.is
+	}
+	id := t.ID
+	if id == "" {
+		id = ulid.Make().String()
+	}
+	req := &pb.TaskRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Metadata: &pb.Metadata{Name: t.Name, Id: id}, Spec: &pb.TaskSpec{Task: what}}
+	return req, req.Validate()
+}
+
+// setProgram puts in what is to be run.
+func (t task) setProgram(into *pb.Task) error {
+	kinds := 0
+	for _, is := range []bool{t.Command != "", len(t.Argv) > 0, t.Script != "", t.Lang != ""} {
+		if is {
+			kinds++
+		}
+	}
+	switch {
+	case kinds == 0 && (t.Code != "" || len(t.Files) > 0):
+		return problem(http.StatusBadRequest, "code needs a language")
+	case kinds != 1:
+		return problem(http.StatusBadRequest, "a task is one of command, argv, script, and code with its language")
+	case t.Lang == "" && (t.Code != "" || len(t.Files) > 0 || len(t.Args) > 0 || t.Version != ""):
+		return problem(http.StatusBadRequest, "code, files, args and version need a language")
+	case t.Command != "":
+		into.Commands = []string{t.Command}
+	case t.Script != "":
+		into.File = &pb.File{Content: []byte(t.Script)}
+	case t.Lang != "":
+		into.Language = &pb.Language{Name: t.Lang, Version: t.Version}
+		into.Argv = t.Args
+		if t.Code != "" {
+			into.File = &pb.File{Content: []byte(t.Code)}
+		}
+		for _, f := range t.Files {
+			into.Files = append(into.Files, f.is)
+		}
+	}
+	return nil
+}
+
+func (s *server) startOne(ctx context.Context, t task, req *pb.TaskRequest) (*startOut, error) {
+	r, err := s.Client.Start(ctx, t.Target.is(), req)
+	if err != nil {
+		return nil, err
+	}
+	return &startOut{Location: "/api/v1/runs/" + r.GetId(), Body: started{ID: r.GetId(), Runs: []run{{is: r}}}}, nil
+}
+
+func (s *server) startAll(ctx context.Context, t task, req *pb.TaskRequest) (*startOut, error) {
+	id := req.GetMetadata().GetId()
+	out := &startOut{Location: "/api/v1/runs?group=" + url.QueryEscape(id), Body: started{ID: id, Group: id, Runs: []run{}}}
+	result, err := client.Collect(client.FanOut(ctx, s.Client, client.TaskOf(t.Target.is(), req), client.FanOptions{Limit: t.Target.Limit, Batch: t.Target.Batch}))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range result.OK {
+		out.Body.Runs = append(out.Body.Runs, run{is: result.Answers[name].Message.GetRun()})
+	}
+	lists := listsOf(result.FanLists)
+	out.Body.Fleet = &lists
+	return out, nil
+}
+
+// waitAll waits for the ends of runs, whose records it puts in their places. It
+// says whether all have ended.
+func (s *server) waitAll(ctx context.Context, runs []run, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for i := range runs {
+		body, err := s.Feeds.RunEnd(ctx, runs[i].is.GetId())
+		if err != nil {
+			return false
+		}
+		runs[i].encoded = body
+	}
+	return true
+}
