@@ -213,3 +213,8 @@ func (r *Run) NextAttempt() string {
 	}
 	return AttemptID(r.GetGroup(), int(r.GetAttempt())+1)
 }
+
+// Succeeded says that a run ended by itself with exit code 0.
+func (r *Run) Succeeded() bool {
+	return r.GetState() == State_COMPLETE && r.GetExitCode() == 0 && r.GetSignal() == ""
+}

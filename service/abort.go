@@ -15,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/service/endpoint"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -27,6 +28,13 @@ func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortR
 		return nil, err
 	}
 	found, err := s.runner.Abort(ctx, abort.GetRun(), wait)
+	if whole, wholeErr := s.wholeToAbort(ctx, abort.GetRun(), found, err); wholeErr == nil && whole != nil {
+		if store.Final(whole.GetState()) {
+			return &pb.AbortReply{Run: whole, Service: s.status()}, nil
+		}
+		abort.Run = whole.GetId()
+		found, err = s.runner.Abort(ctx, abort.GetRun(), wait)
+	}
 	if errors.Is(err, run.ErrNotHere) && r.Scope.IsAny() {
 		found, err = s.abortElsewhere(ctx, found, req)
 	}
@@ -68,4 +76,25 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 		return nil, endpoint.Coded(endpoint.CodeFull, fmt.Errorf("cannot abort run %s: its runner %s does not answer; it is marked lost when that has been offline for %s", owned.GetId(), owned.GetRunner(), s.cfg.LostAfter))
 	}
 	return current, err
+}
+
+// wholeToAbort is what an abort of queued work is about, where that is not the run
+// of its id: the attempt that runs now, or the record of the one that will never
+// start. Nil: it is the run of that id.
+func (s *Service) wholeToAbort(ctx context.Context, id string, found *pb.Run, err error) (*pb.Run, error) {
+	if err != nil && !errors.Is(err, store.ErrUnknownRun) || err == nil && (found.GetQueued() == nil || !store.Final(found.GetState()) || found.GetId() != found.GetGroup()) {
+		return nil, nil
+	}
+	whole, err := s.work.Whole(ctx, id)
+	if err != nil || whole.GetId() == id && !work.IsWaiting(whole) {
+		return nil, err
+	}
+	if !work.IsWaiting(whole) {
+		return whole, nil
+	}
+	removed, err := s.work.Withdraw(ctx, id, "removed from the queue")
+	if errors.Is(err, work.ErrNotWaiting) && removed != nil {
+		return removed, nil // it has started meanwhile
+	}
+	return removed, err
 }

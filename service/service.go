@@ -25,6 +25,7 @@ import (
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -44,6 +45,7 @@ type Service struct {
 	metrics   *metrics
 	endpoints *endpoint.Server
 	queue     *queue.Queue
+	work      *work.Queue
 	groups    groups
 	life      *lifetime
 	hanging   hanging

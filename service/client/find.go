@@ -10,7 +10,7 @@ import (
 )
 
 // Find returns the run with an id that begins so, if there is just one; a whole
-// id needs no search.
+// id needs no search. Of work that waits in the queue it is what Whole says.
 func (c *Client) Find(ctx context.Context, beginning string) (*pb.Run, error) {
 	if beginning == "" {
 		return nil, errors.New("which run? its id is empty")
@@ -18,6 +18,9 @@ func (c *Client) Find(ctx context.Context, beginning string) (*pb.Run, error) {
 	run, err := c.Status(ctx, beginning)
 	if err == nil || !errors.Is(err, store.ErrUnknownRun) {
 		return run, err
+	}
+	if run, wholeErr := c.Whole(ctx, beginning); wholeErr == nil {
+		return run, nil // it waits in the queue
 	}
 	s, recordsErr := c.records(ctx)
 	if recordsErr != nil {

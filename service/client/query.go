@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,11 +57,56 @@ func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
 
 // Wait returns the run's record when it is in one of these states, final ones
 // if none is named, or in a final state from which it can't get there. It waits
-// for as long as ctx does, also for a server or for runners to come back.
+// for as long as ctx does, also for a server or for runners to come back. Of work
+// of the queue it is the last attempt's.
 func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.Run, error) {
 	if len(states) == 0 {
 		states = finalStates()
 	}
+	for {
+		run, err := c.waitRun(ctx, id, states)
+		if err == nil && (run.GetQueued() == nil || run.GetAttempt() > 1 && run.GetId() == id) {
+			return run, nil
+		}
+		if err != nil && !errors.Is(err, ErrUnknownRun) {
+			return nil, err
+		}
+		whole, wholeErr := c.Whole(ctx, id)
+		switch {
+		case errors.Is(wholeErr, ErrUnknownRun) && err != nil:
+			return nil, err
+		case wholeErr != nil:
+			return nil, wholeErr
+		case slices.Contains(states, whole.GetState()), store.Final(whole.GetState()):
+			return whole, nil
+		case IsWaiting(whole):
+			err = c.appears(ctx, whole.GetId())
+		default:
+			whole, err = c.waitRun(ctx, whole.GetId(), states)
+			if err == nil && (!store.Final(whole.GetState()) || whole.GetNext() == "") {
+				return whole, nil
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// appears waits until a run has a record.
+func (c *Client) appears(ctx context.Context, id string) error {
+	s, err := c.records(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Appears(ctx, id); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// waitRun is Wait for one run.
+func (c *Client) waitRun(ctx context.Context, id string, states []pb.State) (*pb.Run, error) {
 	q := &pb.Query{Runs: []string{id}, States: states, Wait: askAgain.String()}
 	for {
 		reply, err := c.Query(ctx, q)
@@ -69,6 +115,15 @@ func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.R
 			return nil, context.Cause(ctx)
 		case err != nil && !mayPass(err):
 			return nil, err
+		case errors.Is(err, ErrNoRunners):
+			// The record can be read without them; and who has none is not waited for.
+			run, err := c.Status(ctx, id)
+			if errors.Is(err, ErrUnknownRun) || err == nil && store.Final(run.GetState()) {
+				return run, err
+			}
+			if err := pause(ctx, busyPause); err != nil {
+				return nil, err
+			}
 		case err != nil:
 			if err := pause(ctx, busyPause); err != nil {
 				return nil, err
@@ -118,7 +173,8 @@ func finalStates() []pb.State {
 }
 
 // Abort ends a run: it returns the final record or, when that takes longer than
-// wait, the record with Aborting set. A run that has ended stays as it was.
+// wait, the record with Aborting set. A run that has ended stays as it was. Work
+// that waits in the queue is removed from it.
 func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.Run, error) {
 	var reply pb.AbortReply
 	req := &pb.AbortRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.AbortSpec{Abort: &pb.Abort{Run: id, Wait: wait.String()}}}
@@ -126,5 +182,10 @@ func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 		req.Spec.Abort.Wait = "1ns"
 	}
 	err := c.anyone(ctx, question{subjects.Abort, req, &reply, wait + c.timeout/2})
+	if errors.Is(err, ErrNoRunners) {
+		if run, ok := c.abortWaiting(ctx, id); ok {
+			return run, nil
+		}
+	}
 	return reply.GetRun(), err
 }

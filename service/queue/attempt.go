@@ -123,7 +123,7 @@ func (q *Queue) ended(ctx context.Context, d *delivery, record *pb.Run) {
 		d.giveBack(q.untilNext(ctx, d, record))
 		return
 	}
-	if failed(record) && record.GetStarted() != nil {
+	if !record.Succeeded() && record.GetStarted() != nil {
 		if err := q.keepFailed(ctx, d); err != nil {
 			q.log.Warn("cannot keep failed work", "work", d.ID, "error", err)
 			return // it is delivered again
@@ -131,11 +131,6 @@ func (q *Queue) ended(ctx context.Context, d *delivery, record *pb.Run) {
 	}
 	q.Counts.Done.Add(1)
 	d.done()
-}
-
-// failed says whether the last attempt of work has not succeeded.
-func failed(r *pb.Run) bool {
-	return r.GetState() != pb.State_COMPLETE || r.GetExitCode() != 0 || r.GetSignal() != ""
 }
 
 func (q *Queue) keepFailed(ctx context.Context, d *delivery) error {

@@ -55,6 +55,14 @@ func (d *delivery) giveBack(after time.Duration) {
 	_ = d.msg.Respond(fmt.Appendf(nil, `-NAK {"delay":%d}`, int64(seconds*time.Second)))
 }
 
+// giveBackSoon is for what another runner may take.
+func (d *delivery) giveBackSoon() {
+	_ = d.msg.Respond(fmt.Appendf(nil, `-NAK {"delay":%d}`, int64(passedOn)))
+}
+
+// passedOn is how long such a message waits: not at all, it would come back here.
+const passedOn = 250 * time.Millisecond
+
 func (d *delivery) inProgress() { _ = d.msg.Respond([]byte("+WPI")) }
 
 // hold has the server told, again and again, that the message is in hand.

@@ -50,7 +50,7 @@ func (q *Queue) refuse(d *delivery, n int, why error) {
 		q.mu.Lock()
 		q.refused[d.ID] = refusals.Since
 		q.mu.Unlock()
-		d.giveBack(soon)
+		d.giveBackSoon()
 		return
 	}
 	q.mu.Lock()

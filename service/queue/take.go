@@ -43,7 +43,7 @@ func (q *Queue) take(ctx context.Context, d *delivery) {
 	}
 	if q.refusedLately(d.ID) {
 		q.returned++
-		d.giveBack(soon)
+		d.giveBackSoon()
 		return
 	}
 	place := q.cfg.Runner.AdmitFree()

@@ -65,3 +65,8 @@ func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
 	}
 	return false
 }
+
+// Appears waits until a run has a record, or ctx ends, which is no error.
+func (s *Store) Appears(ctx context.Context, id string) error {
+	return s.runs.Watch(ctx, []string{id}, 0, func(e *kv.Entry) bool { return e == nil || e.Body == nil })
+}

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -201,6 +202,15 @@ func (w Work) Request() (*pb.TaskRequest, error) {
 }
 
 func (w Work) isProtobuf() bool { return w.header.Get(subjects.HeaderContentType) == subjects.Protobuf }
+
+// headerOf is the header of a body that is kept without its own: JSON begins with
+// a brace, and no request in protobuf does.
+func headerOf(body []byte) nats.Header {
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return nil
+	}
+	return nats.Header{subjects.HeaderContentType: []string{subjects.Protobuf}}
+}
 
 // Digest is that of the request.
 func (w Work) Digest() (string, error) {
