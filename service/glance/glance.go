@@ -35,6 +35,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/files"
+	"github.com/runnel-io/runnel/service/glance/facts"
 	"github.com/runnel-io/runnel/service/helper"
 )
 
@@ -70,7 +71,7 @@ type Config struct {
 type Glancer struct {
 	cfg      Config
 	accounts accounts
-	sampler  *sampler
+	sampler  *facts.Sampler
 	proc     string // "/proc"
 }
 
@@ -82,11 +83,11 @@ func New(cfg Config) *Glancer {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Glancer{cfg: cfg, sampler: newSampler(), proc: "/proc"}
+	return &Glancer{cfg: cfg, sampler: facts.NewSampler(), proc: "/proc"}
 }
 
 // Close ends the sampling and waits for it.
-func (g *Glancer) Close() { g.sampler.close() }
+func (g *Glancer) Close() { g.sampler.Close() }
 
 // Error says that nothing of what was asked for could be had.
 type Error struct {

@@ -80,7 +80,6 @@ func (g *Glancer) processes(ctx context.Context, q *pb.SysQuery, room int, reply
 		return nil, err
 	}
 	blind := g
-	var f facts
 	if g.cfg.Helpers != nil && readsProc {
 		seen, err := g.aside(ctx, procMount, room, &pb.Glance{Sys: q})
 		if err == nil {
@@ -94,55 +93,54 @@ func (g *Glancer) processes(ctx context.Context, q *pb.SysQuery, room int, reply
 		if !isSilent(err) {
 			return nil, err
 		}
-		f.miss("command lines", err)
+		missing = miss(missing, "command lines", err)
 		blind = &Glancer{cfg: Config{noCommandLines: true}, proc: g.proc}
 	}
 	more, err := blind.processesHere(ctx, at, room, reply)
-	return append(f.missing, more...), err
+	return append(missing, more...), err
 }
 
 // processesHere fills in the page that begins at a place. Processes that end
 // meanwhile are left out. By pid, pages together have every process that lives
 // throughout; by cpu or memory, one whose place changes may be on none.
 func (g *Glancer) processesHere(ctx context.Context, at place, room int, reply *pb.SysReply) (missing []string, err error) {
-	var f facts
 	r, err := openProcesses(g.proc)
 	if err != nil {
-		return f.missing, err
+		return missing, err
 	}
 	defer r.close()
 	pids, err := r.pids(ctx)
 	if err != nil {
-		return f.missing, err
+		return missing, err
 	}
 	reply.Stats.ProcessCount = int64(len(pids))
 	next, err := r.inOrder(ctx, pids, at)
 	if err != nil {
-		return f.missing, err
+		return missing, err
 	}
 	left := at.left
 	for used := 0; ; {
 		s, ok := next()
 		if !ok {
-			return f.missing, nil
+			return missing, nil
 		}
 		if err := ctx.Err(); err != nil {
-			return f.missing, err
+			return missing, err
 		}
 		p := g.process(r, &s)
 		size := processSize(p)
 		if used+size > room {
 			if len(reply.Stats.Processes) > 0 {
 				reply.Next = at.next()
-				return f.missing, nil
+				return missing, nil
 			}
-			f.miss(fmt.Sprintf("threads of process %d", s.pid), trim(p, room))
+			missing = miss(missing, fmt.Sprintf("threads of process %d", s.pid), trim(p, room))
 		}
 		used += size
 		reply.Stats.Processes = append(reply.Stats.Processes, p)
 		at.key, at.pid = s.key(at.sort), s.pid
 		if left == 1 {
-			return f.missing, nil
+			return missing, nil
 		}
 		if left > 0 {
 			left--

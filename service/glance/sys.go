@@ -10,29 +10,10 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/glance/facts"
 )
 
-// facts of the system; what can't be had stays zero and is named in missing.
-type facts struct {
-	milliCPU      int64 // logical CPUs × 1000, or the cgroup's share
-	busyMilliCPU  int64
-	memory        int64 // bytes
-	memoryUsed    int64
-	storage       int64
-	storageUsed   int64
-	host, os      string
-	load          float64
-	uptimeSeconds int64
-	missing       []string
-}
-
-func (f *facts) miss(what string, err error) {
-	if err != nil {
-		f.missing = append(f.missing, fmt.Sprintf("%s: %s", what, plain(cause(err))))
-	}
-}
-
-// factKinds is how many things miss may name.
+// factKinds is how many things may be missing.
 const factKinds = 5
 
 // sys describes the system; room is for the processes.
@@ -41,39 +22,55 @@ func (g *Glancer) sys(ctx context.Context, q *pb.SysQuery, room int, reply *pb.S
 		return err
 	}
 	f := g.facts()
-	if len(f.missing) >= factKinds {
-		return errors.New("cannot describe the system: " + strings.Join(f.missing, "; "))
+	missing := said(f.Missing)
+	if len(missing) >= factKinds {
+		return errors.New("cannot describe the system: " + strings.Join(missing, "; "))
 	}
 	reply.Resource = &pb.Resource{
-		Allocatable: &pb.Quantity{MilliCpu: f.milliCPU, Memory: f.memory, Storage: f.storage},
-		Requested:   &pb.Quantity{MilliCpu: f.busyMilliCPU, Memory: f.memoryUsed, Storage: f.storageUsed},
+		Allocatable: &pb.Quantity{MilliCpu: f.MilliCPU, Memory: f.Memory, Storage: f.Storage},
+		Requested:   &pb.Quantity{MilliCpu: f.BusyMilliCPU, Memory: f.MemoryUsed, Storage: f.StorageUsed},
 	}
 	reply.Stats = &pb.Stats{
-		Cpu:     &pb.Usage{Total: cpusInWords(f.milliCPU), Used: percent(f.busyMilliCPU, f.milliCPU)},
-		Memory:  &pb.Usage{Total: bytesInWords(f.memory), Used: bytesInWords(f.memoryUsed)},
-		Storage: &pb.Usage{Total: bytesInWords(f.storage), Used: bytesInWords(f.storageUsed)},
-		Host:    f.host,
-		Os:      valid(f.os),
-		Load:    f.load,
-		Uptime:  f.uptimeSeconds,
+		Cpu:     &pb.Usage{Total: cpusInWords(f.MilliCPU), Used: percent(f.BusyMilliCPU, f.MilliCPU)},
+		Memory:  &pb.Usage{Total: bytesInWords(f.Memory), Used: bytesInWords(f.MemoryUsed)},
+		Storage: &pb.Usage{Total: bytesInWords(f.Storage), Used: bytesInWords(f.StorageUsed)},
+		Host:    f.Host,
+		Os:      valid(f.OS),
+		Load:    f.Load,
+		Uptime:  f.UptimeSeconds,
 	}
 	if q.Processes == nil || q.GetProcesses() {
-		missing, err := g.processes(ctx, q, room, reply)
-		f.missing = append(f.missing, missing...)
-		f.miss("processes", err)
+		more, err := g.processes(ctx, q, room, reply)
+		missing = miss(append(missing, more...), "processes", err)
 	}
-	reply.Error = strings.Join(f.missing, "; ")
+	reply.Error = strings.Join(missing, "; ")
 	return nil
 }
 
 // facts of now, of the cgroup where it has less than the host.
-func (g *Glancer) facts() facts {
-	f := readFacts(g.proc)
-	f.milliCPU, f.busyMilliCPU = g.sampler.busy()
-	if f.milliCPU == 0 {
-		f.miss("cpu", errors.New("cannot be read"))
+func (g *Glancer) facts() facts.Facts {
+	f := facts.Read(g.proc)
+	f.MilliCPU, f.BusyMilliCPU = g.sampler.Busy()
+	if f.MilliCPU == 0 {
+		f.Miss("cpu", errors.New("cannot be read"))
 	}
 	return f
+}
+
+// said are the things that are missing, each with its cause.
+func said(missing []facts.Missing) (texts []string) {
+	for _, m := range missing {
+		texts = miss(texts, m.What, m.Err)
+	}
+	return texts
+}
+
+// miss adds what can't be had, if there is an error.
+func miss(missing []string, what string, err error) []string {
+	if err == nil {
+		return missing
+	}
+	return append(missing, fmt.Sprintf("%s: %s", what, plain(cause(err))))
 }
 
 func cpusInWords(milli int64) string {

@@ -1,4 +1,4 @@
-package glance
+package facts
 
 import (
 	"errors"
@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readFacts reads what needs one look only.
-func readFacts(proc string) facts {
-	var f facts
+// Read reads what needs one look only.
+func Read(proc string) Facts {
+	var f Facts
 	var err error
-	f.memory, f.memoryUsed, err = readMemory(proc)
-	f.miss("memory", err)
+	f.Memory, f.MemoryUsed, err = readMemory(proc)
+	f.Miss("memory", err)
 	var st unix.Statfs_t
 	if err = unix.Statfs("/", &st); err == nil {
 		unit := int64(st.Frsize)
-		f.storage, f.storageUsed = int64(st.Blocks)*unit, int64(st.Blocks-st.Bfree)*unit
+		f.Storage, f.StorageUsed = int64(st.Blocks)*unit, int64(st.Blocks-st.Bfree)*unit
 	}
-	f.miss("storage", err)
-	f.os, err = readOS("/etc/os-release", "/usr/lib/os-release")
-	f.miss("os", err)
-	f.host = hostAddress(proc)
-	f.load, f.uptimeSeconds, err = readLoad(proc)
-	f.miss("load", err)
+	f.Miss("storage", err)
+	f.OS, err = readOS("/etc/os-release", "/usr/lib/os-release")
+	f.Miss("os", err)
+	f.Host = hostAddress(proc)
+	f.Load, f.UptimeSeconds, err = readLoad(proc)
+	f.Miss("load", err)
 	return f
 }
 

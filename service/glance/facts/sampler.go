@@ -1,4 +1,4 @@
-package glance
+package facts
 
 import (
 	"sync"
@@ -22,8 +22,8 @@ type cpuSample struct {
 	cgroupBusy time.Duration
 }
 
-// sampler looks once a second, in its goroutine, until close.
-type sampler struct {
+// Sampler looks once a second, in its goroutine, until Close.
+type Sampler struct {
 	stop    chan struct{}
 	stopped chan struct{}
 	once    sync.Once
@@ -33,14 +33,15 @@ type sampler struct {
 	latest     cpuSample // the last one made for an answer
 }
 
-func newSampler() *sampler {
-	s := &sampler{stop: make(chan struct{}), stopped: make(chan struct{})}
+// NewSampler starts to look.
+func NewSampler() *Sampler {
+	s := &Sampler{stop: make(chan struct{}), stopped: make(chan struct{})}
 	s.last = sampleCPU()
 	go s.run()
 	return s
 }
 
-func (s *sampler) run() {
+func (s *Sampler) run() {
 	defer close(s.stopped)
 	ticks := time.NewTicker(sampleEvery)
 	defer ticks.Stop()
@@ -57,14 +58,15 @@ func (s *sampler) run() {
 	}
 }
 
-func (s *sampler) close() {
+// Close ends it and waits for it.
+func (s *Sampler) Close() {
 	s.once.Do(func() { close(s.stop) })
 	<-s.stopped
 }
 
-// busy gives the CPUs and their busy part since the last look, or since the one
+// Busy gives the CPUs and their busy part since the last look, or since the one
 // before where that was only just now.
-func (s *sampler) busy() (milliCPU, busyMilliCPU int64) {
+func (s *Sampler) Busy() (milliCPU, busyMilliCPU int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.latest.at) > shortestLook {
