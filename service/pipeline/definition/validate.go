@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -178,6 +179,11 @@ func checkTask(l place, name string, t *Task) error {
 	default:
 		return errorAt(l.at("tasks", name, "isolation"), "unknown isolation %q: use none, standard or strict", t.Isolation)
 	}
+	if limits, err := Limits(t.Limits); err != nil {
+		return errorAt(l.at("tasks", name, "limits"), "%v", err)
+	} else if _, err := limits.Named(); err != nil {
+		return errorAt(l.at("tasks", name, "limits"), "%s", strings.TrimPrefix(err.Error(), "spec.task."))
+	}
 	if t.Language != nil && t.Language.Name == "" {
 		return errorAt(l.at("tasks", name, "language"), "language needs a name")
 	}
@@ -193,6 +199,22 @@ func checkTask(l place, name string, t *Task) error {
 		return err
 	}
 	return checkTarget(l, name, t.On)
+}
+
+// Limits reads limits by the names and in the forms of a task request.
+func Limits(limits map[string]Text) (*pb.Limits, error) {
+	if len(limits) == 0 {
+		return nil, nil
+	}
+	body, err := json.Marshal(limits)
+	if err != nil {
+		return nil, err
+	}
+	out := &pb.Limits{}
+	if err := pb.UnmarshalJSON(body, out); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	return out, nil
 }
 
 func checkRetries(l place, name string, r *Retries) error {
