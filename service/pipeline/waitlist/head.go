@@ -23,6 +23,8 @@ type Head struct {
 	Pipeline string `json:"pipeline"`
 	// Running has the ids of the jobs that have left the queue and are not over.
 	Running []string `json:"running,omitempty"`
+	// Soft are those of them that a newer job may interrupt.
+	Soft []string `json:"soft,omitempty"`
 	// Waiting jobs, first in first out.
 	Waiting []Waiting `json:"waiting,omitempty"`
 	// Lease is the revision of the lease under which the head was written.
@@ -37,6 +39,8 @@ type Waiting struct {
 	Partition string `json:"partition,omitempty"`
 	// NotBefore is the end of its start delay, zero without one.
 	NotBefore time.Time `json:"notBefore,omitzero"`
+	// Soft: every task of the job is interruptible.
+	Soft bool `json:"soft,omitempty"`
 }
 
 // Accepted says what became of a new job.
@@ -49,7 +53,7 @@ type Accepted struct {
 
 // Clone copies what the methods change.
 func (h Head) Clone() Head {
-	h.Running, h.Waiting = slices.Clone(h.Running), slices.Clone(h.Waiting)
+	h.Running, h.Soft, h.Waiting = slices.Clone(h.Running), slices.Clone(h.Soft), slices.Clone(h.Waiting)
 	return h
 }
 
@@ -62,11 +66,11 @@ func (h Head) Accept(p *definition.Pipeline, w Waiting, now time.Time) (Head, Ac
 		w.NotBefore = now.Add(time.Duration(p.StartDelay))
 	}
 	if p.StartDelay == 0 && len(h.Running) < p.Jobs() && h.due(now) < 0 {
-		h.Running = append(h.Running, w.Job)
+		h.start(w)
 		return h, Accepted{Start: true}, nil
 	}
 	if p.QueueLimit != nil && *p.QueueLimit == 0 {
-		return h, Accepted{}, ErrNoQueue
+		return h.acceptUnqueued(p, w)
 	}
 	if !h.full(p, w.Partition) {
 		h.Waiting = append(h.Waiting, w)
@@ -78,6 +82,33 @@ func (h Head) Accept(p *definition.Pipeline, w Waiting, now time.Time) (Head, Ac
 	}
 	replaced := h.Waiting[last].Job
 	h.Waiting[last] = w
+	return h, Accepted{Replaced: replaced}, nil
+}
+
+// start puts a job among the running.
+func (h *Head) start(w Waiting) {
+	h.Running = append(h.Running, w.Job)
+	if w.Soft {
+		h.Soft = append(h.Soft, w.Job)
+	}
+}
+
+// acceptUnqueued takes a job in where none may wait: only one that interrupts all
+// that run, for whose end it waits as well. A newer one takes its place.
+func (h Head) acceptUnqueued(p *definition.Pipeline, w Waiting) (Head, Accepted, error) {
+	if !p.Interrupt || len(h.Running) == 0 || len(h.Soft) < len(h.Running) {
+		return h, Accepted{}, ErrNoQueue
+	}
+	if len(h.Waiting) < p.Jobs() {
+		h.Waiting = append(h.Waiting, w)
+		return h, Accepted{}, nil
+	}
+	last := &h.Waiting[len(h.Waiting)-1]
+	if !last.Soft {
+		return h, Accepted{}, ErrNoQueue
+	}
+	replaced := last.Job
+	*last = w
 	return h, Accepted{Replaced: replaced}, nil
 }
 
@@ -132,7 +163,7 @@ func (h Head) Start(p *definition.Pipeline, now time.Time) (Head, []string) {
 			break
 		}
 		started = append(started, h.Waiting[i].Job)
-		h.Running = append(h.Running, h.Waiting[i].Job)
+		h.start(h.Waiting[i])
 		h.Waiting = slices.Delete(h.Waiting, i, i+1)
 	}
 	return h, started
@@ -154,6 +185,7 @@ func (h Head) Remove(job string) (Head, bool) {
 	h = h.Clone()
 	before := len(h.Running) + len(h.Waiting)
 	h.Running = slices.DeleteFunc(h.Running, func(id string) bool { return id == job })
+	h.Soft = slices.DeleteFunc(h.Soft, func(id string) bool { return id == job })
 	h.Waiting = slices.DeleteFunc(h.Waiting, func(w Waiting) bool { return w.Job == job })
 	return h, len(h.Running)+len(h.Waiting) < before
 }

@@ -3,6 +3,7 @@ package waitlist
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestAccept(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		p    definition.Pipeline
-		jobs string // id or id/partition
+		jobs string // id or id/partition; with ~ it may be interrupted
 		want string
 		last error
 	}{
@@ -43,6 +44,13 @@ func TestAccept(t *testing.T) {
 		{"replace only when full", definition.Pipeline{QueueStrategy: definition.Replace}, "a b c", "a | b c", nil},
 		{"partitions", definition.Pipeline{QueuePartitionLimit: intp(1), QueueStrategy: definition.PartitionedReplace}, "a/x b/x c/y d/x e/y", "a | d e", nil},
 		{"partition of two", definition.Pipeline{QueuePartitionLimit: intp(2), QueueStrategy: definition.PartitionedReplace}, "a b/x c/y d/x e/x", "a | b c e", nil},
+		{"none waits, and interrupts", definition.Pipeline{QueueLimit: intp(0), Interrupt: true}, "a~ b~", "a | b", nil},
+		{"and is interrupted before it starts", definition.Pipeline{QueueLimit: intp(0), Interrupt: true}, "a~ b~ c~", "a | c", nil},
+		{"but not if it is firm", definition.Pipeline{QueueLimit: intp(0), Interrupt: true}, "a~ b c~", "a | b", ErrNoQueue},
+		{"a firm one is not interrupted", definition.Pipeline{QueueLimit: intp(0), Interrupt: true}, "a b~", "a |", ErrNoQueue},
+		{"nor one of two", definition.Pipeline{Concurrency: 2, QueueLimit: intp(0), Interrupt: true}, "a~ b c~", "a b |", ErrNoQueue},
+		{"both of two", definition.Pipeline{Concurrency: 2, QueueLimit: intp(0), Interrupt: true}, "a~ b~ c~ d~ e~", "a b | c e", nil},
+		{"without interrupt", definition.Pipeline{QueueLimit: intp(0)}, "a~ b~", "a |", ErrNoQueue},
 		{"delay waits though idle", definition.Pipeline{StartDelay: definition.Duration(time.Second)}, "a b", "| a b", nil},
 		{"debounce", definition.Pipeline{StartDelay: definition.Duration(time.Second), QueueLimit: intp(1), QueueStrategy: definition.Replace}, "a b c", "| c", nil},
 	} {
@@ -51,8 +59,9 @@ func TestAccept(t *testing.T) {
 			var err error
 			for _, job := range strings.Fields(c.jobs) {
 				id, partition, _ := strings.Cut(job, "/")
+				id, soft := strings.CutSuffix(id, "~")
 				var next Head
-				if next, _, err = h.Accept(&c.p, Waiting{Job: id, Partition: partition}, noon); err == nil {
+				if next, _, err = h.Accept(&c.p, Waiting{Job: id, Partition: partition, Soft: soft}, noon); err == nil {
 					h = next
 				}
 			}
@@ -96,6 +105,7 @@ func TestHeadProperties(t *testing.T) {
 		if (p.QueueLimit == nil || *p.QueueLimit > 0) && rapid.Bool().Draw(t, "delayed") {
 			p.StartDelay = definition.Duration(rapid.IntRange(1, 5).Draw(t, "delay"))
 		}
+		p.Interrupt = definition.Bool(rapid.Bool().Draw(t, "interrupt"))
 		h, now, known := Head{}, noon, map[string]string{} // job → where it is
 		for i := range rapid.IntRange(1, 40).Draw(t, "events") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "passed")))
@@ -103,7 +113,7 @@ func TestHeadProperties(t *testing.T) {
 			switch rapid.IntRange(0, 2).Draw(t, "event") {
 			case 0:
 				id := fmt.Sprint("j", i)
-				next, a, err := h.Accept(p, Waiting{Job: id, Partition: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "partition")}, now)
+				next, a, err := h.Accept(p, Waiting{Job: id, Partition: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "partition"), Soft: rapid.Bool().Draw(t, "soft")}, now)
 				if err != nil {
 					if h.Schedulable(p, now) && p.QueuePartitionLimit == nil {
 						t.Fatalf("refused, though schedulable: %s", h.show())
@@ -143,8 +153,20 @@ func checkHead(t *rapid.T, p *definition.Pipeline, before, h Head, known map[str
 	if len(h.Running) > p.Jobs() {
 		t.Fatalf("%d run, %d may", len(h.Running), p.Jobs())
 	}
-	if p.QueueLimit != nil && len(h.Waiting) > int(*p.QueueLimit) {
-		t.Fatalf("%d wait, %d may", len(h.Waiting), *p.QueueLimit)
+	most := math.MaxInt
+	if p.QueueLimit != nil {
+		most = int(*p.QueueLimit)
+	}
+	if most == 0 && bool(p.Interrupt) { // for the end of those that they interrupt
+		most = p.Jobs()
+	}
+	if len(h.Waiting) > most {
+		t.Fatalf("%d wait, %d may", len(h.Waiting), most)
+	}
+	for _, id := range h.Soft {
+		if !slices.Contains(h.Running, id) {
+			t.Fatalf("%s may be interrupted and does not run: %s", id, h.show())
+		}
 	}
 	if len(all) != len(known) {
 		t.Fatalf("%d jobs in the head, %d known: %s", len(all), len(known), h.show())
