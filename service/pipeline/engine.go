@@ -44,9 +44,16 @@ type Config struct {
 	// StartTimeout is how long a task waits for a runner that matches. Default: 5 min.
 	StartTimeout time.Duration
 	// Env is the environment of all tasks below that of env files. Default: none.
+	//
+	// Env, Dir and Runner make an engine stand in for a program that ran tasks as
+	// children of its own: give its environment, its working directory, and the name of a runner in
+	// the same process. Jobs keep what they were accepted with, whichever engine goes on with
+	// them. Files of environment go with the definitions: source.Files.EnvFiles.
 	Env map[string]string
 	// Dir is the working directory of tasks that name none. Default: the run's own.
 	Dir string
+	// Runner executes the tasks that have no on, and the handlers. Default: any.
+	Runner string
 	// ReplyPrefixes are those of callers' inboxes beside the usual ones.
 	ReplyPrefixes []string
 	// Logger gets one line a change. Default: none.

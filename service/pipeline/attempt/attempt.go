@@ -35,6 +35,10 @@ type Attempt struct {
 	Def   *definition.Task
 	id    string // the run's
 
+	// Fix writes down for which runners a task on all of them is, in the record
+	// and in Task, before the first of them is asked.
+	Fix func(online, offline []string) error
+
 	stopped  chan struct{} // closed by abort
 	stopOnce sync.Once
 	Result   result // once do has returned
@@ -112,7 +116,7 @@ func (a *Attempt) pauseUntil(ctx context.Context, at time.Time) bool {
 // target is whom the task is for.
 func (a *Attempt) target() client.Target {
 	if a.Def.On == nil {
-		return client.Target{}
+		return client.Target{On: a.job.Input.Runner}
 	}
 	on := a.Def.On
 	return client.Target{On: string(on.Runner), Pool: string(on.Pool), Where: string(on.Where), All: bool(on.All)}
@@ -173,17 +177,16 @@ func waitsForRunner(err error) bool {
 // noRunner says why a task was not taken by anybody in time.
 func (a *Attempt) noRunner(last error) error {
 	if errors.Is(last, client.ErrNoRunners) || errors.Is(last, client.ErrNoMatch) || errors.Is(last, client.ErrOffline) {
-		return fmt.Errorf("no runner matches %s", describe(a.Def.On))
+		return fmt.Errorf("no runner matches %s", a.describe())
 	}
 	return fmt.Errorf("no runner has taken it in %s: %w", a.fleet.StartTimeout, last)
 }
 
-func describe(on *definition.Target) string {
-	if on == nil {
-		return "any"
-	}
+// describe says whom the task is for.
+func (a *Attempt) describe() string {
+	target := a.target()
 	var parts []string
-	for _, p := range []struct{ name, value string }{{"runner", string(on.Runner)}, {"pool", string(on.Pool)}, {"where", string(on.Where)}} {
+	for _, p := range []struct{ name, value string }{{"runner", target.On}, {"pool", target.Pool}, {"where", target.Where}} {
 		if p.value != "" {
 			parts = append(parts, p.name+" "+p.value)
 		}

@@ -39,6 +39,8 @@ type Input struct {
 	Env        map[string]string    `json:"env,omitempty"`
 	// Dir is the working directory of tasks that name none.
 	Dir string `json:"dir,omitempty"`
+	// Runner executes tasks that have no on.
+	Runner string `json:"runner,omitempty"`
 }
 
 // The keys of the engines' bucket. A name may be any text, and a key may not.
