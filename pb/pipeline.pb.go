@@ -1199,7 +1199,11 @@ type JobTask struct {
 	// It was done by the job that this one runs again; runs are that job's.
 	Kept bool `protobuf:"varint,13,opt,name=kept,proto3" json:"kept,omitempty"`
 	// When the next attempt may start; absent unless it waits for one.
-	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// The runners of a task on all of them, as they were when it started; sorted.
+	Asked []string `protobuf:"bytes,15,rep,name=asked,proto3" json:"asked,omitempty"`
+	// Those that matched then and were offline; sorted.
+	Missing       []string `protobuf:"bytes,16,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1336,20 @@ func (x *JobTask) GetNotBefore() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *JobTask) GetAsked() []string {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *JobTask) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 var File_pipeline_proto protoreflect.FileDescriptor
 
 const file_pipeline_proto_rawDesc = "" +
@@ -1429,7 +1447,7 @@ const file_pipeline_proto_rawDesc = "" +
 	"\n" +
 	"not_before\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x14\n" +
 	"\x05place\x18\x12 \x01(\x03R\x05place\x124\n" +
-	"\x16continue_after_failure\x18\x13 \x01(\bR\x14continueAfterFailure\"\xb9\x03\n" +
+	"\x16continue_after_failure\x18\x13 \x01(\bR\x14continueAfterFailure\"\xe9\x03\n" +
 	"\aJobTask\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1447,7 +1465,9 @@ const file_pipeline_proto_rawDesc = "" +
 	"\x06runner\x18\f \x01(\tR\x06runner\x12\x12\n" +
 	"\x04kept\x18\r \x01(\bR\x04kept\x129\n" +
 	"\n" +
-	"not_before\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tnotBeforeB Z\x1egithub.com/runnel-io/runnel/pbb\x06proto3"
+	"not_before\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x14\n" +
+	"\x05asked\x18\x0f \x03(\tR\x05asked\x12\x18\n" +
+	"\amissing\x18\x10 \x03(\tR\amissingB Z\x1egithub.com/runnel-io/runnel/pbb\x06proto3"
 
 var (
 	file_pipeline_proto_rawDescOnce sync.Once

@@ -97,6 +97,10 @@ func (f *fan) plan(ctx context.Context, req pb.Request) (names, skipped []string
 	if f.verb == subjects.Task {
 		f.group = req.GetMetadata().GetId()
 	}
+	if f.opts.Only != nil {
+		f.oneByOne = true
+		return f.opts.Only, nil, nil
+	}
 	in, out, err := f.c.matching(ctx, f.target)
 	if err != nil {
 		return nil, nil, err

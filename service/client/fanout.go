@@ -33,6 +33,8 @@ type FanOptions struct {
 	Limit string
 	// Except leaves these out, of those that match and are within Limit.
 	Except []string
+	// Only asks exactly these, whatever their cards say; Limit and Except don't count then.
+	Only []string
 	// Batch asks so many at a time, and for runs waits for the ends of theirs. 0:
 	// all at once.
 	Batch int

@@ -172,7 +172,7 @@ func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
 		env = map[string]string{}
 	}
 	maps.Copy(env, d.Env)
-	return t.accept(job, records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir})
+	return t.accept(job, records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir, Runner: t.e.cfg.Runner})
 }
 
 // accept puts a job in its pipeline's queue. The head is written first: it is
@@ -196,7 +196,7 @@ func (t *term) accept(job *pb.Job, in records.Input) (*pb.Job, error) {
 		if _, waits := h.IsWaiting(job.GetId()); waits || slices.Contains(h.Running, job.GetId()) {
 			return h, conflict("a job with the id %s is being accepted", job.GetId())
 		}
-		w := waitlist.Waiting{Job: job.GetId(), Partition: job.GetQueuePartition()}
+		w := waitlist.Waiting{Job: job.GetId(), Partition: job.GetQueuePartition(), Soft: in.Definition.Interruptible()}
 		if next, accepted, err = h.Accept(in.Definition, w, at); err == nil && accepted.Replaced != "" {
 			ordered.Store(true)
 		}
@@ -297,15 +297,15 @@ func inherit(job, from *pb.Job) error {
 	return err
 }
 
-// interrupt cancels the running jobs of a pipeline in favour of a new one, if
-// all of their tasks let themselves be interrupted.
+// interrupt cancels the running jobs of a pipeline that let themselves be
+// interrupted, in favour of a new one; after a takeover, those that ran when it came.
 func (t *term) interrupt(job *pb.Job) {
-	for _, id := range t.queue(job.GetPipeline()).snapshot().Running {
-		w := t.workOf(id)
-		if w == nil {
-			continue
+	for _, id := range t.queue(job.GetPipeline()).snapshot().Soft {
+		old := t.index.Get(id)
+		if old.GetStart() != nil && old.GetStart().AsTime().After(job.GetCreated().AsTime()) {
+			continue // it has waited before this one, and had its turn
 		}
-		if in, err := t.readInput(id); err == nil && in.Definition.Interruptible() {
+		if w := t.workOf(id); w != nil {
 			w.cancel(job.GetUser(), "interrupted by job "+job.GetId())
 		}
 	}

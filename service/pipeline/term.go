@@ -85,8 +85,22 @@ func (t *term) open() error {
 	t.mu.Unlock()
 	for name := range heads {
 		t.tasks.Go(func() { t.retain(name) })
+		t.tasks.Go(func() { t.interruptAgain(name) })
 	}
 	return t.listen()
+}
+
+// interruptAgain goes on with what a job that waits has begun.
+func (t *term) interruptAgain(pipeline string) {
+	q := t.queue(pipeline)
+	if !q.rules().Interrupt {
+		return
+	}
+	for _, w := range q.snapshot().Waiting {
+		if job := t.index.Get(w.Job); job != nil {
+			t.interrupt(job)
+		}
+	}
 }
 
 // close waits for everything that the term has begun.

@@ -26,6 +26,7 @@ type work struct {
 	graph    *graph.Graph
 	attempts map[string]*attempt.Attempt // by task
 	ended    chan *attempt.Attempt
+	fixes    chan *fix
 	cancels  chan cancelation
 	over     chan struct{} // closed when the record is final
 }
@@ -40,7 +41,7 @@ type cancelation struct {
 func (t *term) work(j stored) {
 	w := &work{
 		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
-		attempts: map[string]*attempt.Attempt{}, ended: make(chan *attempt.Attempt), cancels: make(chan cancelation), over: make(chan struct{}),
+		attempts: map[string]*attempt.Attempt{}, ended: make(chan *attempt.Attempt), fixes: make(chan *fix), cancels: make(chan cancelation), over: make(chan struct{}),
 	}
 	t.mu.Lock()
 	t.works[w.id] = w
@@ -66,6 +67,23 @@ func (t *term) work(j stored) {
 func (t *term) notifyWorks() {
 	close(t.worksChanged)
 	t.worksChanged = make(chan struct{})
+}
+
+// fix says for which runners a task is.
+type fix struct {
+	task            *pb.JobTask
+	online, offline []string
+	done            chan error
+}
+
+// fix returns when the record has it.
+func (w *work) fix(f *fix) error {
+	select {
+	case w.fixes <- f:
+		return <-f.done
+	case <-w.t.ctx.Done():
+		return errFenced
+	}
 }
 
 // cancel asks the job to end, and returns when that is written or the job is
@@ -176,6 +194,7 @@ func (w *work) resume() {
 // attempt starts one; the record that says so has been written.
 func (w *work) attempt(task *pb.JobTask, def *definition.Task) *attempt.Attempt {
 	a := attempt.New(w.t.fleet, w.tasks, task, def)
+	a.Fix = func(online, offline []string) error { return w.fix(&fix{task, online, offline, make(chan error, 1)}) }
 	w.attempts[task.GetName()] = a
 	w.t.tasks.Go(func() {
 		a.Result = a.Do(w.t.ctx)
@@ -228,6 +247,14 @@ func (w *work) wait() error {
 	select {
 	case a := <-w.ended:
 		return w.take(a)
+	case f := <-w.fixes:
+		f.task.Asked, f.task.Missing, f.task.Runs = f.online, f.offline, nil
+		for _, name := range f.online {
+			f.task.Runs = append(f.task.Runs, f.task.RunID(w.id, f.task.GetAttempt())+"-"+name)
+		}
+		err := w.save()
+		f.done <- err
+		return err
 	case c := <-w.cancels:
 		defer close(c.written)
 		if w.graph.Canceled {

@@ -3,6 +3,7 @@ package attempt
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -44,55 +45,75 @@ func (a *Attempt) matching(ctx context.Context) (online, offline []string, err e
 	return online, offline, err
 }
 
-// all runs the task on every runner that matches, as one node. A second attempt
-// asks those on whom the ones before it did not end well.
+// all runs the task on every runner that matches, as one node. Which these are
+// is written down before the first is asked, so that neither another attempt nor
+// another engine asks others. A second attempt asks those of them on whom the
+// ones before it did not end well.
 func (a *Attempt) all(ctx context.Context, req *pb.TaskRequest) result {
-	online, offline, err := a.waitForAll(ctx)
-	switch {
-	case a.Aborted():
-		return a.claimAll(ctx)
-	case err != nil:
+	if err := a.fixSet(ctx); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return result{ExitCode: exitLost, Text: context.Cause(ctx).Error()}
+		case a.Aborted():
+			return result{Canceled: true, ExitCode: exitAborted, Text: "aborted"}
+		}
 		return result{ExitCode: exitLost, Text: err.Error(), Cause: "lost"}
 	}
-	f := &fanOut{a: a}
+	if a.Aborted() {
+		return a.claimAll(ctx)
+	}
 	good := a.endedWell(ctx)
+	only, missing := a.whom(good)
 	options := client.RunAllOptions{}
-	on := a.Def.On
-	asked := len(online)
-	if on.Limit != "" { // the first of those that are there: nobody is missing
-		limit, _ := definition.Share(string(on.Limit), len(online)) // checked with the definition
-		asked, offline = min(asked, limit), nil
+	options.Only, options.Enough = only, a.Aborted
+	if batch := string(a.Def.On.Batch); batch != "" {
+		options.Batch, _ = definition.Share(batch, len(a.Task.GetAsked())) // checked with the definition
 	}
-	options.Limit = string(on.Limit)
-	if on.Batch != "" {
-		options.Batch, _ = definition.Share(string(on.Batch), asked)
-	}
-	options.Enough, options.Accepted = a.Aborted, f.accepted
-	for runner := range good {
-		options.Except = append(options.Except, runner)
-	}
+	f := &fanOut{a: a}
+	options.Accepted = f.accepted
 	found, err := f.run(ctx, req, options)
-	runs := f.runs
-	for _, id := range good {
-		runs = append(runs, id)
-	}
+	runs := append(f.runs, slices.Collect(maps.Values(good))...)
 	slices.Sort(runs)
 	r := result{Runs: runs, Runner: fmt.Sprintf("%d runners", len(runs))}
 	switch {
 	case a.Aborted():
-		r.Canceled, r.Text, r.ExitCode = true, "aborted", 130
+		r.Canceled, r.Text, r.ExitCode = true, "aborted", exitAborted
 	case err != nil:
 		r.ExitCode, r.Text, r.Cause = exitLost, err.Error(), "lost"
 	default:
-		for _, name := range offline {
-			if good[name] == "" && !slices.Contains(found.Missing, name) && found.Outcomes[name].Run == nil {
-				found.Missing = append(found.Missing, name)
-			}
-		}
+		found.Missing = append(found.Missing, missing...)
 		slices.Sort(found.Missing)
 		r.fromAll(found)
 	}
 	return r
+}
+
+// fixSet decides whom the task is for, unless that is written already.
+func (a *Attempt) fixSet(ctx context.Context) error {
+	if len(a.Task.GetAsked()) > 0 {
+		return nil
+	}
+	online, offline, err := a.waitForAll(ctx)
+	if err != nil {
+		return err
+	}
+	if limit := string(a.Def.On.Limit); limit != "" { // the first of those that are there: nobody is missing
+		most, _ := definition.Share(limit, len(online)) // checked with the definition
+		online, offline = online[:min(most, len(online))], nil
+	}
+	return a.Fix(online, offline)
+}
+
+// whom is who is asked now, and who is missing without being asked: a runner that
+// was offline when the task started has its chance with the next attempt.
+func (a *Attempt) whom(good map[string]string) (only, missing []string) {
+	only, missing = slices.Clone(a.Task.GetAsked()), a.Task.GetMissing()
+	if a.Task.GetAttempt() > 1 {
+		only, missing = append(only, missing...), nil
+	}
+	only = slices.DeleteFunc(only, func(name string) bool { return good[name] != "" })
+	slices.Sort(only)
+	return only, missing
 }
 
 // waitForAll waits until a runner matches, for as long as a task may wait.
@@ -109,7 +130,7 @@ func (a *Attempt) waitForAll(ctx context.Context) (online, offline []string, err
 		case ctx.Err() != nil && len(offline) > 0:
 			return nil, nil, fmt.Errorf("missing: %s", strings.Join(offline, ", "))
 		case ctx.Err() != nil:
-			return nil, nil, fmt.Errorf("no runner matches %s", describe(a.Def.On))
+			return nil, nil, fmt.Errorf("no runner matches %s", a.describe())
 		}
 		a.fleet.waitForCards(ctx)
 	}
@@ -129,15 +150,15 @@ func (a *Attempt) endedWell(ctx context.Context) map[string]string {
 	return good
 }
 
-// claimAll is claim for every runner that the task may have been asked of.
+// claimAll is claim for every runner that the task may have been asked of: none
+// before it was written down who these are.
 func (a *Attempt) claimAll(ctx context.Context) result {
-	online, offline, _ := a.matching(ctx)
-	_ = AtOnce(append(online, offline...), func(name string) error {
+	_ = AtOnce(slices.Concat(a.Task.GetAsked(), a.Task.GetMissing()), func(name string) error {
 		one := &Attempt{fleet: a.fleet, job: a.job, Task: a.Task, Def: a.Def, id: a.id + "-" + name, stopped: a.stopped}
 		one.claim(ctx)
 		return nil
 	})
-	return result{Canceled: true, ExitCode: exitLost, Text: "aborted"}
+	return result{Canceled: true, ExitCode: exitAborted, Text: "aborted"}
 }
 
 // fanOut is the runs of one attempt on all.

@@ -2,7 +2,6 @@ package attempt
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -30,7 +29,7 @@ func (a *Attempt) request() (*pb.TaskRequest, error) {
 		task.Timeout = time.Duration(a.Def.Timeout).String()
 	}
 	var err error
-	if task.Limits, err = limitsOf(a.Def.Limits); err != nil {
+	if task.Limits, err = definition.Limits(a.Def.Limits); err != nil {
 		return nil, err
 	}
 	own := a.ownEnv()
@@ -61,22 +60,6 @@ const requestSpare = 4 << 10
 
 func (a *Attempt) tags() map[string]string {
 	return map[string]string{"pipeline": a.job.Pipeline, "job": a.job.ID, "task": a.Task.GetName()}
-}
-
-// limitsOf reads limits by the names and in the forms of a task request.
-func limitsOf(limits map[string]definition.Text) (*pb.Limits, error) {
-	if len(limits) == 0 {
-		return nil, nil
-	}
-	body, err := json.Marshal(limits)
-	if err != nil {
-		return nil, err
-	}
-	out := &pb.Limits{}
-	if err := pb.UnmarshalJSON(body, out); err != nil {
-		return nil, fmt.Errorf("limits: %w", err)
-	}
-	return out, nil
 }
 
 // ownEnv is the environment that the pipeline and the task name.
