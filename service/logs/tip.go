@@ -17,6 +17,9 @@ type Tip struct {
 	Bytes   [2]int64 // of the text of each stream, newlines included, up to its end
 	Placed  bool     // Bytes is known
 	Ended   bool     // the message has the EOF record
+	Next    int64    // number that a next line would have, as far as the message tells
+
+	End *lines.Record // the EOF record
 }
 
 // ReadTip reads the last message of a log.
@@ -37,10 +40,13 @@ func ReadTip(ctx context.Context, js jetstream.JetStream, stream, subject string
 	// What can't be read ends the count; reading it for good will say so.
 	_ = lines.Decode(m.body, func(r lines.Record) error {
 		tip.Records++
+		tip.Next = max(tip.Next, r.Pos+1)
 		switch {
 		case r.End != nil:
-			tip.Ended = true
-		case r.Gap == nil:
+			tip.Ended, tip.Next, tip.End = true, r.Pos, &r
+		case r.Gap != nil:
+			tip.Next = max(tip.Next, r.Pos+r.Gap.Lines)
+		default:
 			tip.Bytes[r.Stream] += int64(len(r.Text))
 			if !r.Open {
 				tip.Bytes[r.Stream]++
