@@ -15,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/code"
 	"github.com/runnel-io/runnel/service/gateway/feed"
+	"github.com/runnel-io/runnel/service/gateway/page"
 	"github.com/runnel-io/runnel/service/gateway/peers"
 	"github.com/runnel-io/runnel/service/gateway/prunner"
 	"github.com/runnel-io/runnel/service/gateway/reply"
@@ -201,7 +202,9 @@ func (g *Gateway) routes() http.Handler {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		reply.Refusal(r)(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
+		if !page.Serve(w, r) {
+			reply.Refusal(r)(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
+		}
 	})
 	return reply.WithDeadlines(g.recovered(g.withHeaders(mux)))
 }

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel/service/gateway/auth"
@@ -67,6 +68,8 @@ func (s *server) take(w http.ResponseWriter, r *http.Request, code string) (toke
 		}
 	}
 	switch {
+	case errors.Is(err, ErrCode) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		http.Redirect(w, r, "/?signin=used", http.StatusSeeOther) // the page says it
 	case errors.Is(err, ErrCode):
 		reply.Error(w, http.StatusUnauthorized, err.Error())
 	case err != nil:

@@ -1,0 +1,309 @@
+// A log with its tools: find, streams, times, wrap, first and last, copy, download, and what it adds up to.
+import { html } from 'htm/preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { useSignal, signal } from '@preact/signals'
+import { ApiError, get, now, query, request } from './api.js'
+import { bytes, group, millis, duration } from './time.js'
+import { Empty, Find, Icon, RunState, Seg, Took, copy, isFinal, kept, tell } from './ui.js'
+import { LogModel } from './logmodel.js'
+import { LogPane } from './logpane.js'
+import { go, hash } from './router.js'
+import { parse } from './ansi.js'
+import { link } from './link.js'
+
+const wrap = kept('wrap', true)
+const times = kept('times', 'clock')
+const path = run => `/api/v1/runs/${encodeURIComponent(run.id)}`
+
+// ranges in a text that a search finds, by the rules of the server
+export function finder(text, regex) {
+  let re
+  try { re = new RegExp(regex ? text : text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'giu') } catch { return () => [] }
+  return line => {
+    const found = []
+    re.lastIndex = 0
+    for (let m; found.length < 1000 && (m = re.exec(line));) {
+      if (m[0] === '') { re.lastIndex++; continue }
+      found.push([m.index, m.index + m[0].length])
+    }
+    return found
+  }
+}
+
+const lineHash = () => {
+  const m = /^#L(\d+)(?:-(\d+))?$/.exec(hash.value)
+  return m ? [Number(m[1]), Number(m[2] || m[1])] : null
+}
+
+export function LogView({ run, compact, label, started }) {
+  const box = useRef(), pane = useRef(), model = useRef()
+  const stamp = useSignal(0)
+  const search = useSignal({ text: '', hits: [], at: -1, done: true, percent: 0, more: false })
+  const begun = useRef(0)
+  begun.current = millis(started || run.started || run.created)
+
+  useEffect(() => {
+    const m = model.current = new LogModel(run.id, () => { p.refresh(); stamp.value++ })
+    const p = pane.current = new LogPane(box.current, m, {
+      label: `Lines of ${label || run.name || run.id}`, anchors: !compact, started: () => begun.current,
+      onState: () => { stamp.value++ },
+      onChoose: (a, b) => {
+        p.choose(a, b)
+        if (!compact) go(`${location.pathname}${location.search}#L${a}${b > a ? '-' + b : ''}`, { replace: true })
+      },
+      onDraw: () => { if (!compact) stamp.value++ },
+    })
+    p.set({ wrap: compact ? false : wrap.value, times: compact ? 'off' : times.value })
+    let first = true
+    const was = m.changed
+    m.changed = () => {
+      if (first && m.ready) {
+        first = false
+        const at = !compact && lineHash()
+        if (at) { p.choose(...at); p.to(at[0]) }
+      }
+      was()
+    }
+    m.open()
+    return () => { m.close(); p.destroy() }
+  }, [run.id])
+
+  useEffect(() => { if (!compact) pane.current?.set({ wrap: wrap.value, times: times.value }) }, [wrap.value, times.value])
+  useEffect(() => {
+    if (compact) return
+    const at = lineHash()
+    if (!at) { pane.current?.choose(); return }
+    if (model.current?.ready && pane.current.chosen?.[0] !== at[0]) { pane.current.choose(...at); pane.current.to(at[0]) }
+  }, [hash.value])
+  useEffect(() => {
+    if (times.value !== 'ago') return
+    const t = setInterval(() => pane.current?.refresh(), 1000)
+    return () => clearInterval(t)
+  }, [times.value])
+
+  stamp.value
+  const m = model.current, p = pane.current
+  const over = m?.end || (m?.lost && isFinal(run))
+  const nothing = m?.ready && m.count === 0 && !m.errLines
+  return html`<section class="logbox" aria-label="Output">
+    ${!compact && html`<${Tools} run=${run} model=${m} pane=${p} search=${search} />`}
+    ${!compact && m?.first > 1 && html`<div class="notice"><${Icon} name="torn" /><span><b>Lines 1 to ${m.first - 1} are gone.</b> The log stream lets go of the oldest lines. The first one kept is ${m.first}.</span></div>`}
+    <div class="view" ref=${box}>
+      ${nothing && html`<div class="nothing">${over
+        ? html`<${Empty} icon="complete" title="It printed nothing" label="Output"><p>${run.state}, 0 lines.</p><//>`
+        : html`<${Empty} icon="running" title="Nothing printed yet" label="Output"><p>Lines come here as they are printed.</p><//>`}</div>`}
+      ${!compact && m?.ready && html`<${Rail} model=${m} pane=${p} search=${search.value} />`}
+      ${m?.ready && !over && !nothing && html`<${Pill} model=${m} pane=${p} compact=${compact} />`}
+    </div>
+    ${m?.error && html`<div class="notice bad" role="alert"><${Icon} name="warn" /><span><b>Cannot read the log:</b> ${m.error.message}</span></div>`}
+    ${m?.lost && html`<div class="notice bad"><${Icon} name="lost" /><span><b>This log has no end.</b> The runner was lost; what it sent up to then is above, in full.</span></div>`}
+    <${Sum} run=${run} model=${m} compact=${compact} />
+    ${!compact && html`<${Said} model=${m} />`}
+  </section>`
+}
+
+// A screen reader hears of new lines at most every ten seconds, and of the end once.
+function Said({ model }) {
+  const text = useSignal('')
+  const last = useRef(0)
+  useEffect(() => {
+    const t = setInterval(() => {
+      if (!model) return
+      const n = model.next - last.current
+      if (last.current && n > 0) text.value = `${group(n)} new lines`
+      last.current = model.next
+    }, 10000)
+    return () => clearInterval(t)
+  }, [model])
+  const ended = !!model?.end
+  return html`<span class="vh" role="status">${ended ? `the log has ended with ${model.next - 1} lines` : text}</span>`
+}
+
+function Tools({ run, model, pane, search }) {
+  const total = model ? group(model.next - model.first) : ''
+  const s = search.value
+  const timer = useRef()
+  const abort = useRef()
+  const begin = text => {
+    clearTimeout(timer.current)
+    abort.current?.abort()
+    search.value = { text, hits: [], at: -1, done: !text, percent: 0, regex: s.regex }
+    pane?.set({ hit: null })
+    if (text) timer.current = setTimeout(() => find(text), 150)
+  }
+  const find = async text => {
+    const ctl = abort.current = new AbortController()
+    const hits = []
+    const show = change => {
+      if (abort.current !== ctl) return
+      search.value = { ...search.value, hits, ...change }
+    }
+    pane.set({ hit: { find: finder(text), stamp: text, line: 0 } })
+    try {
+      await searchLog(run, text, ctl.signal, (found, percent) => {
+        hits.push(...found)
+        if (search.value.at < 0 && hits.length) { show({ percent }); jump(nearest(hits)) } else show({ percent })
+      })
+      show({ done: true, percent: 100 })
+    } catch (err) { if (err.name !== 'AbortError') { tell(err.message); show({ done: true, failed: err.message }) } }
+  }
+  const nearest = hits => {
+    const from = model.numberAt(pane.row) || 0
+    const i = hits.findIndex(h => h >= from)
+    return i < 0 ? 0 : i
+  }
+  const jump = i => {
+    const { hits, text } = search.value
+    if (!hits.length) return
+    i = (i + hits.length) % hits.length
+    let nth = 0
+    for (let k = i; k > 0 && hits[k - 1] === hits[i]; k--) nth++
+    search.value = { ...search.value, at: i }
+    pane.set({ hit: { find: finder(text), stamp: text + '@' + i, line: hits[i], nth } })
+    pane.to(hits[i])
+  }
+  const count = !s.text ? '' : s.failed ? 'failed' : s.done ? (s.hits.length ? `${s.at + 1} of ${group(s.hits.length)}` : 'none') : `${group(s.hits.length)}+, ${s.percent} %`
+  const onlyErr = !!model?.errLines
+  return html`<div class="tools"><${Find} label=${`Find in ${total} lines`} value=${s.text} onInput=${begin}
+      onKeyDown=${e => { if (e.key === 'Enter') { e.preventDefault(); jump(search.value.at + (e.shiftKey ? -1 : 1)) } }}>
+      <output aria-live="polite">${count}</output>
+      <button type="button" class="btn bare" aria-label="One before" title="One before" onClick=${() => jump(s.at - 1)}><${Icon} name="up" /></button>
+      <button type="button" class="btn bare" aria-label="Next" title="Next" onClick=${() => jump(s.at + 1)}><${Icon} name="down" /></button><//>
+    <button type="button" class="btn" aria-pressed=${String(onlyErr)} title="only lines of standard error"
+      onClick=${() => { pane.setFollow(false); model.onlyErrors(!onlyErr); pane.toFirst() }}>stderr</button>
+    <${Seg} cls="w1" label="Times" value=${times.value} options=${[['clock', 'Clock'], ['start', 'Since start'], ['ago', 'Ago'], ['off', 'Off']]} onPick=${v => { times.value = v }} />
+    <span class="grow w1"></span>
+    <button type="button" class="btn" aria-pressed=${String(wrap.value)} title="w" data-key="w" onClick=${() => { wrap.value = !wrap.value }}><${Icon} name="wrap" />Wrap</button>
+    <button type="button" class="btn" aria-label="First line" title="First line (g)" data-key="g" onClick=${() => pane.toFirst()}><${Icon} name="first" /></button>
+    <button type="button" class="btn" aria-label="Last line" title="Last line (G)" data-key="G" onClick=${() => pane.toLast()}><${Icon} name="end" /></button>
+    <button type="button" class="btn w1" onClick=${() => copyLines(run, pane, model)}><${Icon} name="copy" />Copy</button>
+    <${Download} run=${run} /></div>`
+}
+
+function Download({ run }) {
+  const name = (run.name || run.id).replace(/[^\w.-]+/g, '-').slice(0, 60)
+  const items = [['Output as it is', '/log', '.log'], ['Standard output', '/log?stream=stdout', '.out'], ['Standard error', '/log?stream=stderr', '.err']]
+  return html`<details class="menu" onKeyDown=${e => { if (e.key === 'Escape') e.currentTarget.open = false }}>
+    <summary class="btn"><${Icon} name="save" />Download</summary><div class="drop">${items.map(([text, p, ext]) =>
+      html`<a href=${path(run) + p} download=${name + ext}>${text}</a>`)}
+      <button type="button" class="lnk" onClick=${() => saveText(run, name)}>Text without colours</button>
+      <button type="button" class="lnk" onClick=${() => saveJSON(run, name)}>Lines as JSON</button></div></details>`
+}
+
+function save(parts, name, type) {
+  const a = document.createElement('a')
+  a.href = URL.createObjectURL(new Blob(parts, { type }))
+  a.download = name
+  a.dataset.outside = ''
+  a.click()
+  setTimeout(() => URL.revokeObjectURL(a.href), 60e3)
+}
+
+const mostCopied = 8e6
+async function saveText(run, name) {
+  const text = await (await request('GET', path(run) + '/log')).text()
+  save([text.split('\n').map(l => parse(l).text).join('\n')], name + '.txt', 'text/plain')
+}
+
+// saveJSON puts a log's lines together from as many answers as it takes.
+async function saveJSON(run, name) {
+  const parts = []
+  for (let from = 1; ;) {
+    const page = await get(path(run) + '/lines' + query({ from, limit: 1000, whole: 1 }))
+    for (const l of page.lines) parts.push(JSON.stringify({ pos: l.n, time: l.t, stream: l.s, step: l.step, message: l.gap ? undefined : l.text, gap: l.gap }) + '\n')
+    const last = page.lines[page.lines.length - 1]
+    if (!last || last.n >= page.next - 1) break
+    from = last.n + (last.gap?.lines || 1)
+    tell(`${group(from)} of ${group(page.next - 1)} lines read`)
+  }
+  save(parts, name + '.jsonl', 'application/jsonl')
+}
+
+async function copyLines(run, pane, model) {
+  const [a, b] = pane.chosen || [model.first, model.next - 1]
+  if (b - a > 20000) { tell('that is a lot of lines: choose some, or download them'); return }
+  const parts = []
+  try {
+    for (let from = a; from <= b;) {
+      const page = await get(path(run) + '/lines' + query({ from, limit: Math.min(1000, b - from + 1), whole: 1 }))
+      if (!page.lines.length) break
+      for (const l of page.lines) parts.push(l.gap ? '' : parse(l.text).text)
+      from = page.lines[page.lines.length - 1].n + 1
+    }
+  } catch (err) { tell(err.message); return }
+  copy(parts.join('\n') + '\n', `${group(parts.length)} lines copied`)
+}
+
+// searchLog asks the server, which reads the whole log: each(numbers of lines, percent) as it goes.
+async function searchLog(run, text, signal, each) {
+  const res = await request('GET', path(run) + '/log/search' + query({ q: text }), { signal })
+  const reader = res.body.getReader(), decoder = new TextDecoder()
+  let rest = ''
+  for (;;) {
+    const { done, value } = await reader.read()
+    rest += decoder.decode(value, { stream: !done })
+    const lines = rest.split('\n')
+    rest = lines.pop()
+    const found = []
+    let percent = 0
+    for (const l of lines) {
+      if (!l) continue
+      const r = JSON.parse(l)
+      if (r.pos) found.push(r.pos)
+      if (r.percent !== undefined) percent = r.percent
+      if (r.error) throw new ApiError(0, r.error)
+    }
+    each(found, Math.round(percent))
+    if (done) return
+  }
+}
+
+function Rail({ model, pane, search }) {
+  const total = Math.max(1, model.count)
+  const y = n => Math.round((model.rowOf(n) / total) * 1000)
+  const marks = new Set(search.hits.slice(0, 20000).map(y))
+  const errs = new Set()
+  for (const [n, l] of model.lines) if (l.s === 'stderr') errs.add(y(n))
+  const [from, to] = pane?.drawn || [0, 0]
+  return html`<svg class="rail" viewBox="0 0 12 1000" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="w" x="1" y=${from / total * 1000} width="11" height=${Math.max(8, (to - from) / total * 1000)} />
+    ${[...errs].map(v => html`<rect class="e" x="2" y=${v} width="4" height="3" />`)}
+    ${[...marks].map(v => html`<rect class="h" x="7" y=${v} width="4" height="3" />`)}</svg>`
+}
+
+function Pill({ model, pane, compact }) {
+  const fresh = model.next - (pane.seen || model.next)
+  const text = pane.follow ? 'Following' : fresh > 0 ? `${group(fresh)} new lines, follow` : 'Follow'
+  return html`<button type="button" class="pill" aria-pressed=${String(pane.follow)} title="f" data-key=${compact ? null : 'f'}
+    onClick=${() => { if (pane.follow) pane.setFollow(false); else pane.toLast() }}><${Icon} name="end" /><span>${text}</span></button>`
+}
+
+export function Sum({ run, model, compact }) {
+  const end = model?.end
+  const lines = model ? Math.max(0, (end ? end.lines ?? model.next - 1 : model.next - 1)) : run.lines
+  const size = end ? end.bytes : run.bytes
+  const shown = end ? { ...run, state: end.state, exitCode: end.exitCode, reason: end.reason, signal: end.signal } : run
+  return html`<div class="sum"><span>${run.state === 'RUNNING' && !end ? html`<${RunState} run=${shown} /> for <${Took} from=${run.started} />` : html`<${RunState} run=${shown} />`}</span>
+    ${run.ended && html`<span class="w1"><span class="k">took</span> <${Took} from=${run.started || run.created} to=${run.ended} /></span>`}
+    <span>${group(lines || 0)} <span class="k">${lines === 1 ? 'line' : 'lines'}</span></span>
+    ${end && html`<span class="w1">${bytes(size || 0)}</span>`}
+    ${!end && model?.perSecond > 0 && html`<span class="w2"><span class="k">now</span> ${group(model.perSecond)} lines/s</span>`}
+    ${end?.dropped > 0 && html`<span class="c-warn">${group(end.dropped)} lines dropped</span>`}
+    ${model?.first > 1 && html`<span class="c-warn">from line ${model.first}</span>`}
+    ${model && html`<${Proof} model=${model} compact=${compact} />`}</div>`
+}
+
+// Verified is said only of what this page has hashed itself.
+function Proof({ model, compact }) {
+  const s = model.sum
+  const small = (model.end?.bytes || 0) <= 32e6
+  useEffect(() => { if (s?.state === 'unknown' && !s.error && small && model.first === 1 && model.end?.sha256) model.check() }, [s?.state])
+  if (model.lost) return html`<span class="c-warn">no end record, so no hash to compare</span>`
+  if (!model.end || !s) return null
+  if (model.first > 1) return html`<span class="dim">its beginning is gone, so it can't be verified</span>`
+  if (s.state === 'verified') return html`<span class="ver"><${Icon} name="tick" /> ${compact ? 'verified' : 'sha256 verified '}${!compact && html`<code class="w1" title=${s.sha256}>${s.sha256.slice(0, 8)}…${s.sha256.slice(-4)}</code>`}</span>`
+  if (s.state === 'checking') return html`<span class="dim">verifying, ${bytes(s.bytes || 0)} of ${bytes(model.end.bytes || 0)}</span>`
+  if (s.state === 'differs') return html`<span class="st bad"><${Icon} name="failed" />sha256 differs: <code>${s.sha256.slice(0, 12)}</code>, not <code>${s.want.slice(0, 12)}</code>
+    <button type="button" class="btn" onClick=${() => model.check()}>Fetch again</button></span>`
+  return html`<button type="button" class="btn bare" onClick=${() => model.check()}>Verify ${bytes(model.end.bytes || 0)}</button>`
+}
