@@ -75,7 +75,11 @@ func (s *Service) watchLink() {
 		}
 		if time.Since(said) > linkSay {
 			said = time.Now()
-			s.log.Error("NATS does not let this runner in; it goes on trying", "runner", s.cfg.Name, "error", err, "for", time.Since(since).Round(time.Second))
+			what := "NATS does not let this runner in; it goes on trying"
+			if closed {
+				what = "the connection to NATS was closed for good"
+			}
+			s.log.Error(what, "runner", s.cfg.Name, "error", err, "for", time.Since(since).Round(time.Second))
 		}
 		load := s.runner.Load()
 		if s.cfg.GiveUpAfter > 0 && load.Running+load.Pending == 0 && time.Since(since) > s.cfg.GiveUpAfter {

@@ -38,6 +38,10 @@ type processConfig struct {
 	NoCgroup, Adopt                          bool
 	// MachineID is another machine's, for this process alone. It needs root.
 	MachineID string
+	// Netns is the network namespace it is in, made with ip netns; Hostname is its
+	// own, in a UTS namespace. They need root, too.
+	Netns, Hostname string
+	SpoolMaxBytes   int64
 }
 
 // beRunner is main of a runner's process.
@@ -57,7 +61,8 @@ func beRunner(config string) int {
 	defer nc.Close()
 	s, err := service.Start(context.Background(), nc, service.Config{
 		Name: cfg.Name, DataDir: cfg.DataDir, Settings: service.Settings{Slots: cfg.Slots}, NoCgroup: cfg.NoCgroup, Adopt: cfg.Adopt,
-		CardInterval: cfg.CardInterval, OfflineAfter: cfg.OfflineAfter, LostAfter: cfg.LostAfterFor,
+		SpoolMaxBytes: cfg.SpoolMaxBytes,
+		CardInterval:  cfg.CardInterval, OfflineAfter: cfg.OfflineAfter, LostAfter: cfg.LostAfterFor,
 		OnDemand: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -203,12 +208,18 @@ func (p *process) tryStart() (line, text string) {
 		p.t.Fatal(err)
 	}
 	p.cmd = exec.Command(os.Args[0])
+	if p.cfg.Hostname != "" {
+		p.cmd = exec.Command("unshare", "-u", "sh", "-c", `hostname "$0" && exec "$1"`, p.cfg.Hostname, os.Args[0])
+	}
 	if p.cfg.MachineID != "" {
 		id := filepath.Join(p.t.TempDir(), "machine-id")
 		if err := os.WriteFile(id, []byte(p.cfg.MachineID+"\n"), 0o644); err != nil {
 			p.t.Fatal(err)
 		}
 		p.cmd = exec.Command("unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/machine-id && exec "$1"`, id, os.Args[0])
+	}
+	if p.cfg.Netns != "" {
+		p.cmd = exec.Command("nsenter", append([]string{"--net=/run/netns/" + p.cfg.Netns}, p.cmd.Args...)...)
 	}
 	p.cmd.Env = append(os.Environ(), asRunner+"="+string(config))
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

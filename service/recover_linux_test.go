@@ -225,3 +225,20 @@ func TestTermDrains(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// An abort that was accepted is carried out while the server is killed and the
+// spool is full; the record tells so once there is a server again.
+func TestAbortWhileTheServerIsKilled(t *testing.T) {
+	s, mark := newSite(t), mark()
+	s.runner(processConfig{Name: "a", SpoolMaxBytes: 64 << 10, CardInterval: time.Second, OfflineAfter: time.Minute, LostAfterFor: time.Hour})
+	c := s.two()
+	c[0].start("at.a", "flood", commands(fmt.Sprintf("trap '' TERM; yes %s; sleep 1000", mark), `"grace":"2s"`))
+	rig.Eventually(t, "it prints", func() bool { return len(processesWith(t, mark)) > 0 })
+	c[1].abort("any", "flood", "0s") // it is asked, and waits out the grace
+	s.close()
+	rig.Eventually(t, "the abort ends it without a server", func() bool { return len(processesWith(t, mark)) == 0 })
+	s.open()
+	if run := c[0].final("flood"); run["state"] != "ABORTED" || run["reason"] != "aborted" {
+		t.Errorf("got %v", run)
+	}
+}

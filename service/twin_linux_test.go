@@ -2,11 +2,16 @@ package service_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +115,140 @@ func TestTwinOnAnotherMachine(t *testing.T) {
 	if why := s.refused(first.cfg); !strings.Contains(why, "another runner is called a already") {
 		t.Errorf("the first one after it was adopted: got %q", why)
 	}
+}
+
+// farAway makes a network namespace with a link to this one, and returns its name
+// and the address here at which it reaches the site's server.
+func (s *site) farAway() (netns, url string) {
+	s.t.Helper()
+	if os.Getuid() != 0 {
+		s.t.Skip("a network namespace needs root")
+	}
+	name := fmt.Sprint("rnl", os.Getpid()%100000)
+	const here, there = "169.254.231.1", "169.254.231.2"
+	ip := func(args ...string) error {
+		out, err := exec.Command("ip", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	if err := ip("netns", "add", name); err != nil {
+		s.t.Skip(err)
+	}
+	s.t.Cleanup(func() {
+		if err := ip("netns", "del", name); err != nil {
+			s.t.Error(err)
+		}
+	})
+	for _, args := range [][]string{
+		{"link", "add", name + "a", "type", "veth", "peer", "name", name + "b", "netns", name},
+		{"addr", "add", here + "/30", "dev", name + "a"},
+		{"link", "set", name + "a", "up"},
+		{"-n", name, "addr", "add", there + "/30", "dev", name + "b"},
+		{"-n", name, "link", "set", name + "b", "up"},
+	} {
+		if err := ip(args...); err != nil {
+			s.t.Skip(err)
+		}
+	}
+	l, err := net.Listen("tcp", here+":0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	relay := relayTo(l, fmt.Sprint("127.0.0.1:", s.port))
+	s.t.Cleanup(relay)
+	return name, "nats://" + l.Addr().String()
+}
+
+// relayTo passes connections on until it is closed.
+func relayTo(l net.Listener, to string) (stop func()) {
+	var all sync.WaitGroup
+	var open sync.Map
+	all.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			open.Store(from, true)
+			open.Store(server, true)
+			for _, pair := range [][2]net.Conn{{from, server}, {server, from}} {
+				all.Go(func() {
+					_, _ = io.Copy(pair[0], pair[1]) // its end is the other's
+					pair[0].Close()
+				})
+			}
+		}
+	})
+	return func() {
+		l.Close()
+		open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
+		all.Wait()
+	}
+}
+
+// A twin with another machine id and another network: it hears of the first one
+// through NATS alone, and is refused in words. The first one's run goes on.
+func TestTwinInAnotherNetwork(t *testing.T) {
+	s := newSite(t)
+	netns, url := s.farAway()
+	first := s.runner(processConfig{Name: "a"})
+	c := s.two()
+	c[0].start("at.a", "long", `{"argv":["sleep","`+mark()+`"]}`)
+	elsewhere := processConfig{Name: "a", DataDir: copyDir(t, first.cfg.DataDir), MachineID: "0123456789abcdef0123456789abcdef", Netns: netns, URL: url}
+	why := s.refused(elsewhere)
+	if !strings.Contains(why, "is a copy of that of runner a on host ") || !strings.HasSuffix(why, "which lives") {
+		t.Errorf("got %q", why)
+	}
+	c[0].lives("long")
+	elsewhere.Name = "b"
+	if other := s.runner(elsewhere); !other.said("new instance id") {
+		t.Error("the copy has kept its instance id")
+	}
+	c[1].start("at.b", "far", `{"argv":["true"]}`)
+	if run := c[1].final("far"); run["state"] != "COMPLETE" {
+		t.Errorf("a run in the other network: %v", run)
+	}
+	c[0].lives("long")
+}
+
+// The card tells of the host by the name that it has now.
+func TestCardFollowsTheHostsName(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("renaming a host needs root")
+	}
+	s := newSite(t)
+	r := s.runner(processConfig{Name: "a", Hostname: "before"})
+	c := s.two()
+	host := func() string {
+		js, err := c[0].nc.JetStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := js.GetLastMsg("KV_runner_fleet", "$KV.runner_fleet.a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var card struct{ Host string }
+		if err := json.Unmarshal(msg.Data, &card); err != nil {
+			t.Fatal(err)
+		}
+		return card.Host
+	}
+	if got := host(); got != "before" {
+		t.Fatalf("got %q", got)
+	}
+	out, err := exec.Command("nsenter", fmt.Sprint("--uts=/proc/", r.cmd.Process.Pid, "/ns/uts"), "hostname", "after").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	rig.Eventually(t, "the card has the new name", func() bool { return host() == "after" })
 }
 
 // After a crash the directory's lock shows the predecessor dead: no waiting.

@@ -128,6 +128,39 @@ func TestVMPolicyOnTheWire(t *testing.T) {
 	}
 }
 
+// The clock jumps by hours while a run goes on: its timeout, its limits and the
+// runner's life are counted by a clock that does not.
+func TestVMClockSteps(t *testing.T) {
+	f := vmFleet(t, service.Config{CardInterval: 100 * time.Millisecond, OfflineAfter: time.Minute, LostAfter: 2 * time.Minute})
+	step := func(by time.Duration) {
+		now := unix.NsecToTimeval(time.Now().Add(by).UnixNano())
+		if err := unix.Settimeofday(&now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, by := range []time.Duration{6 * time.Hour, -12 * time.Hour, 6 * time.Hour} {
+		c := f.two()
+		id := fmt.Sprint("steps", i)
+		c[0].start("any", id, shell(`sleep 3; echo done`, `,"timeout":"1m","limits":{"wallTime":"1m"}`))
+		step(by)
+		c[1].start("any", id+"-late", shell(`sleep 1000`, `,"timeout":"2s","grace":"0s"`))
+		began := time.Now()
+		if run := c[0].final(id); run["state"] != "COMPLETE" || run["lines"] != 1.0 {
+			t.Errorf("a step by %s: got %v", by, run)
+		}
+		if run := c[1].final(id + "-late"); run["state"] != "TIMEDOUT" {
+			t.Errorf("a step by %s, the timeout: got %v", by, run)
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("a step by %s: the timeout of 2 s took %s", by, took)
+		}
+		reply := f.ask("runner.query.any", `{"kind":"runner","spec":{"query":{"all":true}}}`)
+		if strings.Contains(string(reply.Data), `"lost"`) {
+			t.Errorf("a step by %s: a run was lost: %s", by, reply.Data)
+		}
+	}
+}
+
 // What leaves its session is in the leaf all the same, and ends with the run.
 func TestVMDaemonOnTheWire(t *testing.T) {
 	f := vmFleet(t, service.Config{})

@@ -60,12 +60,13 @@ func health(p *rig.Process) string {
 // NATS says no for a while, as with a wrong password after a restart: the runner
 // goes on trying, its runs go on, and nothing is missing afterwards.
 func TestRunnerOutlivesARefusal(t *testing.T) {
+	t.Parallel()
 	defer http.DefaultClient.CloseIdleConnections()
 	server := rig.Start(t, natsserver.Options{Username: "u", Password: "right"})
 	access := []string{"--server", server.ClientURL(), "--user", "u", "--password", "right"}
 	p := serve(t, append(access, "--name", "web1", "--http", "127.0.0.1:0")...)
 	p.Says(" ready: ")
-	runnel(t, append(access, "run", "--detach", "--id", "r1", "--", "sh", "-c", "i=0; while test $i -lt 60; do echo $i; i=$((i+1)); sleep 0.1; done")...)
+	runnel(t, append(access, "run", "--detach", "--id", "r1", "--", "sh", "-c", "i=0; while test $i -lt 40; do echo $i; i=$((i+1)); sleep 0.5; done")...)
 
 	server.Stop()
 	server.Change(func(o *natsserver.Options) { o.Password = "wrong" })
@@ -74,7 +75,7 @@ func TestRunnerOutlivesARefusal(t *testing.T) {
 		return strings.Contains(health(p), "not connected to NATS: nats: Authorization Violation")
 	})
 	refused := time.Now()
-	rig.Eventually(t, "both connections were refused several times", func() bool { return time.Since(refused) > 3*time.Second })
+	rig.Eventually(t, "both connections were refused several times", func() bool { return time.Since(refused) > 12*time.Second })
 	server.Stop()
 	server.Change(func(o *natsserver.Options) { o.Password = "right" })
 	server.Again()
@@ -83,7 +84,7 @@ func TestRunnerOutlivesARefusal(t *testing.T) {
 	t.Logf("ready %s after NATS let it in", time.Since(back))
 
 	out := runnel(t, append(access, "logs", "-f", "r1")...)
-	if !strings.Contains(out, "\n58\n59\nrunnel: COMPLETE, exit 0, 60 lines, ") {
+	if !strings.Contains(out, "\n38\n39\nrunnel: COMPLETE, exit 0, 40 lines, ") {
 		t.Errorf("the log: %q", out)
 	}
 	if out := runnel(t, append(access, "show", "r1")...); !strings.Contains(out, "COMPLETE") {
