@@ -39,7 +39,8 @@ type Client struct {
 	timeout time.Duration
 	online  time.Duration
 
-	clock *store.ServerClock
+	clock   *store.ServerClock
+	denials denials
 
 	mu    sync.Mutex
 	store *store.Store

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,26 +45,76 @@ const lookForDenial = 10 * time.Millisecond
 // answer. The caller calls done.
 func (c *Client) deniable(ctx context.Context, relevant func(subject string) bool) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	before := c.nc.LastError()
-	go func() {
-		ticker := time.NewTicker(lookForDenial)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			said := c.nc.LastError()
-			if said == before || !errors.Is(said, nats.ErrPermissionViolation) { //nolint:errorlint // the same error: nothing was said since
-				continue
-			}
-			if denied := c.readDenial(said); denied != nil && relevant(denied.Subject) {
-				cancel(denied)
-			}
+	forget := c.denials.add(c, &deniable{before: c.nc.LastError(), relevant: relevant, cancel: cancel})
+	return ctx, func() { forget(); cancel(nil) }
+}
+
+// deniable is one that waits.
+type deniable struct {
+	before   error
+	relevant func(string) bool
+	cancel   context.CancelCauseFunc
+}
+
+// denials has all that wait looked after by one goroutine, while there are any: a
+// thousand logs may be followed at once.
+type denials struct {
+	mu      sync.Mutex
+	waiting map[*deniable]struct{}
+	looking bool
+}
+
+func (d *denials) add(c *Client, w *deniable) (forget func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting == nil {
+		d.waiting = map[*deniable]struct{}{}
+	}
+	d.waiting[w] = struct{}{}
+	if !d.looking {
+		d.looking = true
+		go d.look(c)
+	}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.waiting, w)
+	}
+}
+
+// look goes on until nobody waits.
+func (d *denials) look(c *Client) {
+	ticker := time.NewTicker(lookForDenial)
+	defer ticker.Stop()
+	var seen error
+	for range ticker.C {
+		said := c.nc.LastError()
+		isNew := said != seen && errors.Is(said, nats.ErrPermissionViolation) //nolint:errorlint // the same error: nothing was said since
+		seen = said
+		if !d.tell(said, isNew, c) {
+			return
 		}
-	}()
-	return ctx, func() { cancel(nil) }
+	}
+}
+
+// tell ends those whom a denial concerns, and says whether anybody waits.
+func (d *denials) tell(said error, isNew bool, c *Client) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.waiting) == 0 {
+		d.looking = false
+		return false
+	}
+	if !isNew {
+		return true
+	}
+	denied := c.readDenial(said)
+	for w := range d.waiting {
+		if denied != nil && said != w.before && w.relevant(denied.Subject) { //nolint:errorlint // the same error: it was said before
+			w.cancel(denied)
+		}
+	}
+	return true
 }
 
 func (c *Client) readDenial(said error) *PermissionError {
@@ -87,6 +138,15 @@ func (c *Client) isMine(subject string) func(string) bool {
 // isJetStream knows what reading records needs.
 func isJetStream(denied string) bool {
 	return strings.HasPrefix(denied, "$") || strings.Contains(denied, ".API.")
+}
+
+// isReadingOf knows what reading a stream needs. That an old consumer may not be
+// deleted is not among it.
+func (c *Client) isReadingOf(stream string) func(string) bool {
+	inbox := c.isMine("")
+	return func(denied string) bool {
+		return inbox(denied) || strings.Contains(denied, ".API.") && strings.Contains(denied+".", "."+stream+".") && !strings.Contains(denied, ".CONSUMER.DELETE.")
+	}
 }
 
 // orDenied is the server's word, if that is why the context has ended.

@@ -23,6 +23,7 @@ func TestPermissionDenied(t *testing.T) {
 		"admin":    nil,
 		"asker":    {Publish: &natsserver.SubjectPermission{Deny: []string{"runner.task.>", "runner.query.any"}}},
 		"pauper":   {Publish: &natsserver.SubjectPermission{Allow: []string{"runner.>"}}},
+		"reader":   {Publish: &natsserver.SubjectPermission{Deny: []string{"$JS.API.CONSUMER.CREATE.RUNNER_LOG.>", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.>", "$JS.API.STREAM.MSG.GET.RUNNER_LOG", "$JS.API.DIRECT.GET.RUNNER_LOG.>"}}},
 		"listener": {Subscribe: &natsserver.SubjectPermission{Deny: []string{"_INBOX.>"}}},
 	}
 	options := natsserver.Options{}
@@ -40,7 +41,11 @@ func TestPermissionDenied(t *testing.T) {
 		}
 		return c
 	}
-	asker, pauper, listener := newClient("asker"), newClient("pauper"), newClient("listener")
+	asker, pauper, listener, reader := newClient("asker"), newClient("pauper"), newClient("listener"), newClient("reader")
+	run, err := reader.Start(t.Context(), client.Target{}, shell("echo x; sleep 1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for text, ask := range map[string]func() error{
 		"user asker may not publish on runner.task.at.web1": func() error {
 			_, err := asker.Start(t.Context(), client.Target{On: "web1"}, shell("true"))
@@ -61,6 +66,17 @@ func TestPermissionDenied(t *testing.T) {
 		"user pauper may not publish on $JS.API": func() error {
 			_, err := pauper.Runners(t.Context())
 			return err
+		},
+		"user reader may not publish on $JS.API.CONSUMER.CREATE.RUNNER_LOG.": func() error {
+			_, err := reader.Follow(t.Context(), run, client.FollowOptions{Live: true}, nil)
+			return err
+		},
+		"user reader may not publish on $JS.API.STREAM.MSG.GET.RUNNER_LOG": func() error {
+			_, err := reader.LogTip(t.Context(), run)
+			return err
+		},
+		"user reader may not publish on $JS.API.CONSUMER.CREATE.KV_runner_fleet.": func() error {
+			return reader.WatchRunners(t.Context(), func(client.Runner) error { return nil })
 		},
 		"user listener may not subscribe to _INBOX.": func() error {
 			_, err := listener.Glance(t.Context(), client.Target{On: "web1"}, &pb.Glance{})

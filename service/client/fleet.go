@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // Runner is one runner of the fleet: its card, when it was last seen by the
@@ -39,7 +40,14 @@ func (c *Client) WatchRunners(ctx context.Context, each func(Runner) error) erro
 	if err != nil {
 		return err
 	}
-	return s.WatchCards(ctx, each)
+	ctx, done := c.deniable(ctx, c.isReadingOf(subjects.BucketStream(c.space.FleetBucket())))
+	defer done()
+	err = s.WatchCards(ctx, each)
+	var denied *PermissionError
+	if errors.As(context.Cause(ctx), &denied) { // a context that ends is no error of a watch
+		return denied
+	}
+	return err
 }
 
 // Forget removes the card of a runner that is gone for good.

@@ -35,17 +35,23 @@ type FollowOptions struct {
 // Follow reads a run's output: each is called for every record in order, each
 // once. It ends by itself and its result tells whether anything was missing.
 func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, each func(lines.Record) error) (logs.FollowResult, error) {
-	return logs.Follow(ctx, c.js, logs.FollowOptions{
+	ctx, done := c.deniable(ctx, c.isReadingOf(run.GetLogStream()))
+	defer done()
+	result, err := logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
 		FromSeq: opts.FromSeq, Message: opts.Message,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
+	return result, orDenied(ctx, err)
 }
 
 // LogTip says how far a run's stored output goes.
 func (c *Client) LogTip(ctx context.Context, run *pb.Run) (logs.Tip, error) {
-	return logs.ReadTip(ctx, c.js, run.GetLogStream(), run.GetLogSubject())
+	ctx, done := c.deniable(ctx, c.isReadingOf(run.GetLogStream()))
+	defer done()
+	tip, err := logs.ReadTip(ctx, c.js, run.GetLogStream(), run.GetLogSubject())
+	return tip, orDenied(ctx, err)
 }
 
 // isOver says whether a run has ended. It asks the fleet, because whoever is

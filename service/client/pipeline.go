@@ -173,6 +173,8 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 	if err != nil {
 		return err
 	}
+	ctx, done := c.deniable(ctx, c.isReadingOf(subjects.BucketStream(c.space.JobsBucket())))
+	defer done()
 	var failed error
 	err = bucket.Watch(ctx, []string{first.GetId()}, 0, func(e *kv.Entry) bool {
 		if e == nil {
@@ -189,7 +191,7 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 		failed = err
 		return err == nil && !job.GetCompleted()
 	})
-	return errors.Join(failed, err, ctx.Err())
+	return orDenied(ctx, errors.Join(failed, err, ctx.Err()))
 }
 
 // jobLook is how often a job is looked at without being told of a change: what
