@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -20,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/embedded"
+	"github.com/runnel-io/runnel/service/files"
 )
 
 // Target is a NATS server that was found, and how to connect to it. Nothing is
@@ -123,6 +125,10 @@ func (c *Flags) remote(selected string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	secrets := secretsOf(settings, name)
+	if err := areOwn(append(secrets, absolute(settings.Certificate(), settings.CA())...)); err != nil {
+		return nil, fmt.Errorf("cannot trust what %s names: %w", origin, err)
+	}
 	options, err := settings.NATSOptions()
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the credentials for %s: %w", redact(settings.ServerURL()), err)
@@ -134,7 +140,7 @@ func (c *Flags) remote(selected string) (*Target, error) {
 		Options:     c.WithCommon(options),
 		JSDomain:    settings.JSDomain(),
 		JSAPIPrefix: settings.JSAPIPrefix(),
-		Secrets:     secretsOf(settings, name),
+		Secrets:     secrets,
 	}, nil
 }
 
@@ -145,6 +151,11 @@ func secretsOf(settings *natscontext.Context, name string) []string {
 	if path, err := natscontext.ContextPath(name); name != "" && err == nil {
 		paths = append(paths, filepath.Dir(path))
 	}
+	return absolute(paths...)
+}
+
+// absolute are those of the paths that are given, without a tilde.
+func absolute(paths ...string) []string {
 	var all []string
 	for _, path := range paths {
 		if rest, ok := strings.CutPrefix(path, "~/"); ok {
@@ -157,6 +168,17 @@ func secretsOf(settings *natscontext.Context, name string) []string {
 		}
 	}
 	return all
+}
+
+// areOwn refuses files that somebody else may change: they say who this is, and
+// which server is the right one.
+func areOwn(paths []string) error {
+	for _, path := range paths {
+		if err := files.CheckOwn(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // whoever opens it says that
+			return err
+		}
+	}
+	return nil
 }
 
 // reachLocal is the local server. Whether it answers is found out by connect.
