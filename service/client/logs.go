@@ -24,6 +24,9 @@ type FollowOptions struct {
 	// before the records of each.
 	FromSeq uint64
 	Message func(runnerSeq uint64)
+	// Sparing holds one message at a time, for readers that may be slow; without
+	// Live.
+	Sparing bool
 	// Since begins at a time.
 	Since time.Time
 	// Streams narrows to standard output or standard error.
@@ -40,7 +43,7 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	result, err := logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
-		FromSeq: opts.FromSeq, Message: opts.Message,
+		FromSeq: opts.FromSeq, Message: opts.Message, Sparing: opts.Sparing,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
 	return result, orDenied(ctx, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/api"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/code"
+	"github.com/runnel-io/runnel/service/gateway/events"
 	"github.com/runnel-io/runnel/service/gateway/feed"
 	"github.com/runnel-io/runnel/service/gateway/page"
 	"github.com/runnel-io/runnel/service/gateway/peers"
@@ -21,6 +22,7 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
 	"github.com/runnel-io/runnel/service/gateway/signin"
+	"github.com/runnel-io/runnel/service/gateway/tails"
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/service/pipeline/records"
 
@@ -102,6 +104,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	}
 	g.join(ctx)
 	h.Feeds = feed.OpenAll(h.JS, h.Space, h.Log)
+	h.Tails = tails.New(h.Client)
 	h.Life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
@@ -161,10 +164,11 @@ func (g *Gateway) Close() {
 		g.peers.Close()
 	}
 	g.house.Feeds.Close()
+	g.house.Tails.Close()
 }
 
 // rooms are the parts of the gateway that have routes.
-var rooms = []room.Room{prunner.Routes, api.Routes, code.Routes}
+var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, code.Routes}
 
 // table is every route.
 func (g *Gateway) table() []room.Route {

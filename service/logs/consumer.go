@@ -25,6 +25,7 @@ type consumer struct {
 	log      *stored
 	consumer jetstream.Consumer
 	messages jetstream.MessagesContext
+	single   uint64 // not 0: no consumer; the next message is the first from here on
 }
 
 // openConsumer begins at the sequence from of the stream.
@@ -52,6 +53,11 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 
 // next waits for a message until ctx ends.
 func (c *consumer) next(ctx context.Context) (message, error) {
+	if c.single > 0 {
+		m, err := c.log.at(ctx, c.single)
+		c.single = m.seq + 1
+		return m, err
+	}
 	msg, err := c.messages.Next(jetstream.NextContext(ctx))
 	if err != nil {
 		return message{}, err
@@ -65,6 +71,9 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 
 // close leaves nothing on the server.
 func (c *consumer) close() {
+	if c.single > 0 {
+		return
+	}
 	c.messages.Stop()
 	if !stream.Tidies(c.log.js.Conn()) {
 		return

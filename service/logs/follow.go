@@ -28,6 +28,9 @@ type FollowOptions struct {
 	Streams []lines.Stream // only their text; empty: both
 	Live    bool           // wait for the end; else return after what is stored now
 
+	// Sparing holds one message at a time, whatever the reader's pace, and is slower: each is asked for. It is not for Live.
+	Sparing bool
+
 	// Message, if set, is called before the records of each message.
 	Message func(runnerSeq uint64)
 

@@ -47,6 +47,10 @@ func (f *follower) tryConsumer(ctx context.Context) error {
 			return err
 		}
 	}
+	if f.options.Sparing && !f.options.Live {
+		f.consumer = &consumer{log: log, single: max(from, 1)}
+		return nil
+	}
 	f.consumer, err = openConsumer(ctx, log, from)
 	return err
 }

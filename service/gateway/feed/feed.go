@@ -109,6 +109,13 @@ func (f *Feed) Ready(ctx context.Context) error {
 	}
 }
 
+// IsReady says whether the feed is up to date.
+func (f *Feed) IsReady() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ready
+}
+
 // Changed is closed at the next change. Take it before you look.
 func (f *Feed) Changed() <-chan struct{} {
 	f.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/feed"
+	"github.com/runnel-io/runnel/service/gateway/tails"
 	"github.com/runnel-io/runnel/service/pipeline/records"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -26,7 +27,8 @@ type House struct {
 	Guard  *auth.Guard
 	Mirror *records.Mirror // pipelines and jobs, as a watch keeps them
 	Log    *slog.Logger
-	Feeds  *feed.Feeds // what changes in the fleet
+	Feeds  *feed.Feeds  // what changes in the fleet
+	Tails  *tails.Tails // logs that are being followed
 	// Version of this program.
 	Version string
 	// Life ends when the gateway stops; what streams ends by it, and its clients

@@ -118,3 +118,6 @@ func (s *Events) Event(kind, id string, data []byte) error {
 	}
 	return s.err
 }
+
+// Place tells a client an id without an event.
+func (s *Events) Place(id string) { s.write("id: " + id + "\n\n") }

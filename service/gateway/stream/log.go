@@ -1,43 +1,24 @@
 package stream
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/runnel-io/runnel/service/gateway/reply"
-	"github.com/runnel-io/runnel/service/gateway/room"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
-	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/gateway/tails"
 	"github.com/runnel-io/runnel/service/store"
 )
 
-// Place is a record of a log: number 1 and up in the message with this
-// Runner-Seq. The zero value is before all.
-type Place struct {
-	Seq    uint64
-	Record int
-}
-
-func (p Place) String() string { return fmt.Sprintf("%d.%d", p.Seq, p.Record) }
-
-func (p Place) before(q Place) bool { return p.Seq < q.Seq || p.Seq == q.Seq && p.Record < q.Record }
+// Place is a record of a log.
+type Place = tails.Place
 
 // PlaceOf reads the id of an event.
-func PlaceOf(text string) (p Place, ok bool) {
-	seq, record, found := strings.Cut(text, ".")
-	var err, err2 error
-	p.Seq, err = strconv.ParseUint(seq, 10, 64)
-	p.Record, err2 = strconv.Atoi(record)
-	return p, found && err == nil && err2 == nil && p.Seq > 0 && p.Record > 0
-}
+func PlaceOf(text string) (p Place, ok bool) { return tails.PlaceOf(text) }
 
 // Look is how often a run is looked at that has no log yet.
 const Look = 200 * time.Millisecond
@@ -67,30 +48,19 @@ func (l *Log) Run(ctx context.Context, run *pb.Run) error {
 	if run.GetLogSubject() == "" {
 		return nil
 	}
-	var now Place
-	had := l.At
-	opts := client.FollowOptions{Live: true, FromSeq: had.Seq, Message: func(seq uint64) { now = Place{Seq: seq} }}
-	first := true
-	_, err = l.House.Client.Follow(ctx, run, opts, func(r lines.Record) error {
-		now.Record++
-		if first && had.Seq > 0 && now.Seq > had.Seq { // what it had is no longer there
-			if err := l.Reset(); err != nil {
+	return l.House.Tails.Follow(ctx, run, tails.Options{After: l.At, Reset: l.Reset}, func(records []tails.Record) error {
+		for _, r := range records {
+			l.At = r.Place
+			if r.End {
+				l.end = r.Text
+				return nil
+			}
+			if err := l.Event("", l.Prefix+r.Place.String(), r.Text); err != nil {
 				return err
 			}
 		}
-		first = false
-		if !l.At.before(now) {
-			return nil
-		}
-		text := bytes.TrimSuffix(lines.AppendJSON(nil, r), []byte{'\n'})
-		l.At = now
-		if r.End != nil {
-			l.end = text
-			return nil
-		}
-		return l.Event("", l.Prefix+now.String(), text)
+		return nil
 	})
-	return err
 }
 
 // withLog waits until a run has a log, or has ended without.
@@ -116,7 +86,7 @@ func (l *Log) SendEnd(kind string) error {
 	case text == nil && kind == "":
 		return nil
 	case text == nil:
-		text, at = []byte("{}"), Place{max(at.Seq, 1), at.Record + 1}
+		text, at = []byte("{}"), Place{Seq: max(at.Seq, 1), Record: at.Record + 1}
 	}
 	return l.Event(kind, l.Prefix+at.String(), text)
 }
@@ -127,8 +97,8 @@ func IsPast(ctx context.Context, c *client.Client, run *pb.Run, at Place) (bool,
 		return false, nil
 	}
 	tip, err := c.LogTip(ctx, run)
-	last := Place{tip.Seq, tip.Records}
-	return err == nil && (last.before(at) || tip.Ended && last == at), err
+	last := Place{Seq: tip.Seq, Record: tip.Records}
+	return err == nil && (last.Before(at) || tip.Ended && last == at), err
 }
 
 // IsOver answers a client that has everything: by 204, after which browsers don't

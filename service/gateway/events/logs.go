@@ -1,0 +1,96 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway/stream"
+	"github.com/runnel-io/runnel/service/gateway/tails"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// followLog sends a log's records, several at a time, and its end.
+func (s *sender) followLog(ctx context.Context, t *topic) error {
+	if t.at == ended {
+		return nil
+	}
+	run, err := s.withLog(ctx, t.id)
+	if errors.Is(err, client.ErrUnknownRun) {
+		return s.end(t, nil, "unknown run id "+t.id)
+	}
+	if err != nil {
+		return err
+	}
+	opts := tails.Options{Reset: func() error { return s.send(t, "", "reset", []byte(`{"topic":"`+t.name()+`"}`)) }}
+	if at, ok := tails.PlaceOf(t.at); ok {
+		opts.After = at
+	} else if t.from > 0 {
+		opts.FromPos = t.from
+	} else if t.from < 0 {
+		opts.Tail = -t.from
+	}
+	var last []byte
+	if run.GetLogSubject() != "" {
+		err = s.Tails.Follow(ctx, run, opts, func(records []tails.Record) error {
+			if n := len(records); n > 0 && records[n-1].End {
+				last, records = records[n-1].Text, records[:n-1]
+			}
+			if len(records) == 0 {
+				return nil
+			}
+			return s.send(t, records[len(records)-1].Place.String(), "log", logData(t.id, records))
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return s.end(t, last, "")
+}
+
+// withLog waits until a run has a log, or has ended without.
+func (s *sender) withLog(ctx context.Context, id string) (*pb.Run, error) {
+	for {
+		run, err := s.Client.Status(ctx, id)
+		if err != nil || run.GetLogSubject() != "" || store.Final(run.GetState()) {
+			return run, err
+		}
+		if err := stream.Pause(ctx, stream.Look); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// logData is {"run":ID,"records":[…]}.
+func logData(run string, records []tails.Record) []byte {
+	size := len(run) + 32
+	for _, r := range records {
+		size += len(r.Text) + 1
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"run":"`...)
+	b = append(b, run...)
+	b = append(b, `","records":[`...)
+	for i, r := range records {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, r.Text...)
+	}
+	return append(b, "]}"...)
+}
+
+// end says that a log has ended: with its last record, where it has one.
+func (s *sender) end(t *topic, record []byte, problem string) error {
+	data, err := json.Marshal(struct {
+		Run    string          `json:"run"`
+		Record json.RawMessage `json:"record,omitempty"`
+		Error  string          `json:"error,omitempty"`
+	}{t.id, record, problem})
+	if err != nil {
+		return err
+	}
+	return s.send(t, ended, "end", data)
+}
