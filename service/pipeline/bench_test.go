@@ -2,9 +2,12 @@ package pipeline_test
 
 import (
 	"fmt"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/pb"
@@ -63,7 +66,16 @@ func BenchmarkJob(b *testing.B) {
 	})
 	for _, name := range []string{"one", "chain", "levels"} {
 		b.Run(name, func(b *testing.B) {
+			floor := map[string][]int{"one": {1}, "chain": slices.Repeat([]int{1}, 20), "levels": {4, 4, 4, 4, 4}}[name]
+			var bare time.Duration
+			defer func() {
+				b.ReportMetric(float64(bare.Microseconds())/1000/float64(b.N), "exec-ms/op")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "job-ms/op")
+			}()
 			for b.Loop() {
+				b.StopTimer()
+				bare += bareExec(b, floor)
+				b.StartTimer()
 				job, err := c.Schedule(b.Context(), name, client.ScheduleOptions{})
 				if err == nil {
 					err = c.WatchJob(b.Context(), job.GetId(), func(*pb.Job) error { return nil })
@@ -74,6 +86,23 @@ func BenchmarkJob(b *testing.B) {
 			}
 		})
 	}
+}
+
+// bareExec is the floor: the same processes by os/exec, level by level.
+func bareExec(b *testing.B, levels []int) time.Duration {
+	began := time.Now()
+	for _, n := range levels {
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				if err := exec.Command("bash", "-c", "true").Run(); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	return time.Since(began)
 }
 
 // One operation is a job that is accepted and waits, 100 callers at once; and a

@@ -45,7 +45,7 @@ func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lea
 		defs: map[string]*records.Definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: records.NewIndex(),
 	}
 	t.fleet = &attempt.Fleet{
-		Client: e.client, Store: e.store, MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
+		Client: e.client, Store: e.store, Ends: attempt.NewEnds(), MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
 	}
 	return t
 }
@@ -53,6 +53,9 @@ func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lea
 // open takes over: it reads everything, rewrites what an earlier holder could
 // still change, and goes on with the jobs. Then it can be asked.
 func (t *term) open() error {
+	if err := t.followRuns(); err != nil {
+		return err
+	}
 	heads, err := t.readDefinitions()
 	if err != nil {
 		return err
@@ -88,6 +91,26 @@ func (t *term) open() error {
 		t.tasks.Go(func() { t.interruptAgain(name) })
 	}
 	return t.listen()
+}
+
+// followRuns returns when no run's end can be missed any more.
+func (t *term) followRuns() error {
+	began, failed := make(chan struct{}), make(chan error, 1)
+	t.tasks.Go(func() {
+		err := t.fleet.Ends.Follow(t.ctx, t.e.store, func() { close(began) })
+		if t.ctx.Err() == nil {
+			failed <- err
+			t.end(fmt.Errorf("cannot hear of the ends of runs: %w", err))
+		}
+	})
+	select {
+	case <-began:
+		return nil
+	case err := <-failed:
+		return err
+	case <-t.ctx.Done():
+		return context.Cause(t.ctx)
+	}
 }
 
 // interruptAgain goes on with what a job that waits has begun.

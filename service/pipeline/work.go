@@ -246,7 +246,16 @@ func (w *work) step() (over bool, err error) {
 func (w *work) wait() error {
 	select {
 	case a := <-w.ended:
-		return w.take(a)
+		for { // those that ended at the same time share a record
+			if err := w.take(a); err != nil {
+				return err
+			}
+			select {
+			case a = <-w.ended:
+			default:
+				return nil
+			}
+		}
 	case f := <-w.fixes:
 		f.task.Asked, f.task.Missing, f.task.Runs = f.online, f.offline, nil
 		for _, name := range f.online {

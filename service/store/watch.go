@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/service/store/record"
 )
@@ -69,4 +71,26 @@ func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
 // Appears waits until a run has a record, or ctx ends, which is no error.
 func (s *Store) Appears(ctx context.Context, id string) error {
 	return s.runs.Watch(ctx, []string{id}, 0, func(e *kv.Entry) bool { return e == nil || e.Body == nil })
+}
+
+// Follow tells of every record that is written from now on, by its id; run reads
+// it, and is nil where it was removed. It returns when ctx ends, which is no error.
+// began is called once, when nothing can be missed any more.
+func (s *Store) Follow(ctx context.Context, began func(), each func(id string, run func() (*pb.Run, error))) error {
+	info, err := s.runs.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot follow the runs: %w", err)
+	}
+	since := info.State.LastSeq
+	began()
+	return s.runs.Watch(ctx, nil, since, func(e *kv.Entry) bool {
+		switch {
+		case e == nil || e.Rev <= since:
+		case e.Body == nil:
+			each(e.Key, nil)
+		default:
+			each(e.Key, func() (*pb.Run, error) { return record.Decode(e.Body) })
+		}
+		return true
+	})
 }

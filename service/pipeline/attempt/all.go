@@ -155,6 +155,9 @@ func (a *Attempt) endedWell(ctx context.Context) map[string]string {
 func (a *Attempt) claimAll(ctx context.Context) result {
 	_ = AtOnce(slices.Concat(a.Task.GetAsked(), a.Task.GetMissing()), func(name string) error {
 		one := &Attempt{fleet: a.fleet, job: a.job, Task: a.Task, Def: a.Def, id: a.id + "-" + name, stopped: a.stopped}
+		var forget func()
+		one.ended, forget = a.fleet.Ends.expect(one.id)
+		defer forget()
 		one.claim(ctx)
 		return nil
 	})

@@ -39,7 +39,8 @@ type Attempt struct {
 	// and in Task, before the first of them is asked.
 	Fix func(online, offline []string) error
 
-	stopped  chan struct{} // closed by abort
+	ended    <-chan *pb.Run // of the run
+	stopped  chan struct{}  // closed by abort
 	stopOnce sync.Once
 	Result   result // once do has returned
 }
@@ -76,6 +77,9 @@ func (a *Attempt) Do(ctx context.Context) result {
 	if err != nil {
 		return result{ExitCode: exitLost, Text: err.Error()}
 	}
+	var forget func()
+	a.ended, forget = a.fleet.Ends.expect(a.id)
+	defer forget()
 	onAll := a.Def.On != nil && bool(a.Def.On.All)
 	switch ready := a.pauseUntil(ctx, asTime(a.Task.GetNotBefore())); {
 	case !ready && onAll:
@@ -205,11 +209,17 @@ func (a *Attempt) claim(ctx context.Context) result {
 		Id: a.id, Name: a.Task.GetName(), State: pb.State_ABORTED, Reason: "aborted", Error: "its job was cancelled before it started",
 		Tags: a.tags(), Created: at, Ended: at, LogComplete: true, Attempt: 1,
 	}
-	_, err := a.fleet.Store.Create(ctx, run)
-	if errors.Is(err, store.ErrExists) { // it did start
-		if run, err = a.fleet.Client.Status(ctx, a.id); err == nil {
-			return a.await(ctx, run)
+	for ctx.Err() == nil { // it must be known: an engine that was stopped may ask at any time
+		_, err := a.fleet.Store.Create(ctx, run)
+		if err == nil {
+			break
 		}
+		if errors.Is(err, store.ErrExists) { // it did start
+			if found, _, err := a.fleet.Store.Get(ctx, a.id); err == nil {
+				return a.await(ctx, found)
+			}
+		}
+		a.fleet.pause(ctx, time.Second)
 	}
 	return result{Canceled: true, ExitCode: exitAborted, Text: "aborted"}
 }
@@ -230,13 +240,29 @@ func (a *Attempt) await(ctx context.Context, run *pb.Run) result {
 		case <-ctx.Done():
 		}
 	})
-	for ctx.Err() == nil {
-		look, cancel := context.WithTimeout(ctx, lostLook)
-		now, err := a.fleet.Store.Wait(look, id)
-		cancel()
+	return a.waitForEnd(ctx, id)
+}
+
+// waitForEnd hears of the end of a run, and asks the fleet about one that lasts:
+// whoever is asked ends the runs of a runner that is gone.
+func (a *Attempt) waitForEnd(ctx context.Context, id string) result {
+	look := time.NewTicker(lostLook)
+	defer look.Stop()
+	for {
+		select {
+		case run := <-a.ended:
+			if run != nil {
+				return resultOf(run)
+			}
+		case <-look.C:
+		case <-ctx.Done():
+			return result{ExitCode: exitLost, Text: context.Cause(ctx).Error()}
+		}
+		_, _ = a.fleet.Client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs
+		run, _, err := a.fleet.Store.Get(ctx, id)
 		switch {
-		case err == nil && store.Final(now.GetState()):
-			return resultOf(now)
+		case err == nil && store.Final(run.GetState()):
+			return resultOf(run)
 		case errors.Is(err, store.ErrUnknownRun):
 			// A record that is being written over is nowhere for a moment.
 			if _, err := a.fleet.Client.Status(ctx, id); err == nil {
@@ -244,9 +270,7 @@ func (a *Attempt) await(ctx context.Context, run *pb.Run) result {
 			}
 			return result{ExitCode: exitLost, Text: "the run's record was removed", Cause: "lost", Runs: []string{id}}
 		}
-		_, _ = a.fleet.Client.Query(ctx, &pb.Query{Runs: []string{id}}) // for what it does to lost runs
 	}
-	return result{ExitCode: exitLost, Text: context.Cause(ctx).Error()}
 }
 
 // abortRun asks until the run's end is known.

@@ -17,6 +17,7 @@ import (
 type Fleet struct {
 	Client *client.Client
 	Store  *store.Store
+	Ends   *Ends
 	// MaxPayload is how large a message may be, in bytes.
 	MaxPayload int
 	// StartTimeout is how long a task waits for a runner that matches.
@@ -52,8 +53,14 @@ func (f *Fleet) waitForCards(ctx context.Context) {
 		}
 		return nil
 	})
+	f.pause(ctx, 100*time.Millisecond) // a fleet that comes back writes many
+}
+
+func (f *Fleet) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-time.After(100 * time.Millisecond): // a fleet that comes back writes many
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }

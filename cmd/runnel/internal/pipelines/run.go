@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ import (
 // pipelineRun is `runnel pipeline run`.
 type pipelineRun struct {
 	*app.App
-	vars      map[string]string
+	vars      []string
 	varsFile  string
 	partition string
 	user      string
@@ -42,7 +43,7 @@ func newRunCommand(a *app.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.StringToStringVar(&p.vars, "var", nil, "a variable `K=V`, as text; may be repeated")
+	flags.StringArrayVar(&p.vars, "var", nil, "a variable `K=V`, as text; may be repeated")
 	flags.StringVar(&p.varsFile, "vars", "", "variables of any kind: a JSON object in `FILE`; - is standard input")
 	flags.StringVar(&p.partition, "partition", "", "the `PARTITION` of a partitioned_replace queue")
 	flags.StringVar(&p.user, "user", "", "who starts it, for people: `NAME` (default: you)")
@@ -111,8 +112,12 @@ func (p *pipelineRun) variables() (map[string]any, error) {
 			return nil, fmt.Errorf("%s: %w", p.varsFile, err)
 		}
 	}
-	for name, value := range p.vars {
-		vars[name] = value
+	for _, pair := range p.vars {
+		name, value, found := strings.Cut(pair, "=")
+		if !found || name == "" {
+			return nil, fmt.Errorf("cannot use --var %q: give NAME=VALUE", pair)
+		}
+		vars[name] = value // text as it stands: commas and quotes too
 	}
 	if body, err := json.Marshal(vars); err != nil || len(body) > definition.MaxVariables {
 		return nil, fmt.Errorf("cannot use variables: they have %d bytes, %d at most", len(body), definition.MaxVariables)
