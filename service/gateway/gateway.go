@@ -168,7 +168,7 @@ func (g *Gateway) Close() {
 }
 
 // rooms are the parts of the gateway that have routes.
-var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, code.Routes}
+var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, code.Routes, agents}
 
 // table is every route.
 func (g *Gateway) table() []room.Route {

@@ -3,6 +3,7 @@ package commands
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/runnel-io/runnel/cmd/runnel/internal/agent"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/bench"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
@@ -44,6 +45,7 @@ func newRoot(a *app.App) *cobra.Command {
 		bench.NewCommand(a),
 		serve.NewCommand(a),
 		web.NewCommand(a),
+		agent.NewCommand(a),
 		newVersionCommand(a),
 	)
 	addCompletion(root, a)

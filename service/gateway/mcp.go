@@ -1,0 +1,54 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/mcp"
+)
+
+// maxMessage bounds a message of the Model Context Protocol.
+const maxMessage = 1 << 20
+
+// agents is the fleet as tools for agents. Anybody with a token may knock; each
+// tool asks for the scope that it needs.
+func agents(h *room.House) []room.Route {
+	server := mcp.New(mcp.Config{
+		Client: h.Client,
+		Logger: h.Log,
+		User:   func(ctx context.Context) string { return auth.CallerOf(ctx).Sub },
+		May: func(ctx context.Context, need mcp.Need) error {
+			if !auth.CallerOf(ctx).May(auth.Scope(need)) {
+				return fmt.Errorf("the token does not allow this: it needs scope %s", need)
+			}
+			return nil
+		},
+	}).Handler()
+	return []room.Route{{Method: "POST", Path: "/mcp", Scope: auth.SignedIn, Handle: func(w http.ResponseWriter, r *http.Request) {
+		body, err := reply.ReadBody(w, r, maxMessage)
+		switch {
+		case reply.IsTooLarge(err):
+			reply.Error(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxMessage))
+			return
+		case err != nil:
+			reply.Error(w, http.StatusBadRequest, "cannot read the request")
+			return
+		case bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")):
+			// Thousands of calls would fit.
+			reply.Error(w, http.StatusBadRequest, "several messages in one are not supported: send one a request")
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(h.Life, cancel)()
+		r = r.WithContext(ctx)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		server.ServeHTTP(w, r)
+	}}}
+}
