@@ -38,6 +38,9 @@ type FollowOptions struct {
 // Follow reads a run's output: each is called for every record in order, each
 // once. It ends by itself and its result tells whether anything was missing.
 func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, each func(lines.Record) error) (logs.FollowResult, error) {
+	if run.GetRunner() == "" && store.Final(run.GetState()) { // it was removed from the queue: nobody has written a log
+		return logs.FollowResult{End: &lines.End{State: run.GetState().String(), Reason: run.GetReason(), Error: run.GetError()}}, nil
+	}
 	ctx, done := c.deniable(ctx, c.isReadingOf(run.GetLogStream()))
 	defer done()
 	result, err := logs.Follow(ctx, c.js, logs.FollowOptions{

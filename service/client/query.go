@@ -25,6 +25,16 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 	return &reply, err
 }
 
+// QueryRecords is Query that reads the records itself, for where no runner is
+// online: nobody finds out then that a runner is gone.
+func (c *Client) QueryRecords(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) {
+	s, err := c.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Query(ctx, q)
+}
+
 // anyoneTries is how many runners are asked in turn.
 const anyoneTries = 3
 
@@ -91,6 +101,20 @@ func (c *Client) Wait(ctx context.Context, id string, states ...pb.State) (*pb.R
 			return nil, err
 		}
 	}
+}
+
+// WaitAttempt is Wait for one attempt alone, where work of the queue has several.
+func (c *Client) WaitAttempt(ctx context.Context, id string) (*pb.Run, error) {
+	return c.waitRun(ctx, id, finalStates())
+}
+
+// WaitBegun waits until a run has a record, such as the attempt that another one
+// names as its next.
+func (c *Client) WaitBegun(ctx context.Context, id string) (*pb.Run, error) {
+	if err := c.appears(ctx, id); err != nil {
+		return nil, err
+	}
+	return c.Status(ctx, id)
 }
 
 // appears waits until a run has a record.

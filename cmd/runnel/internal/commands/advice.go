@@ -22,6 +22,7 @@ var fieldFlags = map[string]string{
 	"spec.task.log.width": "--width", "spec.task.log.pack": "--pack", "spec.task.log.maxBytes": "--max-output",
 	"spec.task.log.overflow": "--overflow", "spec.task.log.merge": "--merge",
 	"spec.task.language.name": "--language", "spec.task.language.version": "--version",
+	"spec.task.retries": "--retries", "spec.task.delay": "--delay", "spec.task.notBefore": "--not-before", "spec.task.concurrency": "--concurrency",
 	"spec.query.limit": "--limit", "spec.query.states": "--state", "spec.query.tags": "--tag",
 	"spec.glance.dir.path": "DIRECTORY", "spec.glance.file.path": "FILE",
 }

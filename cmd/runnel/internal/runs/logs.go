@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type logsCommand struct {
 	follow, asJSON, raw bool
 	stream, since, out  string
 	from, tail          int64
+	attempt             string
 }
 
 func newLogsCommand(a *app.App) *cobra.Command {
@@ -55,7 +57,8 @@ func newLogsCommand(a *app.App) *cobra.Command {
 	flags.Int64Var(&l.from, "from", 0, "begin at line `N`")
 	flags.Int64Var(&l.tail, "tail", 0, "begin `N` lines before the end of what there is now")
 	flags.StringVar(&l.since, "since", "", "begin at a `TIME`: 10m (ago) or 2006-01-02T15:04:05Z")
-	cli.Group(flags, cli.FlagsWhat, "follow", "stream", "from", "tail", "since")
+	flags.StringVar(&l.attempt, "attempt", "", "of queued work, the attempt `N`, or all (default the last)")
+	cli.Group(flags, cli.FlagsWhat, "follow", "stream", "from", "tail", "since", "attempt")
 	cli.CompleteValues(cmd, "stream", lines.Stdout.String(), lines.Stderr.String())
 	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`; - is stdout")
 	flags.BoolVar(&l.asJSON, "json", false, "print the records, one JSON object a line")
@@ -102,7 +105,7 @@ func (l *logsCommand) run(ctx context.Context, id string) error {
 }
 
 func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts client.FollowOptions) (err error) {
-	run, err := s.Find(ctx, id)
+	runs, err := l.attempts(ctx, s, id)
 	if err != nil {
 		return err
 	}
@@ -119,14 +122,54 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 		defer func() { err = errors.Join(err, file.Close()) }()
 		show.out, show.raw = term.NewStreams(file, file), true
 	}
-	result, err := s.Follow(ctx, run, opts, show.Record)
-	if printing := show.Flush(); err == nil {
-		err = printing
+	follow := func(run *pb.Run) error {
+		result, err := s.Follow(ctx, run, opts, show.Record)
+		if printing := show.Flush(); err == nil {
+			err = printing
+		}
+		if err != nil {
+			return err
+		}
+		return l.conclude(run, result)
 	}
-	if err != nil {
+	if last := runs[len(runs)-1]; l.follow && l.attempt == "" && last.GetQueued() != nil && last.GetAttempt() <= 1 {
+		_, err := followWhole(ctx, s, last.GetGroup(), follow)
 		return err
 	}
-	return l.conclude(run, result)
+	for _, run := range runs {
+		if client.IsWaiting(run) {
+			l.Say("PENDING in the queue: it has printed nothing yet; runnel logs -f %s waits for it", run.GetGroup())
+			return nil
+		}
+		if err := follow(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attempts are the runs whose output is meant.
+func (l *logsCommand) attempts(ctx context.Context, s *app.Session, id string) ([]*pb.Run, error) {
+	if l.attempt == "" {
+		run, err := findWhole(ctx, s, id)
+		return []*pb.Run{run}, err
+	}
+	run, err := s.Find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if run.GetQueued() == nil {
+		return nil, fmt.Errorf("cannot use --attempt: run %s did not come from the queue", run.GetId())
+	}
+	if l.attempt == "all" {
+		return s.Attempts(ctx, run.GetGroup())
+	}
+	n, err := strconv.Atoi(l.attempt)
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("cannot use --attempt %q: it is a number from 1, or all", l.attempt)
+	}
+	run, err = s.Attempt(ctx, run.GetGroup(), n)
+	return []*pb.Run{run}, err
 }
 
 // conclude tells what the log was like. Text that is missing is an error,

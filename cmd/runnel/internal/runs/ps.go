@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -66,14 +68,28 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 	table := term.NewTable(p.Look, "run", "state", "runner", "started", "for", "lines", "name", "")
 	table.AlignRight("for", "lines")
 	table.GiveWay("name", "", "runner") // and not the run: its id is what one needs
+	waiting, err := p.waiting(ctx, s, query)
+	if err != nil {
+		return err
+	}
 	left := p.limit
 	for {
 		query.Limit = left
 		reply, err := s.Query(ctx, query)
+		if errors.Is(err, client.ErrNoRunners) {
+			reply, err = s.QueryRecords(ctx, query)
+		}
 		if err != nil {
 			return err
 		}
-		for _, run := range reply.GetRuns() {
+		page := reply.GetRuns()
+		if query.Next = reply.GetNext(); query.Next == "" || p.limit > 0 {
+			page, waiting = newestFirst(append(page, waiting...)), nil
+		}
+		if p.limit > 0 {
+			page = page[:min(int64(len(page)), left)]
+		}
+		for _, run := range page {
 			if p.json {
 				if err := p.PrintJSON(run); err != nil {
 					return err
@@ -82,12 +98,7 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 			}
 			p.row(table, run)
 		}
-		if p.limit > 0 {
-			if left -= int64(len(reply.GetRuns())); left <= 0 {
-				break
-			}
-		}
-		if query.Next = reply.GetNext(); query.Next == "" {
+		if left -= int64(len(page)); p.limit > 0 && left <= 0 || query.Next == "" {
 			break
 		}
 	}
@@ -95,6 +106,31 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 		return nil
 	}
 	return table.Write(p.Out)
+}
+
+// waiting is the work of the queue that the list is about.
+func (p *psCommand) waiting(ctx context.Context, s *app.Session, q *pb.Query) ([]*pb.Run, error) {
+	if len(q.GetStates()) > 0 && !slices.Contains(q.GetStates(), pb.State_PENDING) {
+		return nil, nil
+	}
+	matches := func(run *pb.Run) bool {
+		for key, value := range q.GetTags() {
+			if have, ok := run.GetTags()[key]; !ok || have != value {
+				return false
+			}
+		}
+		return true
+	}
+	limit := int(p.limit)
+	if limit == 0 {
+		limit = math.MaxInt32
+	}
+	return s.NewestWaiting(ctx, limit, matches)
+}
+
+func newestFirst(runs []*pb.Run) []*pb.Run {
+	slices.SortStableFunc(runs, func(a, b *pb.Run) int { return b.GetCreated().AsTime().Compare(a.GetCreated().AsTime()) })
+	return runs
 }
 
 func (p *psCommand) row(table *term.Table, run *pb.Run) {
@@ -107,7 +143,7 @@ func (p *psCommand) row(table *term.Table, run *pb.Run) {
 	if run.GetEnded() != nil {
 		lines = fmt.Sprint(run.GetLines())
 	}
-	table.Add(run.GetId(), stateCell(run.GetState()), run.GetRunner(), started, lasted, lines, cmp.Or(run.GetName(), run.GetCommand()), howItEnded(run))
+	table.Add(run.GetId(), stateCell(run.GetState()), term.Dash(run.GetRunner()), started, lasted, lines, cmp.Or(run.GetName(), run.GetCommand()), howItEnded(run))
 }
 
 // stateCell is the state in its colour; the word says it all.

@@ -38,6 +38,7 @@ type runCommand struct {
 	where  app.TargetFlags
 	fan    app.FanFlags
 	limits limitFlags
+	queue  queueFlags
 
 	detach, asJSON, raw bool
 }
@@ -50,7 +51,8 @@ func newRunCommand(a *app.App) *cobra.Command {
 		Short:   "Run a command on a runner, or on many, and print what it prints",
 		Example: `  runnel run -- uptime                           exact arguments, no shell
   runnel run -c 'df -h / | tail -1' --on web1    a shell's text, on that runner
-  runnel run -f fix.sh --all --where 'labels.env == "prod"'`,
+  runnel run -f fix.sh --all --where 'labels.env == "prod"'
+  runnel run --queue --retries 2 -- ./train      for a runner that has a place`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refuseFlagsAfter(cmd, args); err != nil {
 				return err
@@ -115,6 +117,7 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	cli.CompleteValues(cmd, "overflow", "block", "drop")
 
 	r.limits.add(cmd)
+	r.queue.add(cmd)
 
 	flags.BoolVarP(&r.detach, "detach", "d", false, "print the id and leave")
 	flags.BoolVar(&r.asJSON, "json", false, "print the records of the output, one JSON object a line")
@@ -153,6 +156,9 @@ func (r *runCommand) complete() (*pb.TaskRequest, error) {
 			*d.field = d.value.String()
 		}
 	}
+	if err := r.queue.apply(task); err != nil {
+		return nil, err
+	}
 	for _, param := range r.params {
 		name, value, ok := strings.Cut(param, "=")
 		if !ok {
@@ -190,6 +196,9 @@ func (r *runCommand) validate(args []string) error {
 		return errors.New("cannot print both records and exact bytes: --json or --raw")
 	case !r.where.All && (r.fan.Limit != "" || r.fan.Batch != 0 || r.fan.Expect != 0):
 		return errors.New("--limit, --batch and --expect go with --all")
+	}
+	if err := r.queue.validate(r.where.Target, r.detach); err != nil {
+		return err
 	}
 	return r.where.Validate()
 }
@@ -275,7 +284,7 @@ func script(content []byte) (*pb.File, error) {
 // run asks and shows; a run's own end is an exitError.
 func (r *runCommand) run(ctx context.Context, req *pb.TaskRequest) error {
 	do := func(ctx context.Context, s *app.Session) error { return r.runIn(ctx, s, req) }
-	if r.detach {
+	if r.detach || r.queue.is {
 		return r.WithSession(ctx, do) // a fleet of its own would end with the command
 	}
 	return r.WithAnySession(ctx, do)
@@ -286,6 +295,8 @@ func (r *runCommand) runIn(ctx context.Context, s *app.Session, req *pb.TaskRequ
 		return fmt.Errorf("cannot send %s of standard input: a request has at most %s", term.Size(int64(len(req.GetSpec().GetTask().GetStdin()))), term.Size(max))
 	}
 	switch {
+	case r.queue.is:
+		return r.queueIt(ctx, s, req)
 	case r.detach && r.where.All:
 		return r.detachAll(ctx, s, req)
 	case r.detach:

@@ -36,7 +36,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 }
 
 func showRun(ctx context.Context, s *app.Session, id string, asJSON bool) error {
-	run, err := s.Find(ctx, id)
+	run, err := findWhole(ctx, s, id)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,8 @@ func runFields(run *pb.Run, now time.Time) []field {
 		{"runner", run.GetRunner()},
 		{"state", sentence(run)},
 		{"error", run.GetError()},
+		{"queue", queueText(run)},
+		{"next", run.GetNext()},
 		{"tags", term.Labels(run.GetTags())},
 		{"created", moment(run.GetCreated(), now)},
 		{"started", moment(run.GetStarted(), now)},
@@ -83,9 +85,21 @@ func runFields(run *pb.Run, now time.Time) []field {
 			field{"memory", peakText(run.GetPeakMemory())},
 		)
 	}
+	if run.GetLogSubject() == "" { // it waits in the queue
+		return fields
+	}
 	return append(fields,
 		field{"log", run.GetLogStream() + " " + run.GetLogSubject()},
 	)
+}
+
+// queueText says where work waits or has waited, and which attempt this is.
+func queueText(run *pb.Run) string {
+	q := run.GetQueued()
+	if q == nil {
+		return ""
+	}
+	return fmt.Sprintf("pool %s, priority %s, attempt %d of %d", q.GetPool(), q.GetPriority(), run.GetAttempt(), max(q.GetRetries()+1, run.GetAttempt()))
 }
 
 // peakText: nobody measured where it is 0.

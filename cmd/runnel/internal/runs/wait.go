@@ -11,6 +11,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -76,7 +77,11 @@ func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOption
 	for _, arg := range args {
 		run, err := s.Find(ctx, arg)
 		if err == nil {
-			run, err = s.Wait(ctx, run.GetId(), states...)
+			id := run.GetId()
+			if client.IsWaiting(run) {
+				id = run.GetGroup()
+			}
+			run, err = s.Wait(ctx, id, states...)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot wait for run %s: %w", arg, err)
