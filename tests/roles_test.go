@@ -20,6 +20,7 @@ var exampleUsers = []roles.User{
 	{Name: "tom", Role: roles.Task, Pools: []string{"web"}},
 	{Name: "olga", Role: roles.Operator},
 	{Name: "web1", Role: roles.Runner, Pools: []string{"web"}},
+	{Name: "gate1", Role: roles.Gateway},
 	{Name: "ann", Role: roles.Admin},
 }
 

@@ -36,12 +36,15 @@ const (
 	Viewer Role = "viewer"
 	// Engine is a Runner that also runs pipelines: `runnel serve --engine`.
 	Engine Role = "engine"
+	// Gateway is a process of `runnel gateway`: it asks for everybody who has a token.
+	// It removes neither records nor runners' cards; that takes an Admin.
+	Gateway Role = "gateway"
 	// Admin makes streams and buckets, and removes runs and runners.
 	Admin Role = "admin"
 )
 
 // All roles, the least mighty first.
-func All() []Role { return []Role{Viewer, Task, Operator, Runner, Engine, Admin} }
+func All() []Role { return []Role{Viewer, Task, Operator, Runner, Engine, Gateway, Admin} }
 
 // User is whom the list is for.
 type User struct {
@@ -103,6 +106,9 @@ func For(space subjects.Space, u User) (*List, error) {
 	case Engine:
 		l.runner()
 		l.engine()
+	case Gateway:
+		l.operator()
+		l.gateway()
 	case Admin:
 		l.admin()
 	default:
@@ -111,7 +117,7 @@ func For(space subjects.Space, u User) (*List, error) {
 	return &l.List, nil
 }
 
-var errRoles = errors.New("the roles are viewer, task, operator, runner, engine and admin")
+var errRoles = errors.New("the roles are viewer, task, operator, runner, engine, gateway and admin")
 
 // list is a List while it is made.
 type list struct {
@@ -144,6 +150,7 @@ func (l *list) viewer() {
 	l.readRecords()
 	l.readCards()
 	l.readLogs()
+	l.ask(api+"STREAM.MSG.GET."+l.space.QueueStream(), "see whether a run waits in the queue")
 	l.listen()
 }
 
@@ -166,6 +173,7 @@ func (l *list) task() {
 	l.readRecords()
 	l.readCards()
 	l.readLogs()
+	l.ask(api+"STREAM.MSG.GET."+l.space.QueueStream(), "see whether a run waits in the queue")
 	l.listen()
 }
 
@@ -241,6 +249,29 @@ func (l *list) runner() {
 	l.ask("$JS.FC."+runs+".>", "flow control while it waits for a run")
 	l.ask(api+"CONSUMER.DELETE."+runs+".*", "end such a wait")
 	l.keepIndex()
+	l.pullWork()
+}
+
+// pullWork is what the queue takes of a runner: the work of its own pools.
+func (l *list) pullWork() {
+	stream, bucket := l.space.QueueStream(), l.space.QueueBucket()
+	notes := subjects.BucketStream(bucket)
+	l.ask(api+"STREAM.INFO."+stream, "find the queue")
+	l.ask(api+"STREAM.MSG.GET."+stream, "see whether a run waits in the queue")
+	for _, pool := range l.user.Pools {
+		l.hear(l.space.QueueTell(pool), "hear that the pool's queue has changed")
+		for _, priority := range subjects.Priorities {
+			consumer := stream + "." + subjects.WorkConsumer(pool, priority)
+			l.ask(api+"CONSUMER.INFO."+consumer, "find the pool's work")
+			l.ask(api+"CONSUMER.CREATE."+consumer+".>", "share the pool's work with its other runners")
+			l.ask(api+"CONSUMER.MSG.NEXT."+consumer, "take work of the pool")
+			l.ask("$JS.ACK."+consumer+".>", "say that work is done")
+		}
+	}
+	l.ask(api+"STREAM.INFO."+notes, "find what the queue knows beside its work")
+	l.ask(api+"DIRECT.GET."+notes+"."+subjects.KeySubject(bucket, ">"), "read pauses, keys and refusals")
+	l.ask(api+"STREAM.MSG.GET."+notes, "read from the leader what was just written")
+	l.ask(subjects.KeySubject(bucket, ">"), "write who holds a key, and refusals")
 }
 
 // keepIndex is the index that any runner reads and keeps.
@@ -270,6 +301,30 @@ func (l *list) engine() {
 		l.ask("$JS.FC."+stream+".>", "flow control while it watches")
 		l.ask(api+"CONSUMER.DELETE."+stream+".*", "end a watch")
 	}
+}
+
+// gateway follows what an operator asks for: records, cards and jobs as they
+// change. And it meets the other gateways.
+func (l *list) gateway() {
+	l.request(subjects.Glance, everywhere, "look at any host")
+	l.request(subjects.Query, subjects.Any, "find runs and wait for them")
+	l.readCards()
+	l.readLogs()
+	l.listen()
+	runs, shared := l.space.RunsBucket(), l.space.GatewayBucket()
+	for _, bucket := range []string{runs, l.space.FleetBucket(), l.space.PipelinesBucket(), l.space.JobsBucket(), shared} {
+		stream := subjects.BucketStream(bucket)
+		l.ask(api+"CONSUMER.DELETE."+stream+".*", "end a watch")
+		l.ask("$JS.FC."+stream+".>", "flow control while it watches")
+		if bucket == l.space.FleetBucket() {
+			continue // it reads those anyway
+		}
+		l.ask(api+"STREAM.INFO."+stream, "find records, pipelines, jobs and other gateways")
+		l.ask(api+"CONSUMER.CREATE."+stream+".>", "follow how they change")
+	}
+	l.ask(api+"DIRECT.GET."+subjects.BucketStream(runs)+"."+subjects.KeySubject(runs, "*"), "read one record")
+	l.ask(api+"STREAM.MSG.GET."+subjects.BucketStream(shared), "read a code from the leader")
+	l.ask(subjects.KeySubject(shared, ">"), "write its card, and codes to sign in with")
 }
 
 func (l *list) hearAny(verb subjects.Verb, scope subjects.Scope) {
