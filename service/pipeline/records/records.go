@@ -29,7 +29,7 @@ type Definition struct {
 	// Removed: no new job starts; those that are there go on.
 	Removed bool `json:"removed,omitempty"`
 
-	Rev uint64
+	Rev uint64 `json:"-"` // of the entry that it was read from
 }
 
 // Input is what a job works with: the definition that it started with, and the
