@@ -9,7 +9,7 @@ import (
 // what a service manager gave to it alone.
 var (
 	secretPrefixes = []string{"NATS_", "RUNNEL_", "LISTEN_", "WATCHDOG_"}
-	secretNames    = []string{"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM"}
+	secretNames    = []string{"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "PRUNNER_JWT_SECRET"}
 )
 
 // taskEnviron is the runner's own environment, less its secrets.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/gateway/api"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/code"
@@ -149,10 +150,28 @@ func (g *Gateway) Link(ctx context.Context, sub string, scopes []auth.Scope) (st
 // Handler answers requests.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
+// Refuse has the gateway refuse new jobs, and say that it is not ready.
+func (g *Gateway) Refuse() { g.stopping.Store(true) }
+
+// Unfinished are the jobs that have not ended.
+func (g *Gateway) Unfinished(ctx context.Context) ([]*pb.Job, error) {
+	if err := g.house.Synced(ctx); err != nil {
+		return nil, err
+	}
+	found, err := g.house.Mirror.Jobs(ctx, 0)
+	var jobs []*pb.Job
+	for _, j := range found {
+		if !j.Job.GetCompleted() {
+			jobs = append(jobs, j.Job)
+		}
+	}
+	return jobs, err
+}
+
 // Stop has the gateway refuse new jobs, say that it is not ready, and end its
 // streams of events, whose clients go on at another gateway.
 func (g *Gateway) Stop() {
-	g.stopping.Store(true)
+	g.Refuse()
 	g.die()
 }
 

@@ -161,21 +161,8 @@ func (g *server) pipelinesJSON() ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// synced waits for a moment until the mirror has everything; a gateway that has
-// just started must not say that there is nothing.
-func (g *server) synced(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	select {
-	case <-g.Mirror.Ready():
-		return nil
-	case <-ctx.Done():
-		return errors.New("the pipelines are still being read")
-	}
-}
-
 func (g *server) listPipelines(w http.ResponseWriter, r *http.Request) {
-	if err := g.synced(r.Context()); err != nil {
+	if err := g.Synced(r.Context()); err != nil {
 		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
@@ -189,7 +176,7 @@ func (g *server) listPipelines(w http.ResponseWriter, r *http.Request) {
 const recentJobs = 1000
 
 func (g *server) listJobs(w http.ResponseWriter, r *http.Request) {
-	if err := g.synced(r.Context()); err != nil {
+	if err := g.Synced(r.Context()); err != nil {
 		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}

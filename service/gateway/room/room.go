@@ -4,9 +4,11 @@ package room
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -48,3 +50,16 @@ type Route struct {
 
 // Room gives the routes of one part of the gateway.
 type Room func(*House) []Route
+
+// Synced waits for a moment until the mirror has everything; a gateway that has
+// just started must not say that there is nothing.
+func (h *House) Synced(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	select {
+	case <-h.Mirror.Ready():
+		return nil
+	case <-ctx.Done():
+		return errors.New("the pipelines are still being read")
+	}
+}

@@ -19,6 +19,16 @@ func ServeSignals() (signals <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
+// RereadSignal makes a server in prunner's place read its pipelines again.
+const RereadSignal = syscall.SIGUSR1
+
+// PrunnerSignals are the signals that a server in prunner's place heeds.
+func PrunnerSignals() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, RereadSignal)
+	return c, func() { signal.Stop(c) }
+}
+
 // UserSignals are the signals by which a user ends a command that waits.
 func UserSignals() (signals <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 4)

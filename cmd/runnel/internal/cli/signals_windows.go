@@ -9,6 +9,12 @@ import (
 // ReloadSignal never comes.
 const ReloadSignal = syscall.SIGHUP
 
+// RereadSignal never comes.
+const RereadSignal = syscall.SIGHUP
+
+// PrunnerSignals are never asked for: nothing stands in for prunner here.
+func PrunnerSignals() (signals <-chan os.Signal, stop func()) { return UserSignals() }
+
 // ServeSignals are the signals that a server heeds.
 func ServeSignals() (signals <-chan os.Signal, stop func()) { return UserSignals() }
 

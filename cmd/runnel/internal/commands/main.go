@@ -32,6 +32,8 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/prunner"
+	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
@@ -44,7 +46,11 @@ func Main() {
 	if err := sandbox.HideDescriptors(); err != nil {
 		os.Exit(cli.Report(fmt.Errorf("cannot hide inherited descriptors: %w", err), os.Stderr))
 	}
-	err := run(context.Background(), os.Args[1:], app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	std := app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	if args, yes := prunner.Asked(os.Args); yes {
+		os.Exit(cli.Report(prunner.Run(context.Background(), app.New(std), args, service.Version), os.Stderr))
+	}
+	err := run(context.Background(), os.Args[1:], std)
 	os.Exit(cli.Report(err, os.Stderr))
 }
 

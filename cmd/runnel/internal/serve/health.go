@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,11 @@ func (s *command) startWeb() error {
 	w := &webServer{}
 	s.web = w
 	var err error
-	if w.server, err = web.Listen(s.http, &s.front, s.Log); err != nil {
+	var handler http.Handler = &s.front
+	if s.dropIn != nil && s.dropIn.Profiling {
+		handler = web.Profiling(handler)
+	}
+	if w.server, err = web.Listen(s.http, handler, s.Log); err != nil {
 		return err
 	}
 	s.Say("health and metrics on %s", strings.Join(w.server.URLs(), " and "))

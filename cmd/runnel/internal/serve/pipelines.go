@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -74,9 +75,16 @@ func (s *command) startEngine(ctx context.Context) error {
 		return err
 	}
 	if p.on {
-		p.engine, err = pipeline.Start(ctx, p.nc, pipeline.Config{
+		cfg := pipeline.Config{
 			Prefix: s.Prefix, Name: s.cfg.Name, JetStream: js, Replicas: s.cfg.Replicas, ReplyPrefixes: s.cfg.ReplyPrefixes, Logger: s.Log,
-		})
+		}
+		if s.dropIn != nil { // whose tasks run here, and start where it did
+			cfg.Runner = s.cfg.Name
+			if cfg.Dir, err = os.Getwd(); err != nil {
+				return err
+			}
+		}
+		p.engine, err = pipeline.Start(ctx, p.nc, cfg)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ type command struct {
 	drainTimeout time.Duration
 	connectWait  time.Duration
 	pipelines    pipelines
+	dropIn       *DropIn // nil but in the place of prunner
 
 	// What is open, in this order.
 	server  *embedded.Server // nil with a server elsewhere
@@ -296,13 +297,21 @@ func (s *command) start(ctx context.Context) error {
 	if err := s.startRunners(ctx); err != nil {
 		return err
 	}
+	if s.dropIn != nil {
+		if err := s.takeOldJobs(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.startEngine(ctx); err != nil {
 		return err
 	}
 	if err := s.openWeb(ctx); err != nil {
 		return err
 	}
-	contextName := s.leaveContexts()
+	contextName := ""
+	if s.dropIn == nil { // whose server is nobody else's
+		contextName = s.leaveContexts()
+	}
 	s.announce(ctx, contextName)
 	notify("READY=1")
 	return nil
@@ -333,6 +342,9 @@ func (s *command) startServer() error {
 	var err error
 	if cfg.Host, cfg.Port, err = parseListen(s.listen); err != nil {
 		return err
+	}
+	if s.dropIn != nil {
+		cfg.Port = embedded.AnyPort
 	}
 	s.server, err = embedded.Start(cfg)
 	switch {
