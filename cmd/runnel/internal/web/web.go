@@ -109,27 +109,39 @@ func (f *Flags) Secret(dir string) (string, error) {
 	return secret, nil
 }
 
-// newSecret makes the file; another process that makes it at once wins.
+// newSecret makes the file, whole or not at all: another program may read it at
+// once. Of several that make it at once, the first one wins.
 func newSecret(file string) (string, error) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random)
 	secret := base64.RawURLEncoding.EncodeToString(random)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", fmt.Errorf("cannot keep the secret of tokens: %w", err)
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := linkFile(file, []byte(secret+"\n"))
 	if errors.Is(err, fs.ErrExist) {
 		text, err := os.ReadFile(file)
 		return strings.TrimSpace(string(text)), err
-	}
-	if err == nil {
-		_, err = fmt.Fprintln(f, secret)
-		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot keep the secret of tokens: %w", err)
 	}
 	return secret, nil
+}
+
+// linkFile writes a file of mode 0600 that is not there yet.
+func linkFile(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(text)
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	return os.Link(temp.Name(), path)
 }
 
 // Server listens on addresses and answers by a handler.
