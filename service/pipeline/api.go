@@ -175,9 +175,38 @@ func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
 	return t.accept(job, records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir, Runner: t.e.cfg.Runner})
 }
 
-// accept puts a job in its pipeline's queue. The head is written first: it is
-// what decides. The same id again gives the first job.
+// accept takes a job in. The same id again gives the first job, also while that
+// one is being taken in.
 func (t *term) accept(job *pb.Job, in records.Input) (*pb.Job, error) {
+	id, mine := job.GetId(), make(chan struct{})
+	for {
+		t.mu.Lock()
+		other := t.accepting[id]
+		if other == nil {
+			t.accepting[id] = mine
+		}
+		t.mu.Unlock()
+		if other == nil {
+			break
+		}
+		select {
+		case <-other:
+		case <-t.ctx.Done():
+			return nil, errFenced
+		}
+	}
+	defer func() {
+		t.mu.Lock()
+		delete(t.accepting, id)
+		t.mu.Unlock()
+		close(mine)
+	}()
+	return t.acceptOnce(job, in)
+}
+
+// acceptOnce puts a job in its pipeline's queue. The head is written first: it is
+// what decides.
+func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 	if old, err := t.readJob(job.GetId()); err == nil {
 		return t.again(old.job, job)
 	} else if !errors.Is(err, client.ErrUnknownJob) {

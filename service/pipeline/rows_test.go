@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -439,4 +440,35 @@ func TestUnfitJob(t *testing.T) {
 	}
 	third := w.schedule("p", nil)
 	w.until(third.GetId(), "running", running("a"))
+}
+
+// The same request several times at once, as a client sends it that has no
+// answer: one job, and each answer is that one.
+func TestSameIDAtOnce(t *testing.T) {
+	w := open(t, "pipelines: {p: {tasks: {a: {script: ['echo {{ .x }} >>{{ .file }}']}}}}")
+	file := t.TempDir() + "/ran"
+	var wg sync.WaitGroup
+	for n := range 10 {
+		id := fmt.Sprintf("0d3253b8-50e8-4242-ad02-3a7d997d49%02d", n)
+		for range 10 {
+			wg.Go(func() {
+				job, err := w.c.Schedule(w.ctx(), "p", client.ScheduleOptions{ID: id, Variables: map[string]any{"x": n, "file": file}})
+				if err != nil || job.GetId() != id {
+					t.Errorf("job %s: %v, %v", id, job.GetId(), err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	count := 0
+	for job, err := range w.c.Jobs(w.ctx(), client.JobsOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.end(job.GetId())
+		count++
+	}
+	if ran := strings.Count(read(t, file), "\n"); count != 10 || ran != 10 {
+		t.Errorf("%d jobs and %d runs, want 10", count, ran)
+	}
 }

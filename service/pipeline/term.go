@@ -31,6 +31,8 @@ type term struct {
 	defs   map[string]*records.Definition
 	queues map[string]*queue
 	works  map[string]*work // jobs that are at work, by id
+	// accepting has the ids of jobs that are being taken in; closed when they are.
+	accepting map[string]chan struct{}
 	// worksChanged is closed and replaced when works has.
 	worksChanged chan struct{}
 
@@ -42,7 +44,7 @@ type term struct {
 func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lease) *term {
 	t := &term{
 		e: e, ctx: ctx, end: end, lease: l,
-		defs: map[string]*records.Definition{}, queues: map[string]*queue{}, works: map[string]*work{}, worksChanged: make(chan struct{}), index: records.NewIndex(),
+		defs: map[string]*records.Definition{}, queues: map[string]*queue{}, works: map[string]*work{}, accepting: map[string]chan struct{}{}, worksChanged: make(chan struct{}), index: records.NewIndex(),
 	}
 	t.fleet = &attempt.Fleet{
 		Client: e.client, Store: e.store, Ends: attempt.NewEnds(), MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
