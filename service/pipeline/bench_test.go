@@ -41,9 +41,8 @@ func benchWorld(b *testing.B, definitions string) (*client.Client, *embedded.Ser
 	return c, server
 }
 
-// One operation is a job from its acceptance to its last record; "task" is the
-// bare task beside it.
-func BenchmarkJob(b *testing.B) {
+// trivialPipelines are jobs of true: one, 20 in a chain, and five levels of four.
+func trivialPipelines() string {
 	var chain, levels strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&chain, "      t%d: {script: ['true'], depends_on: [%s]}\n", i, map[bool]string{true: fmt.Sprintf("t%d", i-1)}[i > 0])
@@ -55,7 +54,13 @@ func BenchmarkJob(b *testing.B) {
 		}
 		fmt.Fprintf(&levels, "      t%d: {script: ['true'], depends_on: [%s]}\n", i, strings.Join(deps, ", "))
 	}
-	c, _ := benchWorld(b, "pipelines:\n  one: {tasks: {a: {script: ['true']}}}\n  chain:\n    tasks:\n"+chain.String()+"  levels:\n    tasks:\n"+levels.String())
+	return "pipelines:\n  one: {tasks: {a: {script: ['true']}}}\n  chain:\n    tasks:\n" + chain.String() + "  levels:\n    tasks:\n" + levels.String()
+}
+
+// One operation is a job from its acceptance to its last record; "task" is the
+// bare task beside it.
+func BenchmarkJob(b *testing.B) {
+	c, _ := benchWorld(b, trivialPipelines())
 	b.Run("task", func(b *testing.B) {
 		for b.Loop() {
 			req := &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{File: &pb.File{Content: []byte("#!/bin/bash\ntrue\n")}}}}
@@ -89,7 +94,7 @@ func BenchmarkJob(b *testing.B) {
 }
 
 // bareExec is the floor: the same processes by os/exec, level by level.
-func bareExec(b *testing.B, levels []int) time.Duration {
+func bareExec(b testing.TB, levels []int) time.Duration {
 	began := time.Now()
 	for _, n := range levels {
 		var wg sync.WaitGroup
