@@ -94,7 +94,10 @@ func TestBombsAtOnce(t *testing.T) {
 	f := newFleet(t)
 	f.start(service.Config{Settings: service.Settings{Slots: 200}})
 	c := f.two()
-	const many = 12
+	many, rounds, bound := 12, 50, 10*250*time.Millisecond
+	if os.Getenv("RUNNEL_LONG") != "" { // tests/prove: at full size, on a quiet machine
+		many, rounds, bound = 64, 200, 250*time.Millisecond
+	}
 	for name, task := range map[string]string{
 		"script":   fileTask(bombOf(t, bombSize()), true),
 		"language": strings.Replace(fileTask(bombOf(t, bombSize()), true), "{", `{"language":{"name":"bash"},"isolation":"none",`, 1),
@@ -106,7 +109,7 @@ func TestBombsAtOnce(t *testing.T) {
 				asking.Go(func() { c[i%2].task("at.web1", fmt.Sprint(name, i), task) }) // its answer may be late
 			}
 			var took []time.Duration
-			for range 50 {
+			for range rounds {
 				began := time.Now()
 				if got := f.run(`{"argv":["true"]}`); got.end.State != "COMPLETE" {
 					t.Fatalf("another run: %+v", got.end)
@@ -116,12 +119,13 @@ func TestBombsAtOnce(t *testing.T) {
 			}
 			asking.Wait()
 			slices.Sort(took)
-			t.Logf("%d KiB more at most; others: median %s, longest %s", most-idle, took[len(took)/2], took[len(took)-1])
+			p99 := took[len(took)*99/100]
+			t.Logf("%d bombs: %d KiB more at most; others: median %s, p99 %s, longest %s", many, most-idle, took[len(took)/2], p99, took[len(took)-1])
 			if grown := most - idle; grown > 100<<10 {
 				t.Errorf("%d KiB more", grown)
 			}
-			if longest := took[len(took)-1]; longest > 10*250*time.Millisecond {
-				t.Errorf("another run took %s", longest)
+			if p99 > bound {
+				t.Errorf("other runs took %s (p99), want %s at most", p99, bound)
 			}
 		})
 	}

@@ -19,6 +19,15 @@ type ending struct {
 	least                 time.Duration
 }
 
+// slack is what an end may be late: in earnest on a quiet machine (tests/prove),
+// with all that a busy one may need elsewhere.
+func slack(inEarnest time.Duration) time.Duration {
+	if os.Getenv("RUNNEL_LONG") != "" {
+		return inEarnest
+	}
+	return 20 * time.Second
+}
+
 // A grace is what a timeout and an abort give, as far as the policy lets them;
 // no limit does.
 func TestGraceBeatsNoLimit(t *testing.T) {
@@ -51,7 +60,7 @@ func TestGraceBeatsNoLimit(t *testing.T) {
 			run := c[i%2].final(id)
 			took := time.Since(began)
 			got := ending{fmt.Sprint(run["state"]), fmt.Sprint(run["reason"]), fmt.Sprint(run["signal"]), row.want.least}
-			if got != row.want || took < row.want.least || took > row.want.least+20*time.Second {
+			if got != row.want || took < row.want.least || took > row.want.least+slack(200*time.Millisecond) {
 				t.Errorf("after %s: got %+v, want %+v", took, got, row.want)
 			}
 		})
@@ -76,7 +85,7 @@ func TestDrainCutsGraceShort(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	s.Drain(ctx)
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 300*time.Millisecond+slack(2*time.Second) {
 		t.Errorf("it drained for %s", took)
 	}
 	f.start(service.Config{Name: "other"})

@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/tests/hangfs"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // threads is how many this process has.
@@ -63,6 +65,17 @@ func TestRunsOnARemoteMount(t *testing.T) {
 		if got := f.run(c.task); got.end.State != "FAILED" || !strings.Contains(got.end.Error, c.want) {
 			t.Errorf("%s: got %+v", c.name, got.end.End)
 		}
+	}
+}
+
+// A runner whose own directory lies where it may hang says so before it tries.
+func TestOwnDirectoryOnARemoteMount(t *testing.T) {
+	fs := hangfs.Mount(t)
+	t.Setenv("TMPDIR", fs.Dir)
+	var log rig.Buffer
+	newFleet(t).start(service.Config{DataDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if text := log.String(); strings.Count(text, "may hang") != 1 || !strings.Contains(text, "temporary directory is on a mount") || !strings.Contains(text, fs.Dir) {
+		t.Errorf("the log: %s", text)
 	}
 }
 

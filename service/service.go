@@ -70,11 +70,23 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, life: newLifetime()}
+	s.warnOfMounts()
 	if err := s.open(ctx); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("cannot start runner %s: %w", cfg.Name, err)
 	}
 	return s, nil
+}
+
+// warnOfMounts tells of own directories that lie where a look may never return;
+// the mounts themselves are not looked at.
+func (s *Service) warnOfMounts() {
+	for what, dir := range map[string]string{"data directory": s.cfg.DataDir, "temporary directory": os.TempDir()} {
+		if m, err := mounts.Of(dir); err == nil && m.MayHang() {
+			s.log.Warn("the runner's own "+what+" is on a mount that may hang, and the runner with it; use a local file system",
+				"runner", s.cfg.Name, "path", dir, "mount", m.String())
+		}
+	}
 }
 
 // open brings everything up, in order; each step leaves how to undo it. One

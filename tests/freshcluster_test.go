@@ -3,6 +3,7 @@ package tests
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,16 @@ func TestRunnersOnAFreshCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three servers")
 	}
+	rounds := 1
+	if os.Getenv("RUNNEL_LONG") != "" { // tests/prove
+		rounds = 20
+	}
+	for i := range rounds {
+		t.Run(fmt.Sprint(i+1), threeRunnersAtOnce)
+	}
+}
+
+func threeRunnersAtOnce(t *testing.T) {
 	servers := rig.Forming(t, 3)
 	var runners []*rig.Process
 	for i, s := range servers {
