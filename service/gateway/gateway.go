@@ -17,11 +17,13 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/code"
 	"github.com/runnel-io/runnel/service/gateway/events"
 	"github.com/runnel-io/runnel/service/gateway/feed"
+	"github.com/runnel-io/runnel/service/gateway/openapi"
 	"github.com/runnel-io/runnel/service/gateway/page"
 	"github.com/runnel-io/runnel/service/gateway/peers"
 	"github.com/runnel-io/runnel/service/gateway/prunner"
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/gateway/search"
 	"github.com/runnel-io/runnel/service/gateway/signin"
 	"github.com/runnel-io/runnel/service/gateway/tails"
 	"github.com/runnel-io/runnel/service/kv"
@@ -69,6 +71,7 @@ type Gateway struct {
 	codes    *signin.Codes // nil where there can be none
 	peers    *peers.Peers  // likewise
 	handler  http.Handler
+	doc      []byte // describes the routes
 	stopping atomic.Bool
 	die      context.CancelFunc
 }
@@ -106,6 +109,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 	g.join(ctx)
 	h.Feeds = feed.OpenAll(h.JS, h.Space, h.Log)
 	h.Tails = tails.New(h.Client)
+	h.Doc = openapi.New()
 	h.Life, g.die = context.WithCancel(context.WithoutCancel(ctx))
 	g.handler = g.routes()
 	return g, nil
@@ -187,7 +191,7 @@ func (g *Gateway) Close() {
 }
 
 // rooms are the parts of the gateway that have routes.
-var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, code.Routes, agents}
+var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, search.Routes, code.Routes, agents}
 
 // table is every route.
 func (g *Gateway) table() []room.Route {
@@ -195,6 +199,7 @@ func (g *Gateway) table() []room.Route {
 		{Method: "GET", Path: "/healthz", Scope: auth.Public, Handle: g.healthz},
 		{Method: "GET", Path: "/readyz", Scope: auth.Public, Handle: g.readyz},
 		{Method: "GET", Path: "/metrics", Scope: auth.ScopeRead, Handle: g.metrics},
+		{Method: "GET", Path: "/openapi.json", Scope: auth.SignedIn, Handle: g.describe},
 	}
 	for _, routes := range slices.Concat(rooms, []room.Room{signin.Room(g.codes)}) {
 		table = append(table, routes(&g.house)...)
@@ -207,12 +212,17 @@ func (g *Gateway) table() []room.Route {
 func (g *Gateway) routes() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
-	for _, row := range g.table() {
+	table := g.table()
+	for _, row := range table {
 		methods[row.Path] = append(methods[row.Path], row.Method)
 		if row.Method == http.MethodGet {
 			methods[row.Path] = append(methods[row.Path], http.MethodHead)
 		}
 		mux.Handle(row.Method+" "+row.Path, g.house.Guard.Wrap(row.Scope, row.Handle))
+	}
+	var err error
+	if g.doc, err = openapi.Write(g.house.Doc, table); err != nil {
+		g.house.Log.Error("the description of the routes is missing", "error", err)
 	}
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
@@ -298,6 +308,14 @@ func (g *Gateway) ready() error {
 		return g.peers.Err()
 	}
 	return nil
+}
+
+func (g *Gateway) describe(w http.ResponseWriter, _ *http.Request) {
+	if g.doc == nil {
+		reply.Error(w, http.StatusInternalServerError, "not every route is described: the gateway's log says more")
+		return
+	}
+	reply.Body(w, http.StatusOK, g.doc)
 }
 
 func (g *Gateway) metrics(w http.ResponseWriter, r *http.Request) {

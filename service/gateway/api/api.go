@@ -1,5 +1,4 @@
-// Package api answers our own routes, those below /api/v1, and describes every
-// route of the gateway at /openapi.json.
+// Package api answers our own routes, those below /api/v1.
 package api
 
 import (
@@ -14,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/openapi"
 	"github.com/runnel-io/runnel/service/gateway/room"
 )
 
@@ -28,7 +28,7 @@ const maxBody = 1 << 20
 // Routes are the room's.
 func Routes(h *room.House) []room.Route {
 	s := &server{h}
-	d := newDesk()
+	d := newDesk(h.Doc)
 	s.describeRunners(d)
 	s.describeGlances(d)
 	s.describeMaint(d)
@@ -48,10 +48,11 @@ type desk struct {
 	routes []room.Route
 }
 
-func newDesk() *desk {
+func newDesk(doc *huma.OpenAPI) *desk {
 	useOurErrors()
 	d := &desk{}
-	config := huma.DefaultConfig("Runnel", "v1")
+	config := huma.DefaultConfig("", "")
+	config.OpenAPI = doc
 	// No page that loads from elsewhere, and no $schema in replies.
 	config.DocsPath, config.SchemasPath, config.OpenAPIPath, config.CreateHooks = "", "", "", nil
 	config.Formats = map[string]huma.Format{"application/json": {Marshal: writeJSON, Unmarshal: json.Unmarshal}}
@@ -114,7 +115,7 @@ type row struct {
 func add[I, O any](d *desk, r row, handle func(context.Context, *I) (*O, error)) {
 	huma.Register(d.api, huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
-		Metadata: map[string]any{scopeKey: r.scope}, Errors: []int{400, 401, 403, 404, 503},
+		Metadata: map[string]any{scopeKey: r.scope}, Security: openapi.Needs(r.scope),
 		MaxBodyBytes: maxBody, BodyReadTimeout: bodyTime,
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)

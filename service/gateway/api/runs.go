@@ -58,6 +58,8 @@ type runs struct {
 
 func (s *server) describeRuns(d *desk) {
 	add(d, row{"start-run", "POST", "/api/v1/runs", auth.ScopeCode, "Run a task, on one runner or on all that are meant", http.StatusAccepted}, s.start)
+	answers := s.Doc.Paths["/api/v1/runs"].Post.Responses
+	answers["200"] = answers["202"] // all have ended
 	add(d, row{"list-runs", "GET", "/api/v1/runs", auth.ScopeRead, "Runs, newest first", 0}, s.listRuns)
 	add(d, row{"show-run", "GET", "/api/v1/runs/{id}", auth.ScopeRead, "A run's record", 0},
 		func(ctx context.Context, in *RunIn) (*answer[run], error) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/service/client"
@@ -29,8 +30,9 @@ type House struct {
 	Guard  *auth.Guard
 	Mirror *records.Mirror // pipelines and jobs, as a watch keeps them
 	Log    *slog.Logger
-	Feeds  *feed.Feeds  // what changes in the fleet
-	Tails  *tails.Tails // logs that are being followed
+	Feeds  *feed.Feeds   // what changes in the fleet
+	Tails  *tails.Tails  // logs that are being followed
+	Doc    *huma.OpenAPI // describes the routes
 	// Version of this program.
 	Version string
 	// Life ends when the gateway stops; what streams ends by it, and its clients
