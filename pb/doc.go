@@ -28,4 +28,5 @@ const (
 	ReasonRejected    = "rejected"
 	ReasonExpired     = "expired"
 	ReasonCompile     = "compile"
+	ReasonSkipped     = "skipped"
 )

@@ -12,8 +12,8 @@ import (
 
 // Bounds of work for the queue.
 const (
-	// maxQueueID leaves room for the suffix of an attempt.
-	maxQueueID  = 48
+	// MaxQueueID bounds an id of work: attempts add a suffix to it.
+	MaxQueueID  = 48
 	maxRetries  = 100
 	maxKeyBytes = 128
 	// maxBackoff bounds what doubling makes of a backoff.
@@ -158,8 +158,8 @@ func CheckQueueID(id string) error {
 	switch {
 	case id == "" || !validID(id):
 		return invalid("metadata.id: %q must be letters, digits, \"-\" and \"_\"", clip(id))
-	case len(id) > maxQueueID:
-		return invalid("metadata.id: %q must be at most %d characters in the queue", clip(id), maxQueueID)
+	case len(id) > MaxQueueID:
+		return invalid("metadata.id: %q must be at most %d characters in the queue", clip(id), MaxQueueID)
 	case WorkOf(id) != id:
 		return invalid("metadata.id: %q ends as the ids of attempts do (-a2): use another one in the queue", id)
 	}

@@ -168,7 +168,13 @@ type Run struct {
 	// Where it waited, if it came from the queue.
 	Queued *Queued `protobuf:"bytes,40,opt,name=queued,proto3" json:"queued,omitempty"`
 	// The id of the attempt that follows this one; empty if none does.
-	Next          string `protobuf:"bytes,41,opt,name=next,proto3" json:"next,omitempty"`
+	Next string `protobuf:"bytes,41,opt,name=next,proto3" json:"next,omitempty"`
+	// Of a schedule's record that stands for ticks without a run: how many.
+	Missed int64 `protobuf:"varint,43,opt,name=missed,proto3" json:"missed,omitempty"`
+	// The first of them.
+	From *timestamppb.Timestamp `protobuf:"bytes,44,opt,name=from,proto3" json:"from,omitempty"`
+	// The last of them.
+	To            *timestamppb.Timestamp `protobuf:"bytes,45,opt,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +431,27 @@ func (x *Run) GetNext() string {
 		return x.Next
 	}
 	return ""
+}
+
+func (x *Run) GetMissed() int64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *Run) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Run) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
 }
 
 // Step is the result of one step of a run that has several.
@@ -1055,7 +1082,7 @@ var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
 	"\n" +
-	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\x99\b\n" +
+	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\x8d\t\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06runner\x18\x02 \x01(\tR\x06runner\x12\x12\n" +
@@ -1092,7 +1119,10 @@ const file_run_proto_rawDesc = "" +
 	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x12\x18\n" +
 	"\acommand\x18\x1e \x01(\tR\acommand\x12)\n" +
 	"\x06queued\x18( \x01(\v2\x11.runnel.v1.QueuedR\x06queued\x12\x12\n" +
-	"\x04next\x18) \x01(\tR\x04next\x1a7\n" +
+	"\x04next\x18) \x01(\tR\x04next\x12\x16\n" +
+	"\x06missed\x18+ \x01(\x03R\x06missed\x12.\n" +
+	"\x04from\x18, \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18- \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +
@@ -1196,23 +1226,25 @@ var file_run_proto_depIdxs = []int32{
 	13, // 4: runnel.v1.Run.ended:type_name -> google.protobuf.Timestamp
 	2,  // 5: runnel.v1.Run.compile:type_name -> runnel.v1.Step
 	14, // 6: runnel.v1.Run.queued:type_name -> runnel.v1.Queued
-	15, // 7: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
-	4,  // 8: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
-	5,  // 9: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
-	0,  // 10: runnel.v1.Query.states:type_name -> runnel.v1.State
-	12, // 11: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
-	1,  // 12: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
-	16, // 13: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
-	15, // 14: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
-	8,  // 15: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
-	9,  // 16: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
-	1,  // 17: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
-	16, // 18: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	13, // 7: runnel.v1.Run.from:type_name -> google.protobuf.Timestamp
+	13, // 8: runnel.v1.Run.to:type_name -> google.protobuf.Timestamp
+	15, // 9: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
+	4,  // 10: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
+	5,  // 11: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
+	0,  // 12: runnel.v1.Query.states:type_name -> runnel.v1.State
+	12, // 13: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
+	1,  // 14: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
+	16, // 15: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
+	15, // 16: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
+	8,  // 17: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
+	9,  // 18: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
+	1,  // 19: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
+	16, // 20: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }

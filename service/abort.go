@@ -85,14 +85,14 @@ func (s *Service) wholeToAbort(ctx context.Context, id string, found *pb.Run, er
 	if err != nil && !errors.Is(err, store.ErrUnknownRun) || err == nil && (found.GetQueued() == nil || !store.Final(found.GetState()) || found.GetId() != found.GetGroup()) {
 		return nil, nil
 	}
-	whole, err := s.work.Whole(ctx, id)
+	whole, err := s.waiting.work.Whole(ctx, id)
 	if err != nil || whole.GetId() == id && !work.IsWaiting(whole) {
 		return nil, err
 	}
 	if !work.IsWaiting(whole) {
 		return whole, nil
 	}
-	removed, err := s.work.Withdraw(ctx, id, "removed from the queue")
+	removed, err := s.waiting.work.Withdraw(ctx, id, "removed from the queue")
 	if errors.Is(err, work.ErrNotWaiting) && removed != nil {
 		return removed, nil // it has started meanwhile
 	}

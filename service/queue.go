@@ -3,26 +3,34 @@ package service
 import (
 	"github.com/runnel-io/runnel/service/queue"
 	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/schedule/fires"
 	"github.com/runnel-io/runnel/service/work"
 )
+
+// waiting is what brings runs without a request: the durable queue, and schedules.
+type waiting struct {
+	work  *work.Queue
+	queue *queue.Queue
+	fires *fires.Fires
+}
 
 // openQueue makes what takes work of the durable queue, once there is one. It must
 // come before the runner's own end is noted, so that it ends after that.
 func (s *Service) openQueue() {
-	s.work = work.New(work.Config{JS: s.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait})
-	s.queue = queue.New(queue.Config{
+	s.waiting.work = work.New(work.Config{JS: s.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait})
+	s.waiting.queue = queue.New(queue.Config{
 		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.js, Store: s.store, Runner: s.runner, Logger: s.log,
-		Work: s.work,
+		Work: s.waiting.work,
 		Policy: func() run.Policy {
 			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
 		},
 		MarkLost: s.presence.MarkLost,
 	})
-	s.life.onClose(s.queue.Wait)
+	s.life.onClose(s.waiting.queue.Wait)
 }
 
 // takeWork takes work of the queue for as long as the service lives.
-func (s *Service) takeWork() { s.queue.Run(s.life.ctx) }
+func (s *Service) takeWork() { s.waiting.queue.Run(s.life.ctx) }
 
 // Queue counts what this runner has done with work of the queue.
-func (s *Service) Queue() *queue.Counts { return &s.queue.Counts }
+func (s *Service) Queue() *queue.Counts { return &s.waiting.queue.Counts }

@@ -21,11 +21,9 @@ import (
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/mounts"
 	"github.com/runnel-io/runnel/service/presence"
-	"github.com/runnel-io/runnel/service/queue"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/sandbox"
 	"github.com/runnel-io/runnel/service/store"
-	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -44,8 +42,7 @@ type Service struct {
 	presence  *presence.Presence
 	metrics   *metrics
 	endpoints *endpoint.Server
-	queue     *queue.Queue
-	work      *work.Queue
+	waiting   waiting // what may run here later
 	groups    groups
 	life      *lifetime
 	hanging   hanging
@@ -222,7 +219,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 		Name: s.cfg.Name, Instance: s.data.Instance, Space: s.space, JS: s.js, Store: s.store, Host: host, Languages: s.languages,
 		DataDir: s.data.Path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
 		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
-		OnEnd: func(run *pb.Run) { s.metrics.ended(run); s.queue.Ended(run) },
+		OnEnd: func(run *pb.Run) { s.metrics.ended(run); s.waiting.queue.Ended(run) },
 	})
 	for _, limit := range s.cfg.Policy.Limits.Named() {
 		if !s.runner.Holds(limit) {
@@ -235,6 +232,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 		return err
 	}
 	s.openQueue()
+	s.openSchedules()
 	s.life.onClose(s.runner.Close)
 	s.life.onClose(s.presence.Detach)
 	return s.untilAble(ctx, s.runner.Recover)
@@ -243,7 +241,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 // placesChanged is called under the runner's lock: it only wakes others.
 func (s *Service) placesChanged() {
 	s.endpoints.PlacesChanged()
-	s.queue.Changed()
+	s.waiting.queue.Changed()
 	s.presence.PlacesChanged()
 }
 
@@ -265,6 +263,7 @@ func (s *Service) openEndpoints(ctx context.Context) error {
 	s.life.tasks.Go(s.watchFate)
 	s.life.tasks.Go(s.watchLink)
 	s.life.tasks.Go(s.takeWork)
+	s.life.tasks.Go(func() { s.waiting.fires.Run(s.life.ctx) })
 	return s.Err()
 }
 

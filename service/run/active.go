@@ -91,6 +91,9 @@ func (r *Runner) activeOf(t *ticket, s Submission, terms terms) *active {
 	if s.Queued != nil {
 		run.Group, run.Attempt, run.Queued = s.work(), int32(s.Attempt), s.Queued
 	}
+	if m := s.Missed; m.Count > 0 {
+		run.Missed, run.From, run.To = int64(m.Count), timestamppb.New(m.From), timestamppb.New(m.To)
+	}
 	if !s.HidesCommand {
 		run.Command = commandOf(task)
 	}

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"time"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -21,6 +23,14 @@ type Submission struct {
 	// number are Attempt's.
 	Queued  *pb.Queued
 	Attempt int
+	// Missed, with Fail, is of which ticks of a schedule the record is.
+	Missed Missed
+}
+
+// Missed is ticks of a schedule that have no run.
+type Missed struct {
+	Count    int
+	From, To time.Time
 }
 
 // work is the id of the work that a submission from the queue is an attempt of.

@@ -1,0 +1,131 @@
+package fires
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/run"
+	"github.com/runnel-io/runnel/service/schedule"
+	"github.com/runnel-io/runnel/service/store"
+)
+
+// replaceWait is how long the run that another replaces may take to end, at a time.
+const replaceWait = 30 * time.Second
+
+// forAll runs a fire here, if this runner is one of those that it is for.
+func (f *Fires) forAll(ctx context.Context, m jetstream.Msg) {
+	fire, err := f.fire(ctx, m)
+	if err != nil {
+		f.log.Warn("cannot read what a schedule has fired", "schedule", fire.Name, "error", err)
+		return
+	}
+	if !f.isMeant(fire) || time.Since(fire.Tick) > fire.Deadline() {
+		return // the next one that is not too late counts it as missed
+	}
+	err = retry(ctx, func() error { return f.handle(ctx, fire, f.here()) })
+	if err == nil {
+		err = retry(ctx, func() error { return f.keep(ctx, fire) })
+	}
+	if err != nil && ctx.Err() == nil {
+		f.log.Warn("cannot handle a fire", "schedule", fire.Name, "tick", fire.Tick, "error", err)
+	}
+}
+
+func (f *Fires) isMeant(fire schedule.Fire) bool {
+	if len(fire.On) > 0 && !slices.Contains(fire.On, f.cfg.Name) {
+		return false
+	}
+	if fire.Where == "" {
+		return true
+	}
+	matches, err := f.cfg.Matches(fire.Where)
+	return err == nil && matches
+}
+
+// here is the place of what each runner does for itself.
+func (f *Fires) here() place {
+	return place{runner: f.cfg.Name, suffix: "-" + f.cfg.Name, live: f.runs, start: f.begin}
+}
+
+// runs says whether a run has not ended.
+func (f *Fires) runs(ctx context.Context, id string) (bool, error) {
+	record, _, err := f.cfg.Records.Get(ctx, id)
+	if errors.Is(err, store.ErrUnknownRun) {
+		return false, nil
+	}
+	return err == nil && !store.Final(record.GetState()), err
+}
+
+// begin starts a run of a tick, and returns when it has its record.
+func (f *Fires) begin(ctx context.Context, fire schedule.Fire, id, after string) error {
+	s, err := f.cfg.Runner.Submit(fire.Request(id), func(string) string { return "" }, f.cfg.Policy())
+	if err == nil {
+		err = f.cfg.Runner.CheckHost(s.Request.GetSpec().GetTask())
+	}
+	if err != nil {
+		return f.note(fire, Note{id: id, reason: pb.ReasonRejected, text: err.Error()})
+	}
+	if wait := time.Until(fire.Tick.Add(offset(f.cfg.Name, fire.JitterMax()))); wait > 0 || after != "" {
+		f.lives.Go(func() {
+			if f.waitFor(ctx, wait, after) {
+				if err := f.launch(s, fire, id); err != nil {
+					f.log.Warn("cannot start what a schedule has fired", "run", id, "error", err)
+				}
+			}
+		})
+		return nil
+	}
+	return f.launch(s, fire, id)
+}
+
+// waitFor waits for the run's turn: for its offset, and for the end of the run that
+// it replaces.
+func (f *Fires) waitFor(ctx context.Context, wait time.Duration, after string) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	if after == "" {
+		return true
+	}
+	for ctx.Err() == nil {
+		if err := f.cfg.Abort(ctx, after, replaceWait); err != nil {
+			f.log.Warn("cannot abort the last run of a schedule", "run", after, "error", err)
+		}
+		if live, err := f.runs(ctx, after); err == nil && !live {
+			return true
+		}
+		rest(ctx, nil, time.Second)
+	}
+	return false
+}
+
+// launch takes a place, if need be in the backlog, and has the run's life go on by
+// itself.
+func (f *Fires) launch(s run.Submission, fire schedule.Fire, id string) error {
+	ticket, err := f.cfg.Runner.Admit(true)
+	if err != nil {
+		return err
+	}
+	claimed := make(chan error, 1)
+	f.lives.Go(func() {
+		f.cfg.Runner.Go(ticket, s, func(_ *pb.Run, err error) { claimed <- err })
+	})
+	err = <-claimed
+	var invalid *pb.InvalidError
+	switch {
+	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrRemoved):
+		return nil // it has its record
+	case errors.As(err, &invalid), errors.Is(err, store.ErrTooLarge):
+		return f.note(fire, Note{id: id, reason: pb.ReasonRejected, text: err.Error()})
+	}
+	return err
+}

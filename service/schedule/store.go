@@ -1,0 +1,517 @@
+package schedule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/stream"
+	"github.com/runnel-io/runnel/subjects"
+)
+
+// What callers test for, with errors.Is.
+var (
+	// ErrNone: nobody has made a schedule in this fleet yet.
+	ErrNone = errors.New("this fleet has no schedules yet")
+	// ErrUnknown: there is no schedule of that name.
+	ErrUnknown = errors.New("unknown schedule")
+	// ErrChanged: another client has changed the schedule since it was read.
+	ErrChanged = errors.New("the schedule has changed meanwhile")
+	// ErrServer: the NATS server can't fire schedules.
+	ErrServer = errors.New("schedules need nats-server " + minServer + " or later")
+)
+
+// Headers of definitions and fires.
+const (
+	// HeaderSchedule has the Spec as JSON.
+	HeaderSchedule = "Runner-Schedule"
+	// HeaderGap, on a fire, is the instant at which the wall clock jumped over a
+	// tick.
+	HeaderGap = "Runner-Gap"
+)
+
+const (
+	minServer = "2.14"
+	minMinor  = 14
+	// fireLife is how long a fire stays in the stream.
+	fireLife = 24 * time.Hour
+	// maxHanging is how many pulls may wait on a consumer: one a runner and pool.
+	maxHanging = 16 << 10
+	// ackWait is how long a runner may take to hand on a fire.
+	ackWait = 10 * time.Second
+)
+
+// Config of a Store.
+type Config struct {
+	JS    jetstream.JetStream
+	Space subjects.Space
+	// Replicas of what is made anew. 0: as many as the records have.
+	Replicas int
+	// ServerTime asks the NATS server for its time.
+	ServerTime func(context.Context) (time.Time, error)
+}
+
+// Store has the schedules of a fleet. It is safe for concurrent use and asks the
+// server nothing before it is used.
+type Store struct {
+	cfg    Config
+	stream stream.Stream
+
+	mu     sync.Mutex
+	bucket *kv.Bucket
+}
+
+// New makes a Store.
+func New(cfg Config) *Store {
+	return &Store{cfg: cfg, stream: stream.Stream{JS: cfg.JS, Name: cfg.Space.ScheduleStream()}}
+}
+
+// Open finds the schedules. Error: ErrNone.
+func (s *Store) Open(ctx context.Context) error {
+	if _, err := s.open(ctx, false); err != nil {
+		return err
+	}
+	_, err := s.cfg.JS.Stream(ctx, s.stream.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return ErrNone
+	}
+	return err
+}
+
+// ensure makes stream and bucket where there are none.
+func (s *Store) ensure(ctx context.Context) error {
+	if err := CheckServer(s.cfg.JS.Conn()); err != nil {
+		return err
+	}
+	if _, err := s.open(ctx, true); err != nil {
+		return err
+	}
+	_, err := stream.Ensure(ctx, s.cfg.JS, stream.Wanted{
+		Name: s.stream.Name,
+		Create: func() (jetstream.StreamConfig, error) {
+			return jetstream.StreamConfig{
+				Name: s.stream.Name, Description: "Runnel: schedules, and what they have fired",
+				Subjects: s.cfg.Space.ScheduleSubjects(), Retention: jetstream.LimitsPolicy,
+				AllowDirect: true, AllowRollup: true, AllowMsgTTL: true, AllowMsgSchedules: true,
+				MaxBytes: -1, Replicas: s.replicas(ctx),
+			}, nil
+		},
+		Change: func(c *jetstream.StreamConfig) { c.AllowMsgTTL, c.AllowMsgSchedules = true, true },
+	})
+	return err
+}
+
+func (s *Store) replicas(ctx context.Context) int {
+	if s.cfg.Replicas > 0 {
+		return s.cfg.Replicas
+	}
+	info, err := s.cfg.JS.Stream(ctx, subjects.BucketStream(s.cfg.Space.RunsBucket()))
+	if err != nil {
+		return 1
+	}
+	return max(1, info.CachedInfo().Config.Replicas)
+}
+
+// CheckServer says whether a connection's server is too old. Error: ErrServer.
+func CheckServer(nc *nats.Conn) error {
+	var major, minor int
+	version := strings.TrimPrefix(nc.ConnectedServerVersion(), "v")
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n < 2 { // a build of somebody's own: JetStream decides
+		return nil
+	}
+	if major < 2 || major == 2 && minor < minMinor {
+		return fmt.Errorf("%w: this one is %s", ErrServer, version)
+	}
+	return nil
+}
+
+func (s *Store) open(ctx context.Context, create bool) (*kv.Bucket, error) {
+	s.mu.Lock()
+	b := s.bucket
+	s.mu.Unlock()
+	if b != nil {
+		return b, nil
+	}
+	cfg := kv.Config{Name: s.cfg.Space.ScheduleBucket(), Description: "Runnel: what each schedule of fleet " + s.cfg.Space.Prefix() + " has done last", Existing: !create}
+	if create {
+		cfg.Replicas = s.replicas(ctx)
+	}
+	b, err := kv.Open(ctx, s.cfg.JS, cfg)
+	if errors.Is(err, kv.ErrNoBucket) {
+		return nil, ErrNone
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bucket = b
+	return b, nil
+}
+
+// Put stores a schedule over revision rev: 0 for a new one. Its ticks count from
+// now. Errors: ErrChanged, ErrServer, *pb.InvalidError.
+func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, error) {
+	now, err := s.cfg.ServerTime(ctx)
+	if err != nil {
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, err)
+	}
+	def.Since = now.UTC()
+	if err := def.Check(now); err != nil {
+		return def, err
+	}
+	if err := s.ensure(ctx); err != nil {
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, err)
+	}
+	if !def.All {
+		if err := s.EnsureConsumer(ctx, def.PoolOrDefault()); err != nil {
+			return def, err
+		}
+	}
+	return s.publish(ctx, def, rev)
+}
+
+// publish stores a definition that was checked, and the message of its next gap.
+func (s *Store) publish(ctx context.Context, def Schedule, rev uint64) (Schedule, error) {
+	m, err := s.message(def)
+	if err != nil {
+		return def, err
+	}
+	// The client adds headers of its own to what it publishes; the last message of
+	// the subject alone is wanted.
+	m.Header.Set(nats.MsgRollup, nats.MsgRollupSubject)
+	ack, err := s.stream.Publish(ctx, m, rev)
+	switch {
+	case stream.IsWrongLast(err) && rev == 0:
+		if now, getErr := s.Get(ctx, def.Name); getErr == nil {
+			return now, fmt.Errorf("cannot store schedule %s: there is one of that name: %w", def.Name, ErrChanged)
+		}
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, ErrChanged)
+	case stream.IsWrongLast(err):
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, ErrChanged)
+	case err != nil:
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, explain(err))
+	}
+	def.Rev = ack.Sequence
+	if err := s.KeepGap(ctx, def, def.Since); err != nil {
+		return def, err
+	}
+	return def, s.cfg.JS.Conn().Publish(s.cfg.Space.ScheduleTell(), nil)
+}
+
+// explain puts what the server refuses into a reader's words.
+func explain(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeUnknownZone {
+		return fmt.Errorf("the NATS server does not know the time zone; install its zone database (tzdata): %w", err)
+	}
+	return err
+}
+
+// codeUnknownZone is the server's for a zone that it can't load.
+const codeUnknownZone jetstream.ErrorCode = 10223
+
+// message is a definition as the server takes it. Without the headers of a
+// schedule, which a paused one hasn't, the server forgets the one before.
+func (s *Store) message(def Schedule) (*nats.Msg, error) {
+	spec, err := def.header()
+	if err != nil {
+		return nil, err
+	}
+	body, err := pb.MarshalJSON(def.Task)
+	if err != nil {
+		return nil, err
+	}
+	m := &nats.Msg{Subject: s.cfg.Space.ScheduleDef(def.Name), Data: body, Header: nats.Header{}}
+	m.Header.Set(HeaderSchedule, spec)
+	if def.Paused != nil {
+		return m, nil
+	}
+	p, err := def.Pattern()
+	if err != nil {
+		return nil, err
+	}
+	m.Header.Set(headerPattern, p.String())
+	if p.Zone() != "" {
+		m.Header.Set(headerZone, p.Zone())
+	}
+	s.target(m, def)
+	return m, nil
+}
+
+// The server's headers of a schedule, and of what it fires.
+const (
+	headerPattern   = "Nats-Schedule"
+	headerZone      = "Nats-Schedule-Time-Zone"
+	headerTarget    = "Nats-Schedule-Target"
+	headerTTL       = "Nats-Schedule-TTL"
+	headerScheduler = "Nats-Scheduler"
+	headerNext      = "Nats-Schedule-Next"
+)
+
+func (s *Store) target(m *nats.Msg, def Schedule) {
+	m.Header.Set(headerTarget, s.cfg.Space.Fired(def.All, def.PoolOrDefault(), def.Name))
+	m.Header.Set(headerTTL, fireLife.String())
+}
+
+// KeepGap has the server fire at the first instant after t at which the wall
+// clock jumps over a tick, if it ever does.
+func (s *Store) KeepGap(ctx context.Context, def Schedule, t time.Time) error {
+	p, err := def.Pattern()
+	if err != nil {
+		return err
+	}
+	gap := p.NextGap(t)
+	if gap.IsZero() || def.Paused != nil {
+		return s.purge(ctx, s.cfg.Space.ScheduleGap(def.Name))
+	}
+	subject := s.cfg.Space.ScheduleGap(def.Name)
+	if have, err := s.stream.Last(ctx, subject); err == nil && have.Header.Get(HeaderGap) == gap.Format(time.RFC3339) && have.Header.Get(headerRev) == fmt.Sprint(def.Rev) {
+		return nil
+	}
+	m, err := s.message(def)
+	if err != nil {
+		return err
+	}
+	m.Subject = subject
+	m.Header.Del(headerZone)
+	m.Header.Set(headerPattern, "@at "+gap.Format(time.RFC3339))
+	m.Header.Set(HeaderGap, gap.Format(time.RFC3339))
+	m.Header.Set(headerRev, fmt.Sprint(def.Rev))
+	m.Header.Set(nats.MsgRollup, nats.MsgRollupSubject)
+	if _, err := s.cfg.JS.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("cannot store the next gap of schedule %s: %w", def.Name, err)
+	}
+	return nil
+}
+
+// headerRev says which revision of the definition a gap belongs to.
+const headerRev = "Runner-Schedule-Rev"
+
+func (s *Store) purge(ctx context.Context, subject string) error {
+	st, err := s.cfg.JS.Stream(ctx, s.stream.Name)
+	if err == nil {
+		err = st.Purge(ctx, jetstream.WithPurgeSubject(subject))
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Get reads a schedule. Error: ErrUnknown.
+func (s *Store) Get(ctx context.Context, name string) (Schedule, error) {
+	if CheckName(name) != nil {
+		return Schedule{}, fmt.Errorf("%w: %q", ErrUnknown, name)
+	}
+	m, err := s.stream.Last(ctx, s.cfg.Space.ScheduleDef(name))
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, stream.ErrNoMessage), errors.Is(err, nats.ErrNoResponders), errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamNotFound:
+		return Schedule{}, fmt.Errorf("%w: %q", ErrUnknown, name)
+	case err != nil:
+		return Schedule{}, fmt.Errorf("cannot read schedule %s: %w", name, err)
+	}
+	return s.read(name, m.Header, m.Data, m.Seq)
+}
+
+// read makes a Schedule of a message: a definition, or a fire, which has its
+// headers and body.
+func (s *Store) read(name string, h nats.Header, body []byte, rev uint64) (Schedule, error) {
+	def := Schedule{Name: name, Rev: rev, Task: &pb.TaskRequest{}}
+	spec, err := readSpec(h.Get(HeaderSchedule))
+	if errors.Is(err, errNoPattern) {
+		err = spec.foreign(h)
+		all, pool, _, ok := s.cfg.Space.ParseFired(h.Get(headerTarget))
+		if ok {
+			spec.All, spec.Pool = all, strings.TrimPrefix(pool, subjects.NoPool)
+		}
+	}
+	def.Spec = spec
+	if err != nil {
+		return def, err
+	}
+	return def, pb.DecodeRequest(body, h.Get(subjects.HeaderContentType) == subjects.Protobuf, def.Task)
+}
+
+// foreign fills a Spec from the server's own headers.
+func (s *Spec) foreign(h nats.Header) error {
+	text := h.Get(headerPattern)
+	switch {
+	case text == "":
+		return nil // a fire: its definition tells
+	case strings.HasPrefix(text, "@every "):
+		s.Every = strings.TrimPrefix(text, "@every ")
+	case strings.HasPrefix(text, "@at "):
+		at, err := time.Parse(time.RFC3339, strings.TrimPrefix(text, "@at "))
+		if err != nil {
+			return err
+		}
+		s.At = &at
+	default:
+		s.Cron, s.Zone = text, h.Get(headerZone)
+	}
+	return nil
+}
+
+// List reads all schedules, by name. Those that can't be read are left out.
+func (s *Store) List(ctx context.Context) ([]Schedule, error) {
+	st, err := s.cfg.JS.Stream(ctx, s.stream.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot list schedules: %w", err)
+	}
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Space.ScheduleDef("*")))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list schedules: %w", err)
+	}
+	var all []Schedule
+	for subject := range info.State.Subjects {
+		name, _ := s.cfg.Space.ParseScheduleDef(subject)
+		def, err := s.Get(ctx, name)
+		var invalid *pb.InvalidError
+		switch {
+		case errors.Is(err, ErrUnknown), errors.As(err, &invalid): // removed just now, or another client's
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, def)
+		}
+	}
+	slices.SortFunc(all, func(a, b Schedule) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Remove removes a schedule, its gap, what it has fired and not been taken, and
+// what is known of it. Runs that it has started go on. Error: ErrUnknown.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	def, err := s.Get(ctx, name)
+	var invalid *pb.InvalidError
+	if err != nil && !errors.As(err, &invalid) {
+		return err
+	}
+	for _, subject := range []string{
+		s.cfg.Space.ScheduleDef(name), s.cfg.Space.ScheduleGap(name), s.cfg.Space.Fired(def.All, def.PoolOrDefault(), name),
+	} {
+		if err := s.purge(ctx, subject); err != nil {
+			return fmt.Errorf("cannot remove schedule %s: %w", name, err)
+		}
+	}
+	return s.forget(ctx, name)
+}
+
+// SetPaused pauses a schedule or resumes it. Ticks of a pause are not made up for.
+func (s *Store) SetPaused(ctx context.Context, name string, paused bool, by string) (Schedule, error) {
+	def, err := s.Get(ctx, name)
+	if err != nil || paused == (def.Paused != nil) {
+		return def, err
+	}
+	now, err := s.cfg.ServerTime(ctx)
+	if err != nil {
+		return def, fmt.Errorf("cannot change schedule %s: %w", name, err)
+	}
+	def.Paused, def.Since = nil, now.UTC()
+	if paused {
+		def.Paused = &Pause{Since: now.UTC(), By: by}
+	}
+	return s.publish(ctx, def, def.Rev)
+}
+
+// EnsureConsumer makes the durable consumer of what is fired for any runner of a
+// pool. One fire of a pool is in hand at a time, so that ticks keep their order.
+func (s *Store) EnsureConsumer(ctx context.Context, pool string) error {
+	_, err := s.cfg.JS.CreateConsumer(ctx, s.stream.Name, jetstream.ConsumerConfig{
+		Durable: subjects.FireConsumer(pool), FilterSubject: s.cfg.Space.Fired(false, pool, "*"),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1, MaxWaiting: maxHanging,
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+		return fmt.Errorf("cannot make the consumer of fires for pool %s: %w", pool, err)
+	}
+	return nil
+}
+
+// Last is what a schedule has done last: in the fleet, or on one runner of those
+// that all run it.
+type Last struct {
+	// Tick that was handled last.
+	Tick time.Time `json:"tick"`
+	// Run that it has started last; empty if none.
+	Run string `json:"run,omitempty"`
+	rev uint64
+}
+
+func lastKey(name, runner string) string {
+	if runner == "" {
+		return "last." + name
+	}
+	return "last." + name + "." + runner
+}
+
+// Last reads it; runner is empty for the fleet's.
+func (s *Store) Last(ctx context.Context, name, runner string) (last Last, err error) {
+	b, err := s.open(ctx, false)
+	if err != nil {
+		return last, err
+	}
+	e, err := b.GetLeader(ctx, lastKey(name, runner))
+	if errors.Is(err, kv.ErrNoKey) {
+		return Last{rev: e.Rev}, nil
+	}
+	if err != nil {
+		return last, fmt.Errorf("cannot read what schedule %s has done last: %w", name, err)
+	}
+	err = json.Unmarshal(e.Body, &last)
+	last.rev = e.Rev
+	return last, err
+}
+
+// SetLast writes it over what was read. Error: ErrChanged.
+func (s *Store) SetLast(ctx context.Context, name, runner string, last Last) error {
+	b, err := s.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(last)
+	if err != nil {
+		return err
+	}
+	_, err = b.Put(ctx, kv.Write{Key: lastKey(name, runner), Body: body, Expect: last.rev})
+	var conflict *kv.ConflictError
+	if errors.As(err, &conflict) {
+		return ErrChanged
+	}
+	return err
+}
+
+// forget removes what is known of a schedule, for each runner.
+func (s *Store) forget(ctx context.Context, name string) error {
+	b, err := s.open(ctx, false)
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := s.cfg.JS.Stream(ctx, subjects.BucketStream(b.Name()))
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{lastKey(name, ""), lastKey(name, "*")} {
+		if err := st.Purge(ctx, jetstream.WithPurgeSubject(b.Subject(key))); err != nil {
+			return fmt.Errorf("cannot forget what schedule %s has done: %w", name, err)
+		}
+	}
+	return nil
+}
