@@ -20,7 +20,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "mcp",
 		GroupID: cli.GroupServe,
-		Short:   "Serve the fleet as tools for an agent, on standard input and output",
+		Short:   "Serve the fleet as tools for an agent, on stdin and stdout",
 		Long: `Serve the fleet as tools for an agent (Model Context Protocol), on standard
 input and output. An agent starts this command itself. What the tools may do is
 what the NATS user may do that this command connects as.`,

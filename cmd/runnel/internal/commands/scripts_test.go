@@ -126,7 +126,10 @@ func endsInScript(ts *testscript.TestScript, _ bool, _ []string) {
 // signalInScript sends the server a signal: signal HUP. After KILL it is gone.
 func signalInScript(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value("served").(*served)
-	number := map[string]syscall.Signal{"HUP": 1, "KILL": 9, "USR1": 10, "TERM": 15}[args[0]]
+	number := map[string]syscall.Signal{"HUP": 1, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15}[args[0]]
+	if number == 0 {
+		ts.Fatalf("no signal %s here", args[0])
+	}
 	ts.Check(s.cmd.Process.Signal(number))
 	if args[0] == "KILL" {
 		s.cmd.Wait()
