@@ -42,10 +42,10 @@ type startedJSON struct {
 func TestAPIRuns(t *testing.T) {
 	w := open(t)
 	var got startedJSON
-	if code := w.send("POST", "/api/v1/runs", `{"command":"echo hi; exit 3","tags":{"a":"b"},"target":{"on":"r1"},"wait":"20s"}`, &got, auth.ScopeRun); code != 200 {
+	if code := w.send("POST", "/api/v1/runs", `{"command":"echo hi; exit 3","tags":{"a":"b","user":"root"},"target":{"on":"r1"},"wait":"20s"}`, &got, auth.ScopeRun); code != 200 {
 		t.Fatalf("start: %d %+v", code, got)
 	}
-	if r := got.Runs[0]; r.State != "COMPLETE" || r.ExitCode != 3 || r.Runner != "r1" || r.ID != got.ID {
+	if r := got.Runs[0]; r.State != "COMPLETE" || r.ExitCode != 3 || r.Runner != "r1" || r.ID != got.ID || r.Tags["user"] != "me" || r.Tags["a"] != "b" {
 		t.Errorf("%+v", got)
 	}
 	res, _ := w.do("POST", "/api/v1/runs", `{"argv":["true"]}`, bearer(t, auth.ScopeRun))

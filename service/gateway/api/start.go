@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -69,6 +70,10 @@ type task struct {
 
 type startIn struct{ Body task }
 
+// userTag is the tag that says who asked for a run, as the token claims; a
+// caller's own tag of that name is replaced.
+const userTag = "user"
+
 // started has the runs of a task: one, or one for each runner.
 type started struct {
 	ID    string    `json:"id" doc:"of the run or, with all, of the group"`
@@ -105,6 +110,13 @@ func (s *server) start(ctx context.Context, in *startIn) (*startOut, error) {
 	req, err := t.request()
 	if err != nil {
 		return nil, err
+	}
+	if who.Sub != "" {
+		what := req.GetSpec().GetTask()
+		if what.Tags = maps.Clone(what.GetTags()); what.Tags == nil {
+			what.Tags = map[string]string{}
+		}
+		what.Tags[userTag] = who.Sub
 	}
 	var out *startOut
 	if t.Target.All {
