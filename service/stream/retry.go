@@ -33,11 +33,10 @@ func IsWrongLast(err error) bool {
 func IsTransient(err error) bool {
 	var e *jetstream.APIError
 	if errors.As(err, &e) {
-		return e.Code == 503
+		return e.Code == 503 // also "JetStream not enabled", which a server says while it starts
 	}
 	for _, final := range []error{nats.ErrConnectionClosed, nats.ErrMaxPayload, nats.ErrBadSubject,
-		nats.ErrAuthorization, nats.ErrPermissionViolation, jetstream.ErrJetStreamNotEnabled,
-		jetstream.ErrJetStreamNotEnabledForAccount, jetstream.ErrInvalidBucketName, context.Canceled} {
+		nats.ErrAuthorization, nats.ErrPermissionViolation, jetstream.ErrInvalidBucketName, context.Canceled} {
 		if errors.Is(err, final) {
 			return false
 		}
