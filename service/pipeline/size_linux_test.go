@@ -95,6 +95,13 @@ func TestOldJobs(t *testing.T) {
 func storeOldJobs(t *testing.T, js jetstream.JetStream, n int) {
 	t.Helper()
 	ended := time.Now().Add(-time.Hour)
+	stored := func() {
+		select {
+		case <-js.PublishAsyncComplete():
+		case <-time.After(2 * time.Minute):
+			t.Fatal("the old jobs were not stored")
+		}
+	}
 	for i := range n {
 		at := timestamppb.New(ended.Add(time.Duration(i) * time.Millisecond))
 		job := &pb.Job{
@@ -109,12 +116,11 @@ func storeOldJobs(t *testing.T, js jetstream.JetStream, n int) {
 		if _, err := js.PublishAsync("$KV.runner_jobs."+job.GetId(), body); err != nil {
 			t.Fatal(err)
 		}
+		if i%1000 == 999 {
+			stored()
+		}
 	}
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-time.After(2 * time.Minute):
-		t.Fatal("the old jobs were not stored")
-	}
+	stored()
 }
 
 // Jobs that wait cost no processor time: the process needs what it needed without them.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/pipeline/attempt"
@@ -29,6 +30,9 @@ type work struct {
 	fixes    chan *fix
 	cancels  chan cancelation
 	over     chan struct{} // closed when the record is final
+	// later writes what nothing has waited for; dirty says that there is such.
+	later *time.Timer
+	dirty bool
 }
 
 // cancelation is somebody's wish that a job ends.
@@ -43,6 +47,8 @@ func (t *term) work(j stored) {
 		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
 		attempts: map[string]*attempt.Attempt{}, ended: make(chan *attempt.Attempt), fixes: make(chan *fix), cancels: make(chan cancelation), over: make(chan struct{}),
 	}
+	w.later = time.NewTimer(time.Hour)
+	w.later.Stop()
 	t.mu.Lock()
 	t.works[w.id] = w
 	t.notifyWorks()
@@ -108,10 +114,9 @@ func (w *work) run() error {
 	if err := w.prepare(); err != nil {
 		return w.unfit(err)
 	}
-	if err := w.save(); err != nil {
-		return err
-	}
+	w.dirty = true // the first step writes it, before anything starts
 	w.resume()
+	defer w.later.Stop()
 	for {
 		over, err := w.step()
 		if err != nil {
@@ -226,10 +231,12 @@ func (w *work) step() (over bool, err error) {
 	if step.Over {
 		return true, nil // the last record is finish's
 	}
-	if len(step.Ended)+len(step.Start) > 0 || len(w.attempts) > 0 {
+	if len(step.Ended)+len(step.Start) > 0 {
 		if err := w.save(); err != nil {
 			return false, err
 		}
+	} else if w.dirty {
+		w.later.Reset(laterTime)
 	}
 	for _, n := range step.Start {
 		w.attempt(w.job.Task(n.Name), w.in.Definition.Tasks[n.Name])
@@ -241,6 +248,11 @@ func (w *work) step() (over bool, err error) {
 	}
 	return false, nil
 }
+
+// laterTime is how long the end of a task waits for other changes, which then
+// share a record, where nothing starts after it. An engine that takes over in
+// between finds the end in the run's own record.
+const laterTime = 5 * time.Millisecond
 
 // wait takes in one thing that happens.
 func (w *work) wait() error {
@@ -256,6 +268,11 @@ func (w *work) wait() error {
 				return nil
 			}
 		}
+	case <-w.later.C:
+		if !w.dirty {
+			return nil
+		}
+		return w.save()
 	case f := <-w.fixes:
 		f.task.Asked, f.task.Missing, f.task.Runs = f.online, f.offline, nil
 		for _, name := range f.online {
@@ -280,6 +297,7 @@ func (w *work) wait() error {
 // take puts the end of an attempt in the record, or has the task tried again.
 func (w *work) take(a *attempt.Attempt) error {
 	delete(w.attempts, a.Task.GetName())
+	w.dirty = true
 	task, result := a.Task, a.Result
 	n := w.graph.Node(task.GetName())
 	task.ExitCode, task.Error, task.Runner = int32(result.ExitCode), result.Text, result.Runner
@@ -408,7 +426,7 @@ func (w *work) finish() error {
 func (w *work) save() error {
 	rev, err := w.t.saveJob(w.job, w.rev)
 	if err == nil {
-		w.rev = rev
+		w.rev, w.dirty = rev, false
 	}
 	return err
 }
