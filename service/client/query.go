@@ -117,17 +117,22 @@ func (c *Client) WaitBegun(ctx context.Context, id string) (*pb.Run, error) {
 	return c.Status(ctx, id)
 }
 
-// appears waits until a run has a record.
+// appears waits until a run has a record. It asks now and then: a watch takes the
+// right to end it, which not everybody has.
 func (c *Client) appears(ctx context.Context, id string) error {
-	s, err := c.records(ctx)
-	if err != nil {
-		return err
+	for wait := appearPause; ; wait = min(wait*3/2, busyPause*4) {
+		_, err := c.Status(ctx, id)
+		if err == nil || !errors.Is(err, ErrUnknownRun) && !mayPass(err) {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
 	}
-	if err := s.Appears(ctx, id); err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }
+
+// appearPause is the first wait for a record.
+const appearPause = 25 * time.Millisecond
 
 // waitRun is Wait for one run.
 func (c *Client) waitRun(ctx context.Context, id string, states []pb.State) (*pb.Run, error) {

@@ -25,6 +25,9 @@ func (q *Queue) attempt(d *delivery, place *run.Ticket, c *claiming) {
 			return
 		}
 	}
+	if brokenCounted {
+		n = int(d.times)
+	}
 	s, err := q.submission(d, n)
 	if err == nil {
 		err = q.fits(&s)

@@ -1,8 +1,11 @@
-//go:build !broken_earlyack
+//go:build !broken_earlyack && !broken_counted
 
 package queue
 
-// brokenEarlyAck is true in a build that is broken on purpose: work is
-// acknowledged before it starts. tests/chaos-must-fail shows that the chaos test
-// finds it.
-const brokenEarlyAck = false
+// Each is true in a build that is broken on purpose: work is acknowledged before
+// it starts; an attempt's number is how often its message was delivered.
+// tests/queue-must-fail shows that the chaos test finds them.
+const (
+	brokenEarlyAck = false
+	brokenCounted  = false
+)

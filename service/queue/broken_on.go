@@ -2,4 +2,7 @@
 
 package queue
 
-const brokenEarlyAck = true
+const (
+	brokenEarlyAck = true
+	brokenCounted  = false
+)

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,7 +44,28 @@ func TestMain(m *testing.M) {
 type child struct {
 	URL, Name, Data string
 	Pools           []string
-	Slots           int
+	Slots, Replicas int
+	// Server: it is a NATS server, of a cluster.
+	Server      bool
+	Port, Route int
+	Routes      string
+}
+
+// beServer is a NATS server until it is killed.
+func beServer(c child) error {
+	s, err := natsserver.NewServer(&natsserver.Options{
+		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, StoreDir: c.Data, JetStream: true, NoLog: true, NoSigs: true,
+		Cluster: natsserver.ClusterOpts{Name: "chaos", Host: "127.0.0.1", Port: c.Route}, Routes: natsserver.RoutesFromStr(c.Routes),
+	})
+	if err != nil {
+		return err
+	}
+	s.Start()
+	if !s.ReadyForConnections(rig.Patience) {
+		return errors.New("the server doesn't start")
+	}
+	fmt.Println("ready")
+	select {}
 }
 
 func beRunner(text string) error {
@@ -51,12 +73,15 @@ func beRunner(text string) error {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return err
 	}
+	if c.Server {
+		return beServer(c)
+	}
 	nc, err := nats.Connect(c.URL, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		return err
 	}
 	s, err := service.Start(context.Background(), nc, quick(service.Config{
-		Name: c.Name, DataDir: c.Data, Pools: c.Pools, Settings: service.Settings{Slots: c.Slots}, OnDemand: true,
+		Name: c.Name, DataDir: c.Data, Pools: c.Pools, Settings: service.Settings{Slots: c.Slots}, OnDemand: true, Replicas: c.Replicas,
 	}))
 	if err != nil {
 		return err
@@ -96,7 +121,11 @@ func newWorld(t *testing.T, configs ...service.Config) *world {
 // newSite is a world that processes can reach.
 func newSite(t *testing.T) *world {
 	t.Helper()
-	url := rig.Start(t, natsserver.Options{}).ClientURL()
+	return newWorldAt(t, rig.Start(t, natsserver.Options{}).ClientURL())
+}
+
+func newWorldAt(t *testing.T, url string) *world {
+	t.Helper()
 	w := newWorldWith(t, func() *nats.Conn { return rig.Dial(t, url) })
 	w.url = url
 	return w
@@ -109,15 +138,21 @@ func (w *world) process(c child) *rig.Process {
 	if c.Data == "" {
 		c.Data = w.t.TempDir()
 	}
+	p := start(w.t, c)
+	p.Says("ready")
+	return p
+}
+
+// start starts a process as it is configured.
+func start(t *testing.T, c child) *rig.Process {
+	t.Helper()
 	body, err := json.Marshal(c)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+string(body))
-	p := rig.Run(w.t, cmd)
-	p.Says("ready")
-	return p
+	return rig.Run(t, cmd)
 }
 
 func newWorldWith(t *testing.T, connect func() *nats.Conn, configs ...service.Config) *world {

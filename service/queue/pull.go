@@ -22,7 +22,7 @@ const (
 	maxBatch = 256
 	// hangFor is how long a request waits at the server, which says every heartbeat
 	// that it still does.
-	hangFor   = time.Minute
+	hangFor   = 30 * time.Second
 	heartbeat = 5 * time.Second
 	// cancelTimeout is how long the end of such a request is waited for.
 	cancelTimeout = 2 * time.Second
@@ -105,7 +105,7 @@ func (q *Queue) await(ctx context.Context, reconnected <-chan nats.Status, pools
 	if err != nil {
 		return err
 	}
-	defer end(ctx)
+	defer func() { end(ctx, pools) }()
 	batch := min(max(1, q.free()), maxBatch)
 	left := map[string]int{} // by consumer
 	for _, priority := range subjects.Priorities {
@@ -146,7 +146,7 @@ func (q *Queue) await(ctx context.Context, reconnected <-chan nats.Status, pools
 				return nil
 			}
 		case m := <-q.told:
-			end(ctx)
+			end(ctx, pools)
 			q.heard(ctx, m)
 			return nil
 		case <-reconnected:
@@ -185,7 +185,7 @@ func (q *Queue) rank(m *nats.Msg) int {
 
 // openWait subscribes to an inbox for requests that wait. To end, they are taken
 // back by leaving it; what was on its way is heard.
-func (q *Queue) openWait() (end func(context.Context), inbox string, err error) {
+func (q *Queue) openWait() (end func(context.Context, []string), inbox string, err error) {
 	inbox = q.nc.NewInbox()
 	sub, err := q.nc.Subscribe(inbox, func(m *nats.Msg) { q.came <- m })
 	if err != nil {
@@ -194,11 +194,12 @@ func (q *Queue) openWait() (end func(context.Context), inbox string, err error) 
 	left := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(left) })
 	ended := false
-	return func(ctx context.Context) {
+	return func(ctx context.Context, pools []string) {
 		if ended {
 			return
 		}
 		ended = true
+		defer q.retire(ctx, pools, inbox)
 		if sub.Drain() != nil || !q.nc.IsConnected() {
 			return
 		}
@@ -215,6 +216,51 @@ func (q *Queue) openWait() (end func(context.Context), inbox string, err error) 
 			}
 		}
 	}, inbox, nil
+}
+
+// retire has the server drop the requests of an inbox that was left, which it does
+// when it looks at them, and hears the inbox for as long as they could last: to a
+// server somebody who listens to everything looks like interest in them, and what
+// it then sends there would be missed until work.AckWait is over.
+func (q *Queue) retire(ctx context.Context, pools []string, inbox string) {
+	for _, pool := range pools {
+		for _, priority := range subjects.Priorities {
+			if err := q.cfg.Work.Look(ctx, pool, priority); err != nil {
+				break
+			}
+		}
+	}
+	sub, err := q.nc.Subscribe(inbox, func(m *nats.Msg) {
+		if m.Reply != "" {
+			select {
+			case q.came <- m:
+			case <-ctx.Done():
+			}
+		}
+	})
+	if err != nil {
+		return // the connection is gone, and the requests with it
+	}
+	q.retired = append(q.retired, retired{sub, time.Now()})
+	q.dropRetired(maxRetired)
+}
+
+// retired is an inbox that was left, and since when.
+type retired struct {
+	sub   *nats.Subscription
+	since time.Time
+}
+
+// maxRetired bounds how many such inboxes are heard.
+const maxRetired = 16
+
+// dropRetired hears no more those whose requests are over, and the oldest of more
+// than there may be.
+func (q *Queue) dropRetired(most int) {
+	for len(q.retired) > most || len(q.retired) > 0 && time.Since(q.retired[0].since) > hangFor {
+		_ = q.retired[0].sub.Unsubscribe()
+		q.retired = q.retired[1:]
+	}
 }
 
 // arrived takes one message, or gives it back, and names its consumer.

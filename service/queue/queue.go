@@ -76,6 +76,7 @@ type Queue struct {
 	turn     int             // which pool is asked first
 	returned int             // messages of the last look that found no slot of theirs
 	batch    int
+	retired  []retired // the oldest first
 
 	mu      sync.Mutex
 	held    map[*delivery]struct{}
@@ -124,6 +125,7 @@ func (q *Queue) Run(ctx context.Context) {
 		return
 	}
 	defer stop()
+	defer q.dropRetired(0)
 	reconnected := q.nc.StatusChanged(nats.CONNECTED)
 	defer q.nc.RemoveStatusListener(reconnected)
 	var inProgress sync.WaitGroup

@@ -39,12 +39,15 @@ const (
 	// Gateway is a process of `runnel gateway`: it asks for everybody who has a token.
 	// It removes neither records nor runners' cards; that takes an Admin.
 	Gateway Role = "gateway"
+	// Scheduler puts work into the queue of any pool, pauses it and removes work:
+	// the queue and nothing else.
+	Scheduler Role = "scheduler"
 	// Admin makes streams and buckets, and removes runs and runners.
 	Admin Role = "admin"
 )
 
 // All roles, the least mighty first.
-func All() []Role { return []Role{Viewer, Task, Operator, Runner, Engine, Gateway, Admin} }
+func All() []Role { return []Role{Viewer, Task, Scheduler, Operator, Runner, Engine, Gateway, Admin} }
 
 // User is whom the list is for.
 type User struct {
@@ -98,9 +101,12 @@ func For(space subjects.Space, u User) (*List, error) {
 		l.viewer()
 	case Task:
 		l.task()
+	case Scheduler:
+		l.scheduler()
 	case Operator:
 		l.viewer()
 		l.operator()
+		l.useQueue("*")
 	case Runner:
 		l.runner()
 	case Engine:
@@ -117,7 +123,7 @@ func For(space subjects.Space, u User) (*List, error) {
 	return &l.List, nil
 }
 
-var errRoles = errors.New("the roles are viewer, task, operator, runner, engine, gateway and admin")
+var errRoles = errors.New("the roles are viewer, task, scheduler, operator, runner, engine, gateway and admin")
 
 // list is a List while it is made.
 type list struct {
@@ -150,7 +156,7 @@ func (l *list) viewer() {
 	l.readRecords()
 	l.readCards()
 	l.readLogs()
-	l.ask(api+"STREAM.MSG.GET."+l.space.QueueStream(), "see whether a run waits in the queue")
+	l.readQueue()
 	l.listen()
 }
 
@@ -167,13 +173,14 @@ func (l *list) task() {
 	for _, pool := range l.user.Pools {
 		l.request(subjects.Task, subjects.PoolAny(pool), "run a task on one runner of the pool")
 		l.request(subjects.Task, subjects.PoolAll(pool), "run a task on every runner of the pool")
+		l.putWork(pool)
 	}
 	l.request(subjects.Query, subjects.Any, "find runs and wait for them")
 	l.request(subjects.Abort, subjects.Any, "end runs")
 	l.readRecords()
 	l.readCards()
 	l.readLogs()
-	l.ask(api+"STREAM.MSG.GET."+l.space.QueueStream(), "see whether a run waits in the queue")
+	l.readQueue()
 	l.listen()
 }
 
@@ -258,6 +265,7 @@ func (l *list) pullWork() {
 	notes := subjects.BucketStream(bucket)
 	l.ask(api+"STREAM.INFO."+stream, "find the queue")
 	l.ask(api+"STREAM.MSG.GET."+stream, "see whether a run waits in the queue")
+	l.ask(api+"STREAM.MSG.DELETE."+stream, "remove work that an abort names")
 	for _, pool := range l.user.Pools {
 		l.hear(l.space.QueueTell(pool), "hear that the pool's queue has changed")
 		for _, priority := range subjects.Priorities {
@@ -335,6 +343,7 @@ func (l *list) hearAny(verb subjects.Verb, scope subjects.Scope) {
 func (l *list) admin() {
 	l.viewer()
 	l.operator()
+	l.useQueue("*")
 	l.ask(api+">", "make, change, purge and delete streams and consumers")
 	l.ask(subjects.KeySubject(l.space.RunsBucket(), "*"), "remove records")
 	l.ask(subjects.KeySubject(l.space.FleetBucket(), "*"), "forget runners")

@@ -49,6 +49,7 @@ var users = []roles.User{
 	{Name: "olga", Role: roles.Operator},
 	{Name: "tom", Role: roles.Task, Pools: []string{"web"}},
 	{Name: "vera", Role: roles.Viewer},
+	{Name: "sue", Role: roles.Scheduler},
 	{Name: "web1", Role: roles.Runner, Pools: []string{"web"}},
 	{Name: "db1", Role: roles.Runner, Pools: []string{"db"}},
 	{Name: "eng1", Role: roles.Engine, Pools: []string{"eng"}},
@@ -388,7 +389,7 @@ func (s *site) gateway() {
 }
 
 // seldom are the lines of a runner that only a crash, a conflict or a load need.
-var seldom = []string{"$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+var seldom = []string{"$JS.API.STREAM.MSG.DELETE.RUNNER_QUEUE", "$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
 
 // Each role does all that it is for, is refused nothing meanwhile, and needs
 // every line of its list.
@@ -431,6 +432,7 @@ func TestEveryUseWorks(t *testing.T) {
 		t.Errorf("ann removes a run: %v", err)
 	}
 	s.pipelines()
+	s.queue()
 	s.gateway()
 	for _, user := range users {
 		list, err := roles.For(space(t), user)
@@ -448,6 +450,67 @@ func TestEveryUseWorks(t *testing.T) {
 				t.Errorf("%s: nobody needs %s (%s)", user.Name, line.Subject, line.Why)
 			}
 		}
+	}
+}
+
+// queue uses the durable queue as each role may.
+func (s *site) queue() {
+	ctx := rig.Within(s.t, rig.Patience)
+	put := func(name, id string, more ...string) {
+		s.t.Helper()
+		argv := append([]string{"sh", "-c", "exit 1"}, more...)
+		task := &pb.TaskRequest{Metadata: &pb.Metadata{Id: id}, Spec: &pb.TaskSpec{Task: &pb.Task{Argv: argv, Concurrency: &pb.Concurrency{Key: "k", Max: 9}}}}
+		if _, err := s.as(name).client().Enqueue(ctx, client.Work{Pool: "web", Task: task}); err != nil {
+			s.t.Errorf("%s puts work into the queue: %v", name, err)
+		}
+	}
+	done := func(name string, err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Errorf("%s: %v", name, err)
+		}
+	}
+	put("ann", "work-ann") // makes it
+	for _, name := range []string{"tom", "olga", "sue"} {
+		put(name, "work-"+name)
+		run, err := s.as(name).client().Wait(ctx, "work-"+name)
+		if err != nil || run.GetExitCode() != 1 {
+			s.t.Errorf("%s waits for its work: %s, %v", name, run, err)
+		}
+	}
+	conflict, err := json.Marshal(map[string]any{"kind": "runner", "spec": map[string]any{"task": map[string]any{"argv": []string{"other"}}}})
+	done("conflict", err)
+	_, err = s.as("ann").Request("runner.queue.work.web.high.work-tom", conflict, rig.Patience)
+	done("ann publishes a conflict", err)
+	rig.Eventually(s.t, "the conflict is listed", func() bool {
+		found, err := s.as("vera").client().QueueConflicts(ctx)
+		return err == nil && len(found) == 1
+	})
+	for _, name := range []string{"olga", "sue"} {
+		c := s.as(name).client()
+		done(name+" pauses", c.Pause(ctx, "web", name))
+		put(name, name+"-waits")
+		put(name, name+"-aborted")
+		for _, reader := range []string{"vera", "tom", "olga", "sue"} {
+			lines, err := s.as(reader).client().Queue(ctx)
+			if err != nil || len(lines) != 1 || lines[0].Waiting != 2 || !lines[0].Paused {
+				s.t.Errorf("%s reads the queue: %+v, %v", reader, lines, err)
+			}
+			waiting := 0
+			done(reader+" lists", s.as(reader).client().WaitingWork(ctx, "", func(*pb.Run) bool { waiting++; return true }))
+			if waiting != 2 {
+				s.t.Errorf("%s lists %d that wait, want 2", reader, waiting)
+			}
+		}
+		_, err := s.as("tom").client().Abort(ctx, name+"-aborted", time.Second)
+		done("tom aborts what waits", err)
+		_, err = s.as("sue").client().Dequeue(ctx, name+"-waits")
+		done("sue removes what waits", err)
+		done(name+" resumes", c.Resume(ctx, "web"))
+		_, err = c.Retry(ctx, "work-"+name)
+		done(name+" tries again", err)
+		_, err = c.Wait(ctx, "work-"+name)
+		done(name+" waits for that", err)
 	}
 }
 

@@ -68,11 +68,6 @@ func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
 	return false
 }
 
-// Appears waits until a run has a record, or ctx ends, which is no error.
-func (s *Store) Appears(ctx context.Context, id string) error {
-	return s.runs.Watch(ctx, []string{id}, 0, func(e *kv.Entry) bool { return e == nil || e.Body == nil })
-}
-
 // Follow tells of every record that is written from now on, by its id; run reads
 // it, and is nil where it was removed. It returns when ctx ends, which is no error.
 // began is called once, when nothing can be missed any more.

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // Names of the bucket's keys, each before what they are of.
@@ -68,22 +71,45 @@ func (q *Queue) Paused(ctx context.Context, pool string) (*Pause, error) {
 	return p, nil
 }
 
-// keys lists the bucket's keys that begin so, without that beginning.
+// keys lists the bucket's keys that begin so, without that beginning: also those
+// that were removed less than a minute ago. It costs no consumer.
 func (q *Queue) keys(ctx context.Context, beginning string) ([]string, error) {
 	b, err := q.openBucket(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	lister, err := b.KV().ListKeysFiltered(ctx, beginning+">")
+	s, err := q.cfg.JS.Stream(ctx, subjects.BucketStream(b.Name()))
+	var info *jetstream.StreamInfo
+	if err == nil {
+		info, err = s.Info(ctx, jetstream.WithSubjectFilter(b.Subject(beginning+">")))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read bucket %s: %w", b.Name(), err)
 	}
 	var keys []string
-	for key := range lister.Keys() {
-		keys = append(keys, strings.TrimPrefix(key, beginning))
+	for subject := range info.State.Subjects {
+		keys = append(keys, strings.TrimPrefix(subject, b.Subject(beginning)))
 	}
 	return keys, nil
 }
 
 // PausedPools lists the pools that are paused.
-func (q *Queue) PausedPools(ctx context.Context) ([]string, error) { return q.keys(ctx, keyPaused) }
+func (q *Queue) PausedPools(ctx context.Context) (pools []string, err error) {
+	seen, err := q.keys(ctx, keyPaused)
+	if err != nil || len(seen) == 0 {
+		return nil, err
+	}
+	b, err := q.openBucket(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, pool := range seen {
+		_, err := b.Get(ctx, keyPaused+pool)
+		if err == nil {
+			pools = append(pools, pool)
+		} else if !errors.Is(err, kv.ErrNoKey) {
+			return nil, err
+		}
+	}
+	return pools, nil
+}

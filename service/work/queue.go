@@ -244,3 +244,12 @@ func (q *Queue) EnsureConsumer(ctx context.Context, pool, priority string) error
 	q.made[name] = true
 	return nil
 }
+
+// Look has the server look at a pool's consumer: it drops requests that nobody
+// waits for any more.
+func (q *Queue) Look(ctx context.Context, pool, priority string) error {
+	ctx, cancel := context.WithTimeout(ctx, stream.AnswerTimeout)
+	defer cancel()
+	_, err := q.cfg.JS.Consumer(ctx, q.stream.Name, subjects.WorkConsumer(pool, priority))
+	return err
+}

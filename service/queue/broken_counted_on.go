@@ -1,0 +1,8 @@
+//go:build broken_counted
+
+package queue
+
+const (
+	brokenEarlyAck = false
+	brokenCounted  = true
+)

@@ -1,0 +1,45 @@
+package roles
+
+import "github.com/runnel-io/runnel/subjects"
+
+// queueStream and queueBucket are those of the durable queue.
+func (l *list) queueStream() string { return l.space.QueueStream() }
+func (l *list) queueBucket() string { return subjects.BucketStream(l.space.QueueBucket()) }
+
+// readQueue is what it takes to see what waits.
+func (l *list) readQueue() {
+	stream, bucket := l.queueStream(), l.queueBucket()
+	l.ask(api+"STREAM.INFO."+stream, "find the queue")
+	l.ask(api+"STREAM.INFO."+bucket, "find the queue")
+	l.ask(api+"CONSUMER.LIST."+stream, "count what waits")
+	l.ask(api+"STREAM.MSG.GET."+stream, "read what waits")
+	l.ask(api+"DIRECT.GET."+stream, "read what waits")
+	l.ask(api+"DIRECT.GET."+bucket+"."+l.queueKey(">"), "see what is paused, and conflicts")
+}
+
+func (l *list) queueKey(key string) string { return subjects.KeySubject(l.space.QueueBucket(), key) }
+
+// putWork is what it takes to put work into the queue of a pool.
+func (l *list) putWork(pool string) {
+	l.ask(l.space.Work(pool, "*", "*"), "put work into the pool's queue")
+	l.ask(l.space.QueueTell(pool), "tell the pool's runners that there is a queue")
+}
+
+// useQueue is the whole of a client's use: put, look, pause, retry.
+func (l *list) useQueue(pool string) {
+	l.putWork(pool)
+	l.ask(l.queueKey(">"), "pause pools, and try failed work again")
+	l.ask(api+"STREAM.MSG.GET."+l.queueBucket(), "read from the leader what is paused, and what has failed")
+}
+
+// scheduler has the queue and nothing else.
+func (l *list) scheduler() {
+	l.request(subjects.Query, subjects.Any, "wait for work")
+	l.readRecords()
+	l.readCards()
+	l.listen()
+	l.readQueue()
+	l.useQueue("*")
+	l.ask(api+"STREAM.MSG.DELETE."+l.queueStream(), "remove work that waits")
+	l.ask(subjects.KeySubject(l.space.RunsBucket(), "*"), "record that removed work never starts")
+}
