@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/runnel-io/runnel/service/stream"
 )
@@ -32,7 +33,9 @@ type consumer struct {
 func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout) // the client waits for a lost answer as long as ctx lasts
 	defer cancel()
+	name := ulid.Make().String()
 	c, err := log.js.CreateConsumer(ctx, log.stream, jetstream.ConsumerConfig{
+		Name:              name,
 		FilterSubject:     log.subject,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       max(from, 1),
@@ -42,11 +45,15 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 		InactiveThreshold: stream.OrphanLife(log.js.Conn(), consumerLife),
 	})
 	if err != nil {
+		// Whoever left before the answer came has a consumer all the same.
+		if ctx.Err() != nil && stream.Tidies(log.js.Conn()) {
+			_ = deleteConsumer(log, name)
+		}
 		return nil, fmt.Errorf("cannot read %s: %w", log.subject, err)
 	}
 	messages, err := c.Messages(jetstream.PullMaxBytes(pullMaxBytes))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", log.subject, err), deleteConsumer(log, c))
+		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", log.subject, err), deleteConsumer(log, name))
 	}
 	return &consumer{log: log, consumer: c, messages: messages}, nil
 }
@@ -79,11 +86,11 @@ func (c *consumer) close() {
 		return
 	}
 	// The server deletes it by itself after a while where this fails.
-	_ = deleteConsumer(c.log, c.consumer)
+	_ = deleteConsumer(c.log, c.consumer.CachedInfo().Name)
 }
 
-func deleteConsumer(log *stored, c jetstream.Consumer) error {
+func deleteConsumer(log *stored, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	return log.js.DeleteConsumer(ctx, log.stream, c.CachedInfo().Name)
+	return log.js.DeleteConsumer(ctx, log.stream, name)
 }

@@ -340,6 +340,18 @@ func TestFollowReturnsTheCallersError(t *testing.T) {
 	h.noConsumers()
 }
 
+// Whoever goes away while a consumer is being made leaves none.
+func TestFollowCutOffWhileItBegins(t *testing.T) {
+	h := newHost(t)
+	tenTimesTen(h)
+	for i := range 300 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+		_, _ = Follow(ctx, h.js, h.options(), nil)
+		cancel()
+	}
+	h.noConsumers()
+}
+
 func TestFollowWithoutStream(t *testing.T) {
 	h := newHost(t)
 	options := FollowOptions{Stream: "NONE", Subject: "none.x"}
