@@ -262,13 +262,17 @@ func (g *server) scheduleJob(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusBadRequest, "Error decoding JSON: "+err.Error())
 		return
 	}
+	if body.Pipeline == "" {
+		reply.Error(w, http.StatusBadRequest, `Error scheduling pipeline: pipeline "" is not defined`)
+		return
+	}
 	who := auth.CallerOf(r.Context())
 	job, err := g.Client.Schedule(r.Context(), body.Pipeline, client.ScheduleOptions{
 		Variables: vars, User: who.Sub, Partition: body.QueuePartition,
 	})
 	if err != nil {
-		code := http.StatusBadRequest
-		if client.Code(err) == 0 || client.Code(err) >= 500 {
+		code, wrong := http.StatusBadRequest, (*pb.InvalidError)(nil)
+		if client.Code(err) >= 500 || client.Code(err) == 0 && !errors.Is(err, client.ErrInvalid) && !errors.As(err, &wrong) {
 			code = http.StatusServiceUnavailable
 		}
 		reply.Error(w, code, "Error scheduling pipeline: "+err.Error())
