@@ -5,6 +5,7 @@ package reply
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -39,6 +40,17 @@ func IsTooLarge(err error) bool {
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	client  context.Context // ends when the client has gone away
+}
+
+// WriteHeader begins the answer. That a client has gone away makes the last thing
+// fail that was done for it, which is no fault of ours; one that only stopped to
+// send sees its connection end.
+func (p *patientWriter) WriteHeader(code int) {
+	if code >= http.StatusInternalServerError && p.client.Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	p.ResponseWriter.WriteHeader(code)
 }
 
 func (p *patientWriter) extend() { _ = p.control.SetWriteDeadline(time.Now().Add(writeTime)) }
@@ -54,7 +66,7 @@ func (p *patientWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 // WithDeadlines: no client holds a connection for ever.
 func WithDeadlines(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &patientWriter{w, http.NewResponseController(w)}
+		p := &patientWriter{w, http.NewResponseController(w), r.Context()}
 		if r.ContentLength != 0 {
 			_ = p.control.SetReadDeadline(time.Now().Add(bodyTime))
 		}
