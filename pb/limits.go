@@ -48,6 +48,16 @@ func (l *Limits) Name(limit, text string) bool {
 	return true
 }
 
+// CompileMemory is the bound of the compiler's memory as a text; empty if none is
+// named.
+func (l *Language) CompileMemory() (string, error) {
+	text, err := sizeText(l.GetCompileMemoryMax())
+	if err != nil {
+		return "", invalid("spec.task.language.compileMemoryMax: %s", err)
+	}
+	return text, nil
+}
+
 // sizeText is a size in either of its forms. Empty: none is named.
 func sizeText(v *structpb.Value) (string, error) {
 	switch kind := v.GetKind().(type) {

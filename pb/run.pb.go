@@ -165,6 +165,9 @@ type Run struct {
 	// the name of a file or a language. Empty where the runner's policy hides
 	// command lines.
 	Command string `protobuf:"bytes,30,opt,name=command,proto3" json:"command,omitempty"`
+	// Who asked for it, as claimed (Runner-User); it gives no right. Empty if nobody
+	// said so.
+	User string `protobuf:"bytes,31,opt,name=user,proto3" json:"user,omitempty"`
 	// Where it waited, if it came from the queue.
 	Queued *Queued `protobuf:"bytes,40,opt,name=queued,proto3" json:"queued,omitempty"`
 	// The id of the attempt that follows this one; empty if none does.
@@ -415,6 +418,13 @@ func (x *Run) GetCompile() *Step {
 func (x *Run) GetCommand() string {
 	if x != nil {
 		return x.Command
+	}
+	return ""
+}
+
+func (x *Run) GetUser() string {
+	if x != nil {
+		return x.User
 	}
 	return ""
 }
@@ -1082,7 +1092,7 @@ var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
 	"\n" +
-	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\x8d\t\n" +
+	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\xa1\t\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06runner\x18\x02 \x01(\tR\x06runner\x12\x12\n" +
@@ -1117,7 +1127,8 @@ const file_run_proto_rawDesc = "" +
 	"\binstance\x18\x1b \x01(\tR\binstance\x12 \n" +
 	"\vtraceparent\x18\x1c \x01(\tR\vtraceparent\x12)\n" +
 	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x12\x18\n" +
-	"\acommand\x18\x1e \x01(\tR\acommand\x12)\n" +
+	"\acommand\x18\x1e \x01(\tR\acommand\x12\x12\n" +
+	"\x04user\x18\x1f \x01(\tR\x04user\x12)\n" +
 	"\x06queued\x18( \x01(\v2\x11.runnel.v1.QueuedR\x06queued\x12\x12\n" +
 	"\x04next\x18) \x01(\tR\x04next\x12\x16\n" +
 	"\x06missed\x18+ \x01(\x03R\x06missed\x12.\n" +

@@ -590,9 +590,12 @@ type Language struct {
 	// Its name or an alias. Required. (pipego)
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// One of the versions found on the host. Default: the first.
-	Version       string `protobuf:"bytes,16,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Version string `protobuf:"bytes,16,opt,name=version,proto3" json:"version,omitempty"`
+	// Bytes that its compiler may have at most, as limits.memoryMax; the runner's
+	// own bound counts where it is lower.
+	CompileMemoryMax *structpb.Value `protobuf:"bytes,17,opt,name=compile_memory_max,json=compileMemoryMax,proto3" json:"compile_memory_max,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Language) Reset() {
@@ -637,6 +640,13 @@ func (x *Language) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Language) GetCompileMemoryMax() *structpb.Value {
+	if x != nil {
+		return x.CompileMemoryMax
+	}
+	return nil
 }
 
 // SourceFile is one file of a program.
@@ -965,10 +975,11 @@ const file_task_proto_rawDesc = "" +
 	"\x04pack\x18\x10 \x01(\x03R\x04pack\x12\x1b\n" +
 	"\tmax_bytes\x18\x11 \x01(\x03R\bmaxBytes\x12\x1a\n" +
 	"\boverflow\x18\x12 \x01(\tR\boverflow\x12\x14\n" +
-	"\x05merge\x18\x13 \x01(\bR\x05merge\"H\n" +
+	"\x05merge\x18\x13 \x01(\bR\x05merge\"\x8e\x01\n" +
 	"\bLanguage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x10 \x01(\tR\aversionJ\x04\b\x02\x10\x03R\bartifact\"V\n" +
+	"\aversion\x18\x10 \x01(\tR\aversion\x12D\n" +
+	"\x12compile_memory_max\x18\x11 \x01(\v2\x16.google.protobuf.ValueR\x10compileMemoryMaxJ\x04\b\x02\x10\x03R\bartifact\"V\n" +
 	"\n" +
 	"SourceFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1046,18 +1057,19 @@ var file_task_proto_depIdxs = []int32{
 	12, // 10: runnel.v1.Task.retries:type_name -> google.protobuf.Value
 	13, // 11: runnel.v1.Task.not_before:type_name -> google.protobuf.Timestamp
 	14, // 12: runnel.v1.Task.concurrency:type_name -> runnel.v1.Concurrency
-	12, // 13: runnel.v1.Limits.memory_max:type_name -> google.protobuf.Value
-	12, // 14: runnel.v1.Limits.file_size:type_name -> google.protobuf.Value
-	12, // 15: runnel.v1.Limits.stack:type_name -> google.protobuf.Value
-	12, // 16: runnel.v1.Limits.core:type_name -> google.protobuf.Value
-	12, // 17: runnel.v1.Limits.output_bytes:type_name -> google.protobuf.Value
-	15, // 18: runnel.v1.TaskReply.run:type_name -> runnel.v1.Run
-	16, // 19: runnel.v1.TaskReply.service:type_name -> runnel.v1.ServiceStatus
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	12, // 13: runnel.v1.Language.compile_memory_max:type_name -> google.protobuf.Value
+	12, // 14: runnel.v1.Limits.memory_max:type_name -> google.protobuf.Value
+	12, // 15: runnel.v1.Limits.file_size:type_name -> google.protobuf.Value
+	12, // 16: runnel.v1.Limits.stack:type_name -> google.protobuf.Value
+	12, // 17: runnel.v1.Limits.core:type_name -> google.protobuf.Value
+	12, // 18: runnel.v1.Limits.output_bytes:type_name -> google.protobuf.Value
+	15, // 19: runnel.v1.TaskReply.run:type_name -> runnel.v1.Run
+	16, // 20: runnel.v1.TaskReply.service:type_name -> runnel.v1.ServiceStatus
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_task_proto_init() }

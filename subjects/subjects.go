@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // DefaultPrefix is where a fleet lives unless told otherwise.
@@ -29,6 +30,8 @@ const (
 	// HeaderDeadline on a request is when its caller stops waiting, by the NATS
 	// server's clock (RFC 3339): a runner that reads it later does nothing.
 	HeaderDeadline = "Runner-Deadline"
+	// HeaderUser on a request is who asks, as he or the gateway that he asked claims.
+	HeaderUser = "Runner-User"
 	// HeaderSeq numbers the messages of one run's log: 1, 2, 3 …
 	HeaderSeq = "Runner-Seq"
 	// HeaderPos on a log message is the number of the line that it begins with.
@@ -243,6 +246,19 @@ const maxTraceBytes = 128
 // Trace is the trace context in a header, "" where it is none.
 func Trace(header string) string {
 	if len(header) > maxTraceBytes || strings.Trim(header, "0123456789abcdef-") != "" {
+		return ""
+	}
+	return header
+}
+
+// maxUserBytes bounds who asks.
+const maxUserBytes = 256
+
+// User is who asks by a header, in one line; "" if it says nothing that can be
+// shown.
+func User(header string) string {
+	header = strings.TrimSpace(strings.ToValidUTF8(header, "\ufffd"))
+	if len(header) > maxUserBytes || strings.ContainsFunc(header, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return ""
 	}
 	return header

@@ -30,6 +30,9 @@ func (c *Client) newClock() *store.ServerClock {
 // request has no deadline.
 func (c *Client) headers(ctx context.Context, patience time.Duration) nats.Header {
 	header := nats.Header{subjects.HeaderContentType: []string{subjects.Protobuf}}
+	if user, _ := ctx.Value(userKey{}).(string); user != "" {
+		header.Set(subjects.HeaderUser, user)
+	}
 	began := time.Now()
 	_, latest, err := c.clock.Bounds(ctx)
 	if err != nil {

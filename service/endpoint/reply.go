@@ -130,6 +130,9 @@ func (r *Request) account(err error) {
 	if r.Run != "" {
 		fields = append(fields, "run", r.Run)
 	}
+	if user := subjects.User(r.Header(subjects.HeaderUser)); user != "" {
+		fields = append(fields, "user", user)
+	}
 	if trace := r.Trace(); trace != "" {
 		fields = append(fields, subjects.HeaderTrace, trace)
 	}

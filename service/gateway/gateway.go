@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -67,6 +68,7 @@ type Config struct {
 type Gateway struct {
 	cfg      Config
 	nc       *nats.Conn
+	host     string // where it runs, for who wants to know who claims what
 	house    room.House
 	codes    *signin.Codes // nil where there can be none
 	peers    *peers.Peers  // likewise
@@ -82,6 +84,7 @@ func New(ctx context.Context, nc *nats.Conn, cfg Config) (*Gateway, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, nc: nc}
+	g.host, _ = os.Hostname()
 	h := &g.house
 	h.JS, h.Log, h.Stopping, h.Version = cfg.JetStream, cfg.Logger, &g.stopping, cfg.Version
 	var err error
@@ -218,7 +221,7 @@ func (g *Gateway) routes() http.Handler {
 		if row.Method == http.MethodGet {
 			methods[row.Path] = append(methods[row.Path], http.MethodHead)
 		}
-		mux.Handle(row.Method+" "+row.Path, g.house.Guard.Wrap(row.Scope, row.Handle))
+		mux.Handle(row.Method+" "+row.Path, g.house.Guard.Wrap(row.Scope, g.claiming(row.Handle)))
 	}
 	var err error
 	if g.doc, err = openapi.Write(g.house.Doc, table); err != nil {
@@ -240,6 +243,18 @@ func (g *Gateway) routes() http.Handler {
 		}
 	})
 	return reply.WithDeadlines(g.recovered(g.withHeaders(mux)))
+}
+
+// claiming has what a request asks of the fleet say for whom: as this gateway
+// claims, since runners can't tell.
+func (g *Gateway) claiming(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := auth.CallerOf(r.Context()).Sub
+		if who == "" {
+			who = "somebody"
+		}
+		next.ServeHTTP(w, r.WithContext(client.AsUser(r.Context(), who+" via gateway "+g.host)))
+	})
 }
 
 func (g *Gateway) withHeaders(next http.Handler) http.Handler {

@@ -86,7 +86,7 @@ func (r *Runner) activeOf(t *ticket, s Submission, terms terms) *active {
 		Name: nameOf(s.Request), Tags: task.GetTags(), Group: s.Group,
 		State: pb.State_PENDING, Attempt: 1, Created: now, Digest: s.Digest,
 		LogStream: r.cfg.Space.LogStream(), LogSubject: r.cfg.Space.Log(r.cfg.Name, id),
-		Traceparent: s.Traceparent,
+		Traceparent: s.Traceparent, User: s.User,
 	}
 	if s.Queued != nil {
 		run.Group, run.Attempt, run.Queued = s.work(), int32(s.Attempt), s.Queued

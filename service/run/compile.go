@@ -36,6 +36,9 @@ func (a *active) compile(dirs lang.Dirs, log *logs.Writer) ending {
 		}
 	}
 	spec, b := a.specOf(program.CompileStep(dirs))
+	lowered, _ := b.limits.Lower(a.terms.compiler)
+	b = boundsIn(lowered)
+	spec.Limits = b.limits
 	spec.ID += ".compile"
 	log.SetStep(stepCompile)
 	e, said := a.runCompiler(spec, b, log)

@@ -17,6 +17,8 @@ type Submission struct {
 	Group string
 	// Traceparent is the request's W3C trace context.
 	Traceparent string
+	// User who asks, as claimed.
+	User string
 	// HidesCommand: the record doesn't tell what was run.
 	HidesCommand bool
 	// Queued says that the run is an attempt of work from the queue; its id and
@@ -65,7 +67,7 @@ func NewSubmission(req *pb.TaskRequest, headers Headers) (Submission, error) {
 	if err != nil {
 		return Submission{}, err
 	}
-	s := Submission{Request: req, Digest: digest, Traceparent: subjects.Trace(headers(subjects.HeaderTrace))}
+	s := Submission{Request: req, Digest: digest, Traceparent: subjects.Trace(headers(subjects.HeaderTrace)), User: subjects.User(headers(subjects.HeaderUser))}
 	if s.Group = headers(subjects.HeaderGroup); s.Group != "" {
 		if err := subjects.Token(s.Group); err != nil {
 			return Submission{}, pb.Invalid("%s: %s", subjects.HeaderGroup, err)

@@ -33,6 +33,19 @@ func boundsIn(set limits.Set) bounds {
 	return bounds{set, set.Bytes(limits.OutputBytes), set.Duration(limits.WallTime)}
 }
 
+// compilerBounds are those that a task names for its compiler.
+func compilerBounds(l *pb.Language) (limits.Set, error) {
+	text, err := l.CompileMemory()
+	if err != nil || text == "" {
+		return limits.Set{}, err
+	}
+	set, err := limits.Text{limits.MemoryMax: text}.Parse()
+	if err != nil {
+		return set, pb.Invalid("spec.task.language.compileMemoryMax: %s", err)
+	}
+	return set, nil
+}
+
 // Holds says whether this host can hold a run to a limit, by its name in a task.
 func (r *Runner) Holds(limit string) bool { return r.cfg.Host.Holds(limit) }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lang"
+	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/sandbox"
 )
 
@@ -21,18 +22,20 @@ type terms struct {
 	timeout, grace, expires time.Duration
 	bounds                  bounds
 	isolation               sandbox.Isolation
+	compiler                limits.Set // what its compiler may have at most
 }
 
 // termsOf reads a task. Its errors are the request's fault (*pb.InvalidError) or
 // say what this host can't do (ErrUnable).
 func (r *Runner) termsOf(t *pb.Task) (p terms, err error) {
-	var errs [7]error
+	var errs [8]error
 	p.params, errs[0] = pb.Environ(t.GetParams())
 	errs[6] = refuseMarker(p.params)
 	p.timeout, errs[1] = pb.Duration("spec.task.timeout", t.GetTimeout(), 0)
 	p.grace, errs[2] = pb.Duration("spec.task.grace", t.GetGrace(), t.DefaultGrace())
 	p.expires, errs[3] = pb.Duration("spec.task.expires", t.GetExpires(), 0)
 	p.bounds, errs[4] = boundsOf(t.GetLimits())
+	p.compiler, errs[7] = compilerBounds(t.GetLanguage())
 	p.isolation, errs[5] = sandbox.ParseIsolation(t.GetIsolation())
 	if err := errors.Join(errs[:]...); err != nil {
 		return terms{}, err

@@ -160,7 +160,7 @@ func (g *server) pistonExecute(w http.ResponseWriter, r *http.Request) {
 		reply.Message(w, http.StatusBadRequest, fmt.Sprintf("%s-%s runtime is unknown", name, task.Language.GetVersion()))
 		return
 	}
-	task.Language = &pb.Language{Name: t.ours, Version: version}
+	task.Language.Name, task.Language.Version = t.ours, version
 	done, err := g.runCode(r.Context(), task)
 	if err != nil {
 		g.codeError(w, err, reply.Message)
@@ -242,6 +242,8 @@ func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
 		case n == nil || *n <= 0:
 		case limit.name == "run_memory_limit":
 			task.Limits = &pb.Limits{MemoryMax: structpb.NewNumberValue(math.Floor(*n))}
+		case limit.name == "compile_memory_limit":
+			task.Language.CompileMemoryMax = structpb.NewNumberValue(math.Floor(*n))
 		case limit.name == "run_timeout":
 			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonRunTimeout
 		case limit.name == "compile_timeout":
