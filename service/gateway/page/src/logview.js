@@ -85,7 +85,7 @@ export function LogView({ run, compact, label, started }) {
   const m = model.current, p = pane.current
   const over = m?.end || (m?.lost && isFinal(run))
   const nothing = m?.ready && m.count === 0 && !m.errLines
-  return html`<section class="logbox" aria-label="Output">
+  return html`<section class="logbox" aria-label=${compact ? `Output of ${label}` : "Output"}>
     ${!compact && html`<${Tools} run=${run} model=${m} pane=${p} search=${search} />`}
     ${!compact && m?.first > 1 && html`<div class="notice"><${Icon} name="torn" /><span><b>Lines 1 to ${m.first - 1} are gone.</b> The log stream lets go of the oldest lines. The first one kept is ${m.first}.</span></div>`}
     <div class="view" ref=${box}>
@@ -140,7 +140,8 @@ function Tools({ run, model, pane, search }) {
     }
     pane.set({ hit: { find: finder(text), stamp: text, line: 0 } })
     try {
-      await searchLog(run, text, ctl.signal, (found, percent) => {
+      await searchLog(run, text, () => model.next - 1, ctl.signal, (found, percent) => {
+        if (found.cut) search.value = { ...search.value, cut: true }
         hits.push(...found)
         if (search.value.at < 0 && hits.length) { show({ percent }); jump(nearest(hits)) } else show({ percent })
       })
@@ -162,7 +163,7 @@ function Tools({ run, model, pane, search }) {
     pane.set({ hit: { find: finder(text), stamp: text + '@' + i, line: hits[i], nth } })
     pane.to(hits[i])
   }
-  const count = !s.text ? '' : s.failed ? 'failed' : s.done ? (s.hits.length ? `${s.at + 1} of ${group(s.hits.length)}` : 'none') : `${group(s.hits.length)}+, ${s.percent} %`
+  const count = !s.text ? '' : s.failed ? 'failed' : s.done ? (s.hits.length ? `${s.at + 1} of ${group(s.hits.length)}${s.cut ? '+' : ''}` : 'none') : `${group(s.hits.length)}+, ${s.percent} %`
   const onlyErr = !!model?.errLines
   return html`<div class="tools"><${Find} label=${`Find in ${total} lines`} value=${s.text} onInput=${begin}
       onKeyDown=${e => { if (e.key === 'Enter') { e.preventDefault(); jump(search.value.at + (e.shiftKey ? -1 : 1)) } }}>
@@ -235,7 +236,7 @@ async function copyLines(run, pane, model) {
 }
 
 // searchLog asks the server, which reads the whole log: each(numbers of lines, percent) as it goes.
-async function searchLog(run, text, signal, each) {
+async function searchLog(run, text, total, signal, each) {
   const res = await request('GET', path(run) + '/log/search' + query({ q: text }), { signal })
   const reader = res.body.getReader(), decoder = new TextDecoder()
   let rest = ''
@@ -249,8 +250,9 @@ async function searchLog(run, text, signal, each) {
     for (const l of lines) {
       if (!l) continue
       const r = JSON.parse(l)
-      if (r.pos) found.push(r.pos)
-      if (r.percent !== undefined) percent = r.percent
+      for (let k = 0; r.pos && k < Math.min(r.times || 1, 1000); k++) found.push(r.pos)
+      if (r.upto) percent = Math.min(100, r.upto / Math.max(1, total()) * 100)
+      if (r.cut) found.cut = true
       if (r.error) throw new ApiError(0, r.error)
     }
     each(found, Math.round(percent))

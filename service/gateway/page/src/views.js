@@ -1,6 +1,16 @@
 // The views and their addresses. Those with a name stand in the head.
 import { Run } from './run.js'
+import { Runs } from './runs.js'
+import { Fleet } from './fleet.js'
+import { Runner } from './runner.js'
+import { New } from './new.js'
+import { Fanout } from './fanout.js'
 
 export const views = [
+  { of: 'fleet', name: 'Fleet', href: '/fleet', path: /^\/fleet$/, view: Fleet, body: 'list', scope: 'read' },
+  { of: 'fleet', path: /^\/fleet\/(?<name>[^/]+)$/, view: Runner, body: 'list', scope: 'read' },
+  { of: 'runs', name: 'Runs', href: '/runs', path: /^\/runs$/, view: Runs, body: 'list', scope: 'read' },
   { of: 'runs', path: /^\/runs\/(?<id>[^/]+)$/, view: Run, body: 'full', scope: 'read' },
+  { of: 'runs', path: /^\/fanout\/(?<id>[^/]+)$/, view: Fanout, body: 'full', scope: 'read' },
+  { of: 'new', path: /^\/new$/, view: New, scope: 'run' },
 ]

@@ -33,13 +33,13 @@ class Topic {
 
   async run() {
     this.begun = true
-    this.stop = new AbortController()
-    while (!this.stop.signal.aborted) {
+    const stop = this.stop = new AbortController()
+    while (!stop.signal.aborted) {
       let problem
       try {
         if (await this.read()) break
       } catch (err) { problem = err }
-      if (this.stop.signal.aborted) break
+      if (stop.signal.aborted) return
       if (problem?.status === 401 || problem?.status === 403 || problem?.status === 404) {
         this.send({ op: 'refused', status: problem.status, words: problem.message })
         break
@@ -136,10 +136,92 @@ class LogTopic extends Topic {
   }
 }
 
-// StateTopic gives what the gateway sends of the fleet, the runs or the jobs as it is.
-class StateTopic extends Topic {
-  constructor(key) { super(key); this.state = new Map() }
+// States follows the fleet, the runs and the jobs by one stream for all tabs. It keeps what each
+// topic is like, so that a tab that joins has it at once.
+const mostKept = 3000
+const keyOf = { runner: 'name', run: 'id', job: 'id' }
+class States extends Topic {
+  constructor() { super('states'); this.topics = new Map(); this.last = '' }
+
+  join(port, key) {
+    let t = this.topics.get(key)
+    if (!t) {
+      this.topics.set(key, t = { users: new Set(), items: new Map(), current: false, dirty: new Set() })
+      this.reopen()
+    }
+    t.users.add(port)
+    port.postMessage({ op: 'state', key, items: [...t.items.values()], current: t.current })
+  }
+
+  leave(port, key) {
+    const t = this.topics.get(key)
+    if (!t) return
+    t.users.delete(port)
+    if (!t.users.size) { this.topics.delete(key); this.reopen() }
+  }
+
+  // reopen opens the stream for other topics, behind what has been seen.
+  reopen() {
+    clearTimeout(this.again)
+    this.again = setTimeout(() => {
+      this.stop?.abort()
+      this.hurry?.()
+      if (this.topics.size) this.run()
+    }, 20)
+  }
+
+  async read() {
+    const has = [...this.topics.keys()]
+    const last = this.last.split(',').filter(p => has.includes(p.split('=')[0]) && this.topics.get(p.split('=')[0]).current).join(',')
+    const stop = this.stop.signal
+    const res = await this.open('/api/v1/events?topics=' + encodeURIComponent(has.join(',')), last)
+    this.wait = 0
+    up(this)
+    if (res.status === 204) return true
+    await readEvents(res, e => { if (!stop.aborted) this.hear(e) }, { beat: () => up(this) })
+    return false
+  }
+
+  hear(e) {
+    if (e.id) this.last = e.id
+    const data = JSON.parse(e.data)
+    if (e.kind === 'reset') {
+      for (const [key, t] of this.topics) if (!data.topic || data.topic === key) { t.items.clear(); t.current = false; t.fresh = true }
+      return
+    }
+    if (e.kind === 'current') {
+      const t = this.topics.get(data.topic)
+      if (t) { t.current = true; this.tell(data.topic, t) }
+      return
+    }
+    const id = data[keyOf[e.kind]]
+    const one = e.kind === 'job' ? 'job:' + id : ''
+    for (const [key, t] of this.topics) {
+      if (key !== one && key !== { runner: 'fleet', run: 'runs', job: 'jobs' }[e.kind]) continue
+      if (data.gone) t.items.delete(id)
+      else {
+        t.items.delete(id)
+        t.items.set(id, data)
+        if (key !== 'fleet' && t.items.size > mostKept) t.items.delete(t.items.keys().next().value)
+      }
+      t.dirty.add(id)
+      t.timer ||= setTimeout(() => this.tell(key, t), batchTime)
+    }
+  }
+
+  tell(key, t) {
+    clearTimeout(t.timer)
+    t.timer = 0
+    const items = [], gone = []
+    for (const id of t.dirty) { const v = t.items.get(id); if (v) items.push(v); else gone.push(id) }
+    const message = t.fresh ? { op: 'state', key, items: [...t.items.values()], current: t.current } : { op: 'change', key, items, gone, current: t.current }
+    t.dirty.clear()
+    t.fresh = false
+    for (const p of t.users) p.postMessage(message)
+  }
 }
+const states = new States()
+const isState = key => /^(fleet|runs|jobs|job:.*)$/.test(key)
 
 // check reads a whole log and hashes it: for one that was not followed from its first line.
 async function check(port, id) {
@@ -160,6 +242,7 @@ async function check(port, id) {
 }
 
 function leave(port, key) {
+  if (isState(key)) { states.leave(port, key); return }
   const topic = topics.get(key)
   if (!topic) return
   topic.users.delete(port)
@@ -171,13 +254,14 @@ function attach(port) {
   port.postMessage({ op: 'link', link: { ...link } })
   const bye = () => {
     ports.delete(port)
-    for (const key of [...topics.keys()]) leave(port, key)
+    for (const key of [...topics.keys(), ...states.topics.keys()]) leave(port, key)
   }
   port.onmessage = ({ data: m }) => {
     let topic = topics.get(m.key)
     switch (m.op) {
       case 'join':
-        if (!topic) topics.set(m.key, topic = m.key.startsWith('log:') ? new LogTopic(m.key) : new StateTopic(m.key))
+        if (isState(m.key)) { states.join(port, m.key); break }
+        if (!topic) topics.set(m.key, topic = new LogTopic(m.key))
         topic.users.add(port)
         port.postMessage({ op: 'joined', key: m.key })
         break
@@ -187,7 +271,7 @@ function attach(port) {
         break
       case 'leave': leave(port, m.key); break
       case 'check': check(port, m.id); break
-      case 'hurry': for (const t of topics.values()) t.hurry?.(); break
+      case 'hurry': for (const t of [states, ...topics.values()]) t.hurry?.(); break
       case 'bye': bye()
     }
   }
