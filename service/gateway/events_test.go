@@ -42,6 +42,10 @@ func (w *world) events(url, path, last string) *events {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = res.Body.Close() })
+	return scanEvents(res)
+}
+
+func scanEvents(res *http.Response) *events {
 	return &events{res: res, lines: bufio.NewScanner(res.Body)}
 }
 
