@@ -76,7 +76,8 @@ func (r *reader) once() (over bool, err error) {
 		return true, nil
 	}
 	if res.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("%s: %s", r.path, res.Status)
+		text, _ := io.ReadAll(res.Body)
+		return false, fmt.Errorf("%s: %s %s", r.path, res.Status, text)
 	}
 	left := -1
 	if r.cuts > 0 {
@@ -145,8 +146,8 @@ func (r *reader) take(kind, data string) error {
 func TestFollowersAreCut(t *testing.T) {
 	w := open(t)
 	gateways := []string{w.url, w.gateway()}
-	followers, quiet, cuts := size(6, 200), size(4, 50), size(10, 40)
-	rounds := size(40, 400)
+	followers, quiet, cuts := size(6, 200), size(4, 50), size(10, 28)
+	rounds := size(40, 200)
 	flood := w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do seq 50; sleep 0.02; done"}`, rounds))
 	var readers []*reader
 	for i := range followers {
