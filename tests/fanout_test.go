@@ -124,13 +124,12 @@ func (c *crowd) startBare(name string, after time.Duration, hasCard bool) string
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		cards, err := store.Open(c.t.Context(), js, space, store.Config{})
-		if err != nil {
+		if _, err := store.Open(c.t.Context(), js, space, store.Config{}); err != nil { // makes the bucket
 			c.t.Fatal(err)
 		}
 		put := func() {
 			card := &pb.Card{Name: name, Pools: []string{"default"}, Labels: map[string]string{"env": "prod"}, State: "ready"}
-			if err := cards.PutCard(context.Background(), card); err != nil && nc.IsConnected() {
+			if err := rig.PutCard(context.Background(), js, card); err != nil && nc.IsConnected() {
 				c.t.Error(err)
 			}
 		}

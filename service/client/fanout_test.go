@@ -14,8 +14,8 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
-	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
+	"github.com/runnel-io/runnel/tests/rig"
 	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
@@ -46,11 +46,7 @@ func putCard(t *testing.T, nc *nats.Conn, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), js, space(t), store.Config{Existing: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.PutCard(t.Context(), &pb.Card{Name: name, Pools: []string{"default"}, Labels: map[string]string{"env": "prod"}}); err != nil {
+	if err := rig.PutCard(t.Context(), js, &pb.Card{Name: name, Pools: []string{"default"}, Labels: map[string]string{"env": "prod"}}); err != nil {
 		t.Fatal(err)
 	}
 }

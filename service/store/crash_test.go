@@ -25,7 +25,7 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, s, newRun("live", pb.State_RUNNING))
-	if err := s.PutCard(t.Context(), &pb.Card{Name: "gone"}); err != nil {
+	if err := putCard(t, s, &pb.Card{Name: "gone"}); err != nil {
 		t.Fatal(err)
 	}
 	rig.EventuallyIn(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })

@@ -35,19 +35,6 @@ type Seen struct {
 	Forgotten bool
 }
 
-// PutCard writes a runner's card. A runner does so before it accepts its first
-// task, as a run whose runner has no card counts as lost.
-func (s *Store) PutCard(ctx context.Context, card *pb.Card) error {
-	body, err := pb.MarshalJSON(card)
-	if err == nil {
-		err = s.fleet.Set(ctx, card.GetName(), body)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot write card of runner %s: %w", card.GetName(), err)
-	}
-	return nil
-}
-
 // Card reads one runner's card. Error: ErrUnknownRunner.
 func (s *Store) Card(ctx context.Context, name string) (Seen, error) {
 	if subjects.Token(name) != nil {

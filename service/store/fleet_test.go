@@ -13,7 +13,7 @@ import (
 
 func put(t *testing.T, s *Store, c *pb.Card) {
 	t.Helper()
-	if err := s.PutCard(t.Context(), c); err != nil {
+	if err := putCard(t, s, c); err != nil {
 		t.Fatal(err)
 	}
 }

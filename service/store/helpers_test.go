@@ -130,3 +130,8 @@ func consumers(t testing.TB, s *Store) int {
 }
 
 func name(i int) string { return fmt.Sprintf("r%05d", i) }
+
+func putCard(t testing.TB, s *Store, card *pb.Card) error {
+	t.Helper()
+	return rig.PutCard(t.Context(), rig.JetStream(t, s.runs.Conn()), card)
+}

@@ -44,13 +44,13 @@ func TestRenewCard(t *testing.T) {
 	if _, err := s.RenewCard(t.Context(), own, rev+7); err != nil {
 		t.Errorf("of a revision that a lost answer had: %v", err)
 	}
-	if err := s.PutCard(t.Context(), &pb.Card{Name: "web1", Instance: "older version"}); err != nil {
+	if err := putCard(t, s, &pb.Card{Name: "web1", Instance: "older version"}); err != nil {
 		t.Fatal(err)
 	}
 	if rev, err = s.RenewCard(t.Context(), own, rev); err != nil {
 		t.Errorf("over a card without a start number: %v", err)
 	}
-	if err := s.PutCard(t.Context(), &pb.Card{Name: "web1", State: StateStopped, Instance: "i", Start: 5}); err != nil {
+	if err := putCard(t, s, &pb.Card{Name: "web1", State: StateStopped, Instance: "i", Start: 5}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Forget(t.Context(), "web1"); err != nil {
@@ -59,7 +59,7 @@ func TestRenewCard(t *testing.T) {
 	if rev, err = s.RenewCard(t.Context(), own, rev); err != nil {
 		t.Errorf("of a card that was removed: %v", err)
 	}
-	if err := s.PutCard(t.Context(), &pb.Card{Name: "web1", Instance: "i", Start: 6, Host: "h2"}); err != nil {
+	if err := putCard(t, s, &pb.Card{Name: "web1", Instance: "i", Start: 6, Host: "h2"}); err != nil {
 		t.Fatal(err)
 	}
 	var other *SupersededError
