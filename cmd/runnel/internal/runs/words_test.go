@@ -1,0 +1,93 @@
+package runs
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
+)
+
+func TestEndsInAFewWords(t *testing.T) {
+	for _, c := range []struct {
+		end  *lines.End
+		want string
+	}{
+		{nil, "lost"},
+		{&lines.End{State: "COMPLETE"}, "exit 0"},
+		{&lines.End{State: "COMPLETE", ExitCode: 3}, "exit 3"},
+		{&lines.End{State: "COMPLETE", Signal: "SIGSEGV"}, "SIGSEGV"},
+		{&lines.End{State: "COMPLETE", Signal: "SIGKILL", Reason: pb.ReasonOOM}, "out of memory"},
+		{&lines.End{State: "COMPLETE", Reason: pb.ReasonCPULimit}, "processor time is up"},
+		{&lines.End{State: "COMPLETE", Reason: pb.ReasonOutputLimit}, "output limit"},
+		{&lines.End{State: "COMPLETE", Reason: pb.ReasonCompile, ExitCode: 2}, "not compiled, exit 2"},
+		{&lines.End{State: "TIMEDOUT"}, "timed out"},
+		{&lines.End{State: "ABORTED"}, "aborted"},
+		{&lines.End{State: "FAILED", Reason: "start"}, "start"},
+		{&lines.End{State: "FAILED", Reason: "start", Error: "no such program"}, "no such program"},
+	} {
+		if got := briefly(c.end); got != c.want {
+			t.Errorf("%+v: got %q, want %q", c.end, got, c.want)
+		}
+	}
+	end := &lines.End{State: "COMPLETE", ExitCode: 1, Lines: 1, Bytes: 1200}
+	end.Dropped.Lines = 1234
+	if got, want := summary(end), "COMPLETE, exit 1, 1 line, 1.2 kB, 1,234 dropped"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestGapsInWords(t *testing.T) {
+	for want, gap := range map[string]*lines.Gap{
+		"1 line (10 B) of output was dropped here":         {Lines: 1, Bytes: 10},
+		"1,000 lines (2.0 MB) of output were dropped here": {Lines: 1000, Bytes: 2_000_000},
+	} {
+		if got := GapText(gap); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// What a record says of a run, for each part of its life.
+func TestRecordsInWords(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-ago)) }
+	for name, c := range map[string]struct {
+		run *pb.Run
+		how string
+		all []string // lines of show
+		not string   // a field that says nothing
+	}{
+		"waits":            {&pb.Run{Id: "r", State: pb.State_PENDING, Created: at(time.Minute)}, "", []string{"state PENDING", "created"}, "started"},
+		"runs":             {&pb.Run{Id: "r", State: pb.State_RUNNING, Started: at(3 * time.Second)}, "", []string{"state RUNNING", "took 3.0s"}, "ended"},
+		"is being aborted": {&pb.Run{Id: "r", State: pb.State_RUNNING, Aborting: true}, "aborting", []string{"state RUNNING"}, "took"},
+		"ended": {&pb.Run{Id: "r", State: pb.State_COMPLETE, ExitCode: 3, Lines: 2, Bytes: 8, LogComplete: true, Started: at(5 * time.Second), Ended: at(time.Second), Tags: map[string]string{"b": "2", "a": "1"}},
+			"exit 3", []string{"state COMPLETE", "output 2 lines, 8 B", "took 4.0s", "tags a=1,b=2", "memory -"}, "error"},
+		"ran out of time": {&pb.Run{Id: "r", State: pb.State_TIMEDOUT, Started: at(5 * time.Second), Ended: at(0)}, "after 5.0s", []string{"state TIMEDOUT"}, "group"},
+		"was aborted":     {&pb.Run{Id: "r", State: pb.State_ABORTED, LogComplete: true}, "", []string{"state ABORTED", "output 0 lines, 0 B"}, "name"},
+		"lost a part": {&pb.Run{Id: "r", State: pb.State_COMPLETE, Dropped: 3, DroppedBytes: 30, PeakMemory: 1 << 20},
+			"exit 0", []string{"3 lines dropped (30 B)", "not complete", "memory 1.0 MiB"}, "sha256"},
+	} {
+		if got := howItEnded(c.run); got != c.how {
+			t.Errorf("%s: got %q, want %q", name, got, c.how)
+		}
+		var all []string
+		for _, f := range runFields(c.run, now) {
+			if f.value != "" {
+				all = append(all, f.name+" "+f.value)
+			}
+			if f.name == c.not && f.value != "" {
+				t.Errorf("%s: %s is %q", name, f.name, f.value)
+			}
+		}
+		text := strings.Join(all, "\n")
+		for _, want := range c.all {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: got\n%s\nwant %q", name, text, want)
+			}
+		}
+	}
+}
