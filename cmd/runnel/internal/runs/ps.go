@@ -28,6 +28,7 @@ type psCommand struct {
 	tags   map[string]string
 	limit  int64
 	json   bool
+	wide   bool
 }
 
 func newPsCommand(a *app.App) *cobra.Command {
@@ -49,7 +50,8 @@ func newPsCommand(a *app.App) *cobra.Command {
 	cli.Group(flags, cli.FlagsWhat, "state", "tag", "limit")
 	cli.CompleteValues(cmd, "state", slices.Sorted(maps.Keys(pb.State_value))...)
 	flags.BoolVar(&p.json, "json", false, "the records, one JSON object a line")
-	cli.Group(flags, cli.FlagsOutput, "json")
+	flags.BoolVarP(&p.wide, "wide", "w", false, "whole ids, names and errors, however narrow the terminal is")
+	cli.Group(flags, cli.FlagsOutput, "json", "wide")
 	return cmd
 }
 
@@ -67,7 +69,10 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 	}
 	table := term.NewTable(p.Look, "run", "state", "runner", "started", "for", "lines", "name", "")
 	table.AlignRight("for", "lines")
-	table.GiveWay("name", "", "runner") // and not the run: its id is what one needs
+	table.GiveWay("name", "runner", "") // how it ended comes last
+	table.Beginnings("run")
+	table.LeaveOut("lines", "for")
+	table.Wide = p.wide
 	waiting, err := p.waiting(ctx, s, query)
 	if err != nil {
 		return err

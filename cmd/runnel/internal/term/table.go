@@ -25,6 +25,10 @@ type Table struct {
 	Rows     [][]Painted
 	right    []string
 	flexible []string
+	ids      string
+	optional []string
+	// Wide has nothing shortened, whatever the terminal's width.
+	Wide bool
 }
 
 func NewTable(l Look, headings ...string) *Table {
@@ -37,6 +41,14 @@ func (c *Table) AlignRight(headings ...string) { c.right = headings }
 // GiveWay names the columns that are shortened, the first one first, where a
 // terminal is too narrow for all.
 func (c *Table) GiveWay(headings ...string) { c.flexible = headings }
+
+// Beginnings names the column of ids, of which a terminal that is too narrow shows
+// as much as tells them apart.
+func (c *Table) Beginnings(heading string) { c.ids = heading }
+
+// LeaveOut names the columns that a terminal shows only if there is room, once the
+// others have been shortened; the first one goes first.
+func (c *Table) LeaveOut(headings ...string) { c.optional = headings }
 
 // Painted is a cell in colour; without one it is as the terminal has it.
 type Painted struct {
@@ -72,12 +84,13 @@ func (c *Table) Write(w io.Writer) error {
 
 // Lines are the table's, the headings first.
 func (c *Table) Lines() (lines []string) {
-	if c.look.Terminal {
+	fits := c.look.Terminal && !c.Wide
+	if fits {
 		c.shorten()
 	}
 	for line := range strings.Lines(c.render()) {
 		line = strings.TrimRight(line, " \n")
-		if c.look.Terminal {
+		if fits {
 			line = text.Snip(line, c.look.width, "…")
 		}
 		lines = append(lines, line)
@@ -116,7 +129,7 @@ func (c *Table) render() string {
 }
 
 // narrowest is what a column that gives way keeps.
-const narrowest = 6
+const narrowest = 8 // "exit 143"
 
 // shorten makes the flexible columns as narrow as the terminal wants them, and
 // leaves out one in which there is nothing.
@@ -129,6 +142,25 @@ func (c *Table) shorten() {
 		}
 		over += widths[i] + 2
 	}
+	if i := slices.Index(c.headings, c.ids); c.ids != "" && i >= 0 && over > 0 {
+		width := c.cutIDs(i)
+		over -= widths[i] - width
+		widths[i] = width
+	}
+	least := func(i int) int { return min(widths[i], max(narrowest, text.StringWidth(c.headings[i]))) }
+	room := 0 // that the flexible columns can give
+	for _, heading := range c.flexible {
+		if i := slices.Index(c.headings, heading); i >= 0 {
+			room += widths[i] - least(i)
+		}
+	}
+	for _, heading := range c.optional {
+		if i := slices.Index(c.headings, heading); i >= 0 && over > room {
+			over -= widths[i] + 2
+			widths = slices.Delete(widths, i, i+1)
+			c.drop(i)
+		}
+	}
 	for _, heading := range c.flexible {
 		i := slices.Index(c.headings, heading)
 		if i < 0 {
@@ -136,17 +168,55 @@ func (c *Table) shorten() {
 		}
 		if over > 0 && !slices.ContainsFunc(c.Rows, func(row []Painted) bool { return row[i].Text != "" }) {
 			over -= widths[i] + 2
-			c.headings, widths = slices.Delete(slices.Clone(c.headings), i, i+1), slices.Delete(widths, i, i+1)
-			for r := range c.Rows {
-				c.Rows[r] = slices.Delete(c.Rows[r], i, i+1)
-			}
+			widths = slices.Delete(widths, i, i+1)
+			c.drop(i)
 			continue // a column of nothing
 		}
-		width := max(widths[i]-max(over, 0), min(widths[i], max(narrowest, text.StringWidth(heading))))
+		width := max(widths[i]-max(over, 0), least(i))
 		over -= widths[i] - width
 		for _, row := range c.Rows {
 			row[i].Text = text.Snip(row[i].Text, width, "…")
 		}
+	}
+}
+
+// ulidLength is that of the ids that are made here: ten characters are the time,
+// and whoever chose an id of their own is shown all of it.
+const (
+	ulidLength  = 26
+	leastOfULID = 12
+)
+
+// cutIDs cuts each of a column to the shortest beginning that no other has, and
+// returns the column's width.
+func (c *Table) cutIDs(column int) (width int) {
+	width = text.StringWidth(c.headings[column])
+	cut := make([]string, len(c.Rows))
+	for i, row := range c.Rows {
+		id := row[column].Text
+		length := len(id)
+		if begin, _, _ := strings.Cut(id, "-"); len(begin) == ulidLength && begin == strings.ToUpper(begin) {
+			length = leastOfULID
+		}
+		for _, other := range c.Rows {
+			for o := other[column].Text; o != id && length < len(id) && strings.HasPrefix(o, id[:length]); {
+				length++
+			}
+		}
+		cut[i] = id[:length]
+		width = max(width, text.StringWidth(cut[i]))
+	}
+	for i, row := range c.Rows {
+		row[column].Text = cut[i]
+	}
+	return width
+}
+
+// drop leaves a column out.
+func (c *Table) drop(i int) {
+	c.headings = slices.Delete(slices.Clone(c.headings), i, i+1)
+	for r := range c.Rows {
+		c.Rows[r] = slices.Delete(c.Rows[r], i, i+1)
 	}
 }
 

@@ -28,6 +28,62 @@ func TestTableWithoutAColumnThatGivesWay(t *testing.T) {
 }
 
 // What gives way is first the column in which there is nothing.
+// Ids are shortened before anything is cut, to what tells them apart, and not
+// where they were chosen by somebody.
+func TestTableOfBeginnings(t *testing.T) {
+	const a, b = "01M8C15QDZE2HPESMWKK4C9994", "01M8C15QDZE2HXESMWKK4C9994"
+	for _, c := range []struct {
+		width int
+		wide  bool
+		ids   []string
+		want  string
+	}{
+		{80, false, []string{a, b}, "ID NAME END " + a + " sleep 1000 exit 143 " + b + " sleep 1000 exit 143"},
+		{40, false, []string{a, b}, "ID NAME END 01M8C15QDZE2HP sleep 1000 exit 143 01M8C15QDZE2HX sleep 1000 exit 143"},
+		{40, false, []string{a}, "ID NAME END 01M8C15QDZE2 sleep 1000 exit 143"},
+		{41, false, []string{a, "nightly-of-2026-11-26"}, "ID NAME END 01M8C15QDZE2 sleep 1… exit 143 nightly-of-2026-11-26 sleep 1… exit 143"},
+		{40, true, []string{a}, "ID NAME END " + a + " sleep 1000 exit 143"},
+	} {
+		var out bytes.Buffer
+		table := NewTable(Look{Terminal: true, width: c.width}, "id", "name", "end")
+		table.GiveWay("name", "end")
+		table.Beginnings("id")
+		table.Wide = c.wide
+		for _, id := range c.ids {
+			table.Add(id, "sleep 1000", "exit 143")
+		}
+		if err := table.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(out.String()), " "); got != c.want {
+			t.Errorf("%d wide: got %q, want %q", c.width, got, c.want)
+		}
+	}
+}
+
+// What matters least is left out before how a run ended is cut.
+func TestTableLeavesOut(t *testing.T) {
+	for width, want := range map[int]string{
+		41: "ID LINES FOR NAME END nightly 5 1s sleep 1000 exit 143",
+		39: "ID LINES FOR NAME END nightly 5 1s sleep 1… exit 143",
+		34: "ID FOR NAME END nightly 1s sleep 1000 exit 143",
+		29: "ID NAME END nightly sleep 1000 exit 143",
+		27: "ID NAME END nightly sleep 1… exit 143",
+	} {
+		var out bytes.Buffer
+		table := NewTable(Look{Terminal: true, width: width}, "id", "lines", "for", "name", "end")
+		table.GiveWay("name", "end")
+		table.LeaveOut("lines", "for")
+		table.Add("nightly", "5", "1s", "sleep 1000", "exit 143")
+		if err := table.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(out.String()), " "); got != want {
+			t.Errorf("%d wide: got %q, want %q", width, got, want)
+		}
+	}
+}
+
 func TestTableWithoutNothing(t *testing.T) {
 	for width, want := range map[int]string{
 		30: "RUN     NAME  END\n0123456789        exit 143\n",
