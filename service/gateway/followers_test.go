@@ -51,6 +51,7 @@ func (r *reader) read(total *atomic.Int64) error {
 			return err
 		}
 		total.Add(1)
+		time.Sleep(time.Duration(rand.IntN(size(50, 1000))) * time.Millisecond) // browsers wait for seconds
 	}
 }
 
