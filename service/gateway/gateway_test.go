@@ -102,7 +102,7 @@ func (w *world) start(cfg gateway.Config) (g *gateway.Gateway, url string) {
 	return g, server.URL
 }
 
-func token(t *testing.T, scopes ...auth.Scope) string {
+func token(t testing.TB, scopes ...auth.Scope) string {
 	t.Helper()
 	text, err := auth.Token(secret, "me", scopes, time.Hour)
 	if err != nil {
