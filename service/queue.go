@@ -26,6 +26,7 @@ func (s *Service) openQueue() {
 		},
 		MarkLost: s.presence.MarkLost,
 	})
+	s.metrics.registry.MustRegister(s.newQueueMetrics())
 	s.life.onClose(s.waiting.queue.Wait)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -275,4 +276,25 @@ func TestFullQueue(t *testing.T) {
 	w.put("a", "true") // the same work is there already
 	w.start(service.Config{Name: "web1"})
 	want(t, w.final("a"), `COMPLETE exit 0 attempt 1 next ""`)
+}
+
+// The metrics tell of the queue of a runner's pools.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(service.Config{Name: "web1"})
+	w.put("m", "true")
+	w.final("m")
+	w.emptied()
+	if err := w.c.Pause(t.Context(), "default", "me"); err != nil {
+		t.Fatal(err)
+	}
+	w.put("waits", "true", in("default", "high"))
+	rig.Eventually(t, "the metrics tell so", func() bool {
+		reply := httptest.NewRecorder()
+		s.Handler().ServeHTTP(reply, httptest.NewRequest("GET", "/metrics", nil))
+		body := reply.Body.String()
+		return strings.Contains(body, `runnel_queue_depth{pool="default",priority="high",runner="web1"} 1`) &&
+			strings.Contains(body, `runnel_queue_done_total{runner="web1"} 1`) && strings.Contains(body, "runnel_queue_oldest_seconds{")
+	})
 }
