@@ -14,7 +14,6 @@ import (
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
-	"github.com/runnel-io/runnel/subjects"
 	"github.com/runnel-io/runnel/tests/rig"
 	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
@@ -49,15 +48,6 @@ func putCard(t *testing.T, nc *nats.Conn, name string) {
 	if err := rig.PutCard(t.Context(), js, &pb.Card{Name: name, Pools: []string{"default"}, Labels: map[string]string{"env": "prod"}}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func space(t *testing.T) subjects.Space {
-	t.Helper()
-	s, err := subjects.New("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // Every runner is yielded once, with how it took part.
