@@ -20,7 +20,7 @@ const freePort = () => new Promise((done, no) => {
   const s = createServer().listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => done(port)) }).on('error', no)
 })
 
-export async function until(what, f, seconds = 30) {
+export async function until(what, f, seconds = 90) {
   const end = Date.now() + seconds * 1000 * patience
   let last
   for (;;) {
