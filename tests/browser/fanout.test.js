@@ -11,6 +11,7 @@ before(async () => {
   w = await World.open()
   more = spawn(process.env.RUNNEL_BIN, ['serve', '--name', 'shop', '--simulate', '5', '--context', 'runnel-web1', '--data', join(w.dir, 'shop')], { env: w.env, stdio: 'ignore' })
   await until('six runners are there', async () => (await w.api('GET', '/api/v1/runners')).runners.length === 6, 120)
+  await until('all of them answer', async () => Object.keys((await w.api('GET', '/api/v1/glance/sys')).hosts).length === 6, 120)
 })
 after(async () => {
   if (more) { const ended = new Promise(done => more.once('exit', done)); more.kill('SIGKILL'); await ended }

@@ -13,6 +13,7 @@ before(async () => {
   w = await World.open({ args: ['--label', 'env=prod', '--label', `odd=${evil.slice(0, 30).replace(/[^\w<>()/]/g, '')}`] })
   more = spawn(process.env.RUNNEL_BIN, ['serve', '--name', 'shop', '--simulate', '3', '--context', 'runnel-web1', '--data', join(w.dir, 'shop'), '--pool', 'shop'], { env: w.env, stdio: 'ignore' })
   await until('four runners are there', async () => (await w.api('GET', '/api/v1/runners')).runners.length === 4, 120)
+  await until('all of them answer', async () => Object.keys((await w.api('GET', '/api/v1/glance/sys')).hosts).length === 4, 120)
 })
 after(async () => {
   if (more) { const ended = new Promise(done => more.once('exit', done)); more.kill('SIGKILL'); await ended }
