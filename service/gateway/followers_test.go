@@ -148,7 +148,7 @@ func TestFollowersAreCut(t *testing.T) {
 	w := open(t)
 	gateways := []string{w.url, w.gateway()}
 	followers, quiet, cuts := size(6, 200), size(4, 50), size(10, 28)
-	rounds := size(40, 200)
+	rounds := size(40, 100)
 	flood := w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do seq 50; sleep 0.02; done"}`, rounds))
 	var readers []*reader
 	for i := range followers {
