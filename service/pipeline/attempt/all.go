@@ -143,7 +143,11 @@ func (a *Attempt) endedWell(ctx context.Context) map[string]string {
 		return good
 	}
 	for _, id := range a.Task.GetRuns() {
-		if run, err := a.fleet.Client.Status(ctx, id); err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).Text == "" {
+		// Its log may have ended a moment before its record is final.
+		look, cancel := context.WithTimeout(ctx, lostLook)
+		run, err := a.fleet.Store.Wait(look, id)
+		cancel()
+		if err == nil && run.GetState() == pb.State_COMPLETE && resultOf(run).Text == "" {
 			good[run.GetRunner()] = id
 		}
 	}
