@@ -108,7 +108,7 @@ func (q *Queue) Put(ctx context.Context, i Item) (Accepted, error) {
 				return found, findErr
 			}
 			if isFull(err) {
-				return Accepted{}, fmt.Errorf("cannot queue %s: %w: %s", id, ErrFull, err)
+				return Accepted{}, fmt.Errorf("cannot queue %s: %w: %w", id, ErrFull, err)
 			}
 		case !stream.IsTransient(err):
 			return Accepted{}, fmt.Errorf("cannot queue %s: %w", id, err)
