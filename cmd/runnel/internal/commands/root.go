@@ -11,6 +11,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/pipelines"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/queues"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/runs"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/schedules"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/serve"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/web"
 )
@@ -40,7 +41,7 @@ func newRoot(a *app.App) *cobra.Command {
 	)
 	a.AddGlobalFlags(root)
 	root.AddCommand(runs.Commands(a)...)
-	root.AddCommand(queues.NewCommand(a))
+	root.AddCommand(queues.NewCommand(a), schedules.NewCommand(a))
 	root.AddCommand(pipelines.NewCommand(a))
 	root.AddCommand(hosts.Commands(a)...)
 	root.AddCommand(
