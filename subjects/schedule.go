@@ -55,3 +55,6 @@ func (s Space) ScheduleTell() string { return s.schedule(tokenTell) }
 
 // FireConsumer is the durable consumer of what is fired for any runner of a pool.
 func FireConsumer(pool string) string { return "fires-" + pool }
+
+// FireConsumerAll is a runner's consumer of what is fired for all.
+func FireConsumerAll(runner string) string { return "all-" + runner }

@@ -38,6 +38,11 @@ func (c *Client) PutSchedule(ctx context.Context, s Schedule) (Schedule, error) 
 	if err != nil {
 		return s, err
 	}
+	if !s.All { // its ticks become work, and runners may not be allowed to make a queue
+		if _, err := c.makeQueue(ctx); err != nil {
+			return s, err
+		}
+	}
 	return all.Put(ctx, s, s.Rev)
 }
 

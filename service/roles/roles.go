@@ -257,6 +257,36 @@ func (l *list) runner() {
 	l.ask(api+"CONSUMER.DELETE."+runs+".*", "end such a wait")
 	l.keepIndex()
 	l.pullWork()
+	l.handleFires()
+}
+
+// handleFires is what schedules take of a runner: what is fired for its own pools,
+// which it puts into the queue, and for all. It keeps the messages of gaps, by
+// which it could have any pool run a task: leave these lines out for a runner that
+// must not, and another one handles its pool's schedules.
+func (l *list) handleFires() {
+	stream, bucket := l.space.ScheduleStream(), l.space.ScheduleBucket()
+	last := subjects.BucketStream(bucket)
+	l.hear(l.space.ScheduleTell(), "hear that there are schedules")
+	l.ask(api+"STREAM.INFO."+stream, "find the schedules")
+	l.ask(api+"STREAM.MSG.GET."+stream, "read a schedule")
+	for _, pool := range l.user.Pools {
+		consumer := stream + "." + subjects.FireConsumer(pool)
+		l.ask(api+"CONSUMER.INFO."+consumer, "find what schedules fire for the pool")
+		l.ask(api+"CONSUMER.CREATE."+consumer+".>", "share it with the pool's other runners")
+		l.ask(api+"CONSUMER.MSG.NEXT."+consumer, "read what schedules fire for the pool")
+		l.ask("$JS.ACK."+consumer+".>", "say that a fire is handled")
+		l.ask(l.space.Work(pool, "normal", "*"), "queue what schedules fire for the pool")
+	}
+	all := stream + "." + subjects.FireConsumerAll(l.user.Name)
+	l.ask(api+"CONSUMER.CREATE."+all, "read what schedules fire for all")
+	l.ask(api+"CONSUMER.MSG.NEXT."+all, "read what schedules fire for all")
+	l.ask(api+"CONSUMER.DELETE."+all, "read it anew")
+	l.ask(l.space.ScheduleGap("*"), "keep the tick that the wall clock skips")
+	l.ask(api+"STREAM.INFO."+last, "find what schedules have done last")
+	l.ask(api+"STREAM.MSG.GET."+last, "read what a schedule has done last")
+	l.ask(subjects.KeySubject(bucket, ">"), "write what a schedule has done last")
+	l.request(subjects.Abort, subjects.Any, "end the run that a schedule's next one replaces")
 }
 
 // pullWork is what the queue takes of a runner: the work of its own pools.

@@ -27,6 +27,7 @@ import (
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/pipeline"
 	"github.com/runnel-io/runnel/service/roles"
+	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/subjects"
 	"github.com/runnel-io/runnel/tests/rig"
 	"github.com/runnel-io/runnel/tests/rig/fleet"
@@ -388,8 +389,45 @@ func (s *site) gateway() {
 	}
 }
 
+// schedules has each pool's runner handle fires: of a schedule for one runner whose
+// next run replaces the last, and of one for all, in a zone that skips an hour.
+func (s *site) schedules() {
+	s.t.Helper()
+	ctx := rig.Within(s.t, 3*rig.Patience)
+	c := s.as("setup").client()
+	put := func(name, pool string, all bool) {
+		spec := schedule.Spec{Cron: "* * 0-23 * * *", Zone: "Europe/Berlin", Pool: pool, All: all, Overlap: schedule.Replace}
+		if _, err := c.PutSchedule(ctx, client.Schedule{Name: name, Spec: spec, Task: &pb.TaskRequest{
+			Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"sleep", "1000"}}},
+		}}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	names := map[string]string{"web": "web", "db": "db", "allweb": "web", "alldb": "db"}
+	for name, pool := range names {
+		put(name, pool, strings.HasPrefix(name, "all"))
+	}
+	for name := range names {
+		rig.EventuallyIn(s.t, 3*rig.Patience, name+" has been replaced twice", func() bool {
+			runs, err := c.ScheduleRuns(ctx, name, 100)
+			aborted := 0
+			for _, r := range runs {
+				if r.GetState() == pb.State_ABORTED && r.GetReason() == pb.ReasonAborted {
+					aborted++
+				}
+			}
+			return err == nil && aborted >= 2
+		})
+	}
+	for name := range names {
+		if err := c.RemoveSchedule(ctx, name); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
 // seldom are the lines of a runner that only a crash, a conflict or a load need.
-var seldom = []string{"$JS.API.STREAM.MSG.DELETE.RUNNER_QUEUE", "$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+var seldom = []string{"runner.schedule.gap.", "$JS.API.STREAM.MSG.DELETE.RUNNER_QUEUE", "$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
 
 // Each role does all that it is for, is refused nothing meanwhile, and needs
 // every line of its list.
@@ -434,6 +472,7 @@ func TestEveryUseWorks(t *testing.T) {
 	s.pipelines()
 	s.queue()
 	s.gateway()
+	s.schedules()
 	for _, user := range users {
 		list, err := roles.For(space(t), user)
 		if err != nil {

@@ -203,7 +203,7 @@ func (s *Store) publish(ctx context.Context, def Schedule, rev uint64) (Schedule
 		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, explain(err))
 	}
 	def.Rev = ack.Sequence
-	if err := s.KeepGap(ctx, def, def.Since); err != nil {
+	if err := s.moveGap(ctx, def); err != nil {
 		return def, err
 	}
 	return def, s.cfg.JS.Conn().Publish(s.cfg.Space.ScheduleTell(), nil)
@@ -264,6 +264,20 @@ func (s *Store) target(m *nats.Msg, def Schedule) {
 	m.Header.Set(headerTTL, fireLife.String())
 }
 
+// moveGap puts the next gap of a definition in the place of an old one's.
+func (s *Store) moveGap(ctx context.Context, def Schedule) error {
+	subject := s.cfg.Space.ScheduleGap(def.Name)
+	if _, err := s.stream.Last(ctx, subject); err == nil {
+		if err := s.purge(ctx, subject); err != nil {
+			return fmt.Errorf("cannot remove the old gap of schedule %s: %w", def.Name, err)
+		}
+	}
+	if def.Paused != nil {
+		return nil
+	}
+	return s.KeepGap(ctx, def, def.Since)
+}
+
 // KeepGap has the server fire at the first instant after t at which the wall
 // clock jumps over a tick, if it ever does.
 func (s *Store) KeepGap(ctx context.Context, def Schedule, t time.Time) error {
@@ -272,8 +286,8 @@ func (s *Store) KeepGap(ctx context.Context, def Schedule, t time.Time) error {
 		return err
 	}
 	gap := p.NextGap(t)
-	if gap.IsZero() || def.Paused != nil {
-		return s.purge(ctx, s.cfg.Space.ScheduleGap(def.Name))
+	if gap.IsZero() {
+		return nil
 	}
 	subject := s.cfg.Space.ScheduleGap(def.Name)
 	if have, err := s.stream.Last(ctx, subject); err == nil && have.Header.Get(HeaderGap) == gap.Format(time.RFC3339) && have.Header.Get(headerRev) == fmt.Sprint(def.Rev) {

@@ -39,18 +39,17 @@ func (f *Fires) forAny(ctx context.Context, m jetstream.Msg) {
 	_ = m.Ack()
 }
 
-// keep does what a schedule needs after each fire: the message of its next gap,
-// and its end.
+// keep has the message of a schedule's next gap be there.
 func (f *Fires) keep(ctx context.Context, fire schedule.Fire) error {
+	if p, err := fire.Pattern(); err != nil || p.NextGap(fire.Tick).IsZero() {
+		return err
+	}
 	def, err := f.cfg.Schedules.Get(ctx, fire.Name)
-	if errors.Is(err, schedule.ErrUnknown) {
+	if errors.Is(err, schedule.ErrUnknown) || err == nil && def.Paused != nil {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	if def.Until != nil && !fire.Tick.Before(*def.Until) {
-		return f.cfg.Schedules.Remove(ctx, fire.Name)
 	}
 	return f.cfg.Schedules.KeepGap(ctx, def, fire.Tick)
 }

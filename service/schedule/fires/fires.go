@@ -167,8 +167,13 @@ func (f *Fires) consumers(ctx context.Context) (c consumers, err error) {
 	for _, pool := range f.cfg.Pools {
 		filters = append(filters, f.cfg.Space.Fired(true, pool, "*"))
 	}
+	// A name of its own, so that a runner may be allowed this consumer alone.
+	all := subjects.FireConsumerAll(f.cfg.Name)
+	if err := f.cfg.JS.DeleteConsumer(ctx, name, all); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return c, err
+	}
 	c.all, err = f.cfg.JS.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
-		FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+		Name: all, FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: allInactive, MemoryStorage: true, Replicas: 1,
 	})
 	return c, err

@@ -47,7 +47,7 @@ func newAddCommand(a *app.App) *cobra.Command {
 	flags.StringVar(&add.schedule.Every, "every", "", "an interval `D`, such as 5m")
 	flags.StringVar(&add.at, "at", "", "once, at a `TIME` such as 2006-01-02T15:04:05Z")
 	flags.StringVar(&add.from, "from", "", "no tick before this `TIME`")
-	flags.StringVar(&add.until, "until", "", "no tick after this `TIME`; then it is removed")
+	flags.StringVar(&add.until, "until", "", "no tick after this `TIME`")
 	flags.DurationVar(&add.jitter, "jitter", 0, "put each run off by up to so long; with --all each runner by a\nfixed part of it")
 	flags.DurationVar(&add.deadline, "start-deadline", 0, "a tick that is later is recorded and not run (default 24h,\nwith --all 10m)")
 	flags.StringVar(&add.overlap, "overlap", "", "`skip|allow|replace`: what happens while the last run goes on\n(default skip)")

@@ -201,4 +201,3 @@ func newRemoveCommand(a *app.App) *cobra.Command {
 		return s.RemoveSchedule(ctx, name)
 	})
 }
-

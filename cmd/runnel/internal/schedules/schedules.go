@@ -148,12 +148,9 @@ func printSchedule(a *app.App, s client.Schedule) error {
 	if at := next(s, time.Now()); !at.IsZero() {
 		p.Next = &at
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.Out, "%s\n", body)
-	return err
+	out := json.NewEncoder(a.Out)
+	out.SetEscapeHTML(false)
+	return out.Encode(p)
 }
 
 // in is how long it is until then.
