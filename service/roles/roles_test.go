@@ -311,7 +311,7 @@ func (s *site) pipelines() {
 	rig.Eventually(s.t, "the engine leads", engine.Leads)
 	c := s.as("olga").client()
 	ctx := rig.Within(s.t, rig.Patience)
-	const text = `{pipelines: {p: {tasks: {a: {script: ["sleep 0.3"]}, b: {script: ["true"], depends_on: [a]}}}}}`
+	const text = `{pipelines: {p: {tasks: {a: {script: ["sleep 0.3"]}, b: {script: ["true"], depends_on: [a]}}}, long: {tasks: {a: {script: ["sleep 1000"]}}}}}`
 	if _, err := c.Apply(ctx, text, client.ApplyOptions{Source: "test"}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -324,17 +324,32 @@ func (s *site) pipelines() {
 		if err := c.WatchJob(ctx, job.GetId(), func(job *pb.Job) error { last = job; return nil }); err != nil || !last.GetCompleted() {
 			s.t.Errorf("olga watches %v, %v", last, err)
 		}
-		if job, err = c.Schedule(ctx, "p", client.ScheduleOptions{}); err == nil {
-			_, err = c.Cancel(ctx, job.GetId(), client.CancelOptions{})
-		}
-		if err != nil {
-			s.t.Errorf("olga cancels: %v", err)
-		}
+		s.cancels(ctx, c)
 	}
 }
 
 // gateway serves with the rights of its user, and is asked for all that it does.
 // The engine must lead.
+// cancels has a job cancelled whose task runs, so that the engine ends that.
+func (s *site) cancels(ctx context.Context, c *client.Client) {
+	s.t.Helper()
+	job, err := c.Schedule(ctx, "long", client.ScheduleOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rig.Eventually(s.t, "the task runs", func() bool {
+		runs, err := c.Query(ctx, &pb.Query{All: true, States: []pb.State{pb.State_RUNNING}})
+		return err == nil && len(runs.GetRuns()) > 0
+	})
+	if _, err := c.Cancel(ctx, job.GetId(), client.CancelOptions{}); err != nil {
+		s.t.Errorf("olga cancels: %v", err)
+	}
+	rig.Eventually(s.t, "the task has ended", func() bool {
+		runs, err := c.Query(ctx, &pb.Query{All: true, States: []pb.State{pb.State_RUNNING}})
+		return err == nil && len(runs.GetRuns()) == 0
+	})
+}
+
 func (s *site) gateway() {
 	s.t.Helper()
 	const secret = "sixteen bytes at least"
