@@ -328,8 +328,6 @@ func (s *site) pipelines() {
 	}
 }
 
-// gateway serves with the rights of its user, and is asked for all that it does.
-// The engine must lead.
 // cancels has a job cancelled whose task runs, so that the engine ends that.
 func (s *site) cancels(ctx context.Context, c *client.Client) {
 	s.t.Helper()
@@ -350,6 +348,8 @@ func (s *site) cancels(ctx context.Context, c *client.Client) {
 	})
 }
 
+// gateway serves with the rights of its user, and is asked for all that it does.
+// The engine must lead.
 func (s *site) gateway() {
 	s.t.Helper()
 	const secret = "sixteen bytes at least"
