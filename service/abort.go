@@ -56,7 +56,7 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 	if err != nil {
 		return nil, err
 	}
-	msg, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.At(owned.GetRunner())), body)
+	msg, err := s.conns.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.At(owned.GetRunner())), body)
 	switch {
 	case err == nil && msg.Header.Get(micro.ErrorCodeHeader) == "":
 		var reply pb.AbortReply

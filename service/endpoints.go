@@ -55,7 +55,7 @@ func (s *Service) table() []endpoint.Row {
 func (s *Service) newEndpoints() (err error) {
 	clock := &store.ServerClock{Ask: s.store.ServerTime}
 	s.endpoints, err = endpoint.New(s.life.ctx, endpoint.Config{
-		Conn: s.nc, Space: s.space, Version: Version,
+		Conn: s.conns.nc, Space: s.space, Version: Version,
 		Runner: s.cfg.Name, Instance: s.data.Instance, Pools: s.cfg.Pools,
 		Rows: s.table(),
 		Free: func() bool { return s.runner.Load().Free },

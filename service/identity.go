@@ -43,7 +43,7 @@ func (s *Service) nameAnswers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	body := []byte(`{"kind":"runner","spec":{"glance":{}}}`)
-	_, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Glance, subjects.At(s.cfg.Name)), body)
+	_, err := s.conns.nc.RequestWithContext(ctx, s.space.Request(subjects.Glance, subjects.At(s.cfg.Name)), body)
 	return err == nil
 }
 

@@ -15,7 +15,7 @@ func (s *Service) connected() error {
 			return fmt.Errorf("the NATS server can't store anything: %w", err)
 		}
 	}
-	for _, nc := range []*nats.Conn{s.nc, s.js.Conn()} {
+	for _, nc := range []*nats.Conn{s.conns.nc, s.conns.js.Conn()} {
 		if nc.IsConnected() {
 			continue
 		}
@@ -62,7 +62,7 @@ func (s *Service) watchLink() {
 			return
 		}
 		err := s.connected()
-		closed := s.nc.IsClosed() || s.js.Conn().IsClosed()
+		closed := s.conns.nc.IsClosed() || s.conns.js.Conn().IsClosed()
 		if !closed && !refused(err) {
 			// Away in between, it may refuse again when it is back.
 			if err == nil {

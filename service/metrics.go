@@ -48,7 +48,7 @@ func (s *Service) newMetrics() *metrics {
 		return 0
 	})
 	gauge("runnel_goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
-	gauge("runnel_nats_reconnects", "Reconnects of the connection that logs go over.", func() float64 { return float64(s.js.Conn().Stats().Reconnects) })
+	gauge("runnel_nats_reconnects", "Reconnects of the connection that logs go over.", func() float64 { return float64(s.conns.js.Conn().Stats().Reconnects) })
 	m.registry.MustRegister(m.runs, m.duration, m.lines, m.bytes, m.dropped)
 	return m
 }

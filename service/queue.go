@@ -17,9 +17,9 @@ type waiting struct {
 // openQueue makes what takes work of the durable queue, once there is one. It must
 // come before the runner's own end is noted, so that it ends after that.
 func (s *Service) openQueue() {
-	s.waiting.work = work.New(work.Config{JS: s.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait})
+	s.waiting.work = work.New(work.Config{JS: s.conns.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait})
 	s.waiting.queue = queue.New(queue.Config{
-		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.js, Store: s.store, Runner: s.runner, Logger: s.log,
+		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.conns.js, Store: s.store, Runner: s.runner, Logger: s.log,
 		Work: s.waiting.work,
 		Policy: func() run.Policy {
 			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}

@@ -19,8 +19,8 @@ import (
 // openSchedules makes what handles the fires of schedules, once there are any.
 func (s *Service) openSchedules() {
 	s.waiting.fires = fires.New(fires.Config{
-		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.js, Records: s.store, Runner: s.runner, Logger: s.log,
-		Schedules: schedule.New(schedule.Config{JS: s.js, Space: s.space, Replicas: s.cfg.Replicas, ServerTime: s.store.ServerTime}),
+		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.conns.js, Records: s.store, Runner: s.runner, Logger: s.log,
+		Schedules: schedule.New(schedule.Config{JS: s.conns.js, Space: s.space, Replicas: s.cfg.Replicas, ServerTime: s.store.ServerTime}),
 		Work:      s.waiting.work,
 		Policy: func() run.Policy {
 			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
@@ -43,7 +43,7 @@ func (s *Service) abortAnywhere(ctx context.Context, id string, wait time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait+abortPatience)
 	defer cancel()
-	m, err := s.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.Any), body)
+	m, err := s.conns.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.Any), body)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil

@@ -32,8 +32,7 @@ type Service struct {
 	cfg       Config
 	space     subjects.Space
 	log       *slog.Logger
-	nc        *nats.Conn          // requests and replies; micro has its callbacks
-	js        jetstream.JetStream // logs and records, over a connection that buffers nothing while it reconnects
+	conns     conns
 	data      *presence.DataDir
 	store     *store.Store
 	languages *lang.Table
@@ -46,6 +45,12 @@ type Service struct {
 	groups    groups
 	life      *lifetime
 	hanging   hanging
+}
+
+// conns are the two to NATS.
+type conns struct {
+	nc *nats.Conn          // requests and replies; micro has its callbacks
+	js jetstream.JetStream // logs and records, over a connection that buffers nothing while it reconnects
 }
 
 // hanging is for mounts that may hang.
@@ -66,7 +71,7 @@ func Start(ctx context.Context, nc *nats.Conn, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, space: space, log: cfg.Logger, nc: nc, life: newLifetime()}
+	s := &Service{cfg: cfg, space: space, log: cfg.Logger, conns: conns{nc: nc}, life: newLifetime()}
 	s.warnOfMounts()
 	if err := s.open(ctx); err != nil {
 		s.Close()
@@ -124,7 +129,7 @@ func (s *Service) openData(context.Context) error {
 // connect makes the connection that logs and records go over. A publish that
 // nats.go kept and sent again by itself would break their order.
 func (s *Service) connect(context.Context) error {
-	opts := s.nc.Opts
+	opts := s.conns.nc.Opts
 	opts.ReconnectBufSize = -1
 	opts.Name = strings.TrimSpace(opts.Name + " logs")
 	opts.MaxReconnect = -1
@@ -138,17 +143,17 @@ func (s *Service) connect(context.Context) error {
 	s.life.onClose(pub.Close)
 	switch {
 	case s.cfg.JetStreamPrefix != "":
-		s.js, err = jetstream.NewWithAPIPrefix(pub, s.cfg.JetStreamPrefix)
+		s.conns.js, err = jetstream.NewWithAPIPrefix(pub, s.cfg.JetStreamPrefix)
 	case s.cfg.JetStreamDomain != "":
-		s.js, err = jetstream.NewWithDomain(pub, s.cfg.JetStreamDomain)
+		s.conns.js, err = jetstream.NewWithDomain(pub, s.cfg.JetStreamDomain)
 	default:
-		s.js, err = jetstream.New(pub)
+		s.conns.js, err = jetstream.New(pub)
 	}
 	return err
 }
 
 func (s *Service) ensureLogs(ctx context.Context) error {
-	return logs.EnsureStream(ctx, s.js, s.space, logs.StreamConfig{
+	return logs.EnsureStream(ctx, s.conns.js, s.space, logs.StreamConfig{
 		Replicas: s.cfg.Replicas, MaxAge: s.cfg.LogMaxAge, MaxBytes: s.cfg.LogMaxBytes,
 	})
 }
@@ -162,14 +167,14 @@ func (s *Service) tryStreams(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	age, err := logs.MaxAge(ctx, s.js, s.space)
+	age, err := logs.MaxAge(ctx, s.conns.js, s.space)
 	if err != nil {
 		return err
 	}
-	if s.store, err = store.Open(ctx, s.js, s.space, store.Config{
+	if s.store, err = store.Open(ctx, s.conns.js, s.space, store.Config{
 		Replicas: s.cfg.Replicas, Retention: s.cfg.Retention, LogAge: age, KeepCount: s.cfg.KeepCount,
 		OnlineFor: s.cfg.OfflineAfter, LostAfter: s.cfg.LostAfter, Logger: s.log,
-		PurgeLog: func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, s.js, run) },
+		PurgeLog: func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, s.conns.js, run) },
 	}); err != nil || s.cfg.OnDemand {
 		return err
 	}
@@ -216,7 +221,7 @@ func (s *Service) openRunner(ctx context.Context) error {
 		return err
 	}
 	s.runner = run.New(run.Config{
-		Name: s.cfg.Name, Instance: s.data.Instance, Space: s.space, JS: s.js, Store: s.store, Host: host, Languages: s.languages,
+		Name: s.cfg.Name, Instance: s.data.Instance, Space: s.space, JS: s.conns.js, Store: s.store, Host: host, Languages: s.languages,
 		DataDir: s.data.Path, Slots: s.cfg.Slots, Backlog: s.cfg.Backlog, SpoolMaxBytes: s.cfg.SpoolMaxBytes,
 		Environ: environ, Logger: s.log, OnPlaces: s.placesChanged,
 		OnEnd: func(run *pb.Run) { s.metrics.ended(run); s.waiting.queue.Ended(run) },

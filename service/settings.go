@@ -70,7 +70,7 @@ func (s *Service) newSettings(cfg Settings) (*settings, error) {
 		policy: cfg.Policy,
 		glancer: glance.New(glance.Config{
 			Files: opener, Helpers: s.hanging.helpers, HideCommandLines: cfg.Policy.HideCommandLines,
-			Runner: s.cfg.Name, MaxReplyBytes: int(s.nc.MaxPayload()), Logger: s.log,
+			Runner: s.cfg.Name, MaxReplyBytes: int(s.conns.nc.MaxPayload()), Logger: s.log,
 		}),
 		keeper: maint.New(maint.Config{
 			Servers: cfg.NTPServers, Defaults: maint.DefaultServers(), AllowSet: cfg.Policy.CheckClockSet() == nil, MaxStep: cfg.Policy.Clock.MaxStep, Logger: s.log,
@@ -90,7 +90,7 @@ func (s *Service) replyPrefixes(setting []string) ([]string, error) {
 		}
 		all = append(all, prefix)
 	}
-	if own, err := s.space.ReplyPrefix(s.nc.Opts.InboxPrefix); err == nil {
+	if own, err := s.space.ReplyPrefix(s.conns.nc.Opts.InboxPrefix); err == nil {
 		all = append(all, own)
 	}
 	return all, nil
