@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Fire is a message by which a schedule says that it is due.
@@ -21,14 +22,18 @@ type Fire struct {
 	Repeated bool
 }
 
-// Fire reads a message. stored is when the server has stored it.
-func (s *Store) Fire(ctx context.Context, subject string, h nats.Header, body []byte, stored time.Time) (Fire, error) {
-	all, pool, name, ok := s.cfg.Space.ParseFired(subject)
+// Fire reads a message of the stream.
+func (s *Store) Fire(ctx context.Context, m jetstream.Msg) (Fire, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Fire{}, err
+	}
+	all, pool, name, ok := s.cfg.Space.ParseFired(m.Subject())
 	if !ok {
-		return Fire{}, fmt.Errorf("%s is no subject of a fire", subject)
+		return Fire{}, fmt.Errorf("%s is no subject of a fire", m.Subject())
 	}
 	f := Fire{All: all, Pool: pool, Schedule: Schedule{Name: name}}
-	def, err := s.read(name, h, body, 0)
+	def, err := s.read(name, m.Headers(), m.Data(), 0)
 	if err != nil {
 		return f, err
 	}
@@ -37,12 +42,12 @@ func (s *Store) Fire(ctx context.Context, subject string, h nats.Header, body []
 			known.Task = def.Task
 			def = known
 		} else {
-			def.At = &stored // its definition went with its only fire
+			def.At = &meta.Timestamp // its definition went with its only fire
 		}
 	}
 	def.All = all
 	f.Schedule = def
-	return f, f.findTick(h, stored)
+	return f, f.findTick(m.Headers(), meta.Timestamp)
 }
 
 // findTick says which tick a fire stands for. It tells when the next is due.

@@ -19,7 +19,7 @@ const replaceWait = 30 * time.Second
 
 // forAll runs a fire here, if this runner is one of those that it is for.
 func (f *Fires) forAll(ctx context.Context, m jetstream.Msg) {
-	fire, err := f.fire(ctx, m)
+	fire, err := f.cfg.Schedules.Fire(ctx, m)
 	if err != nil {
 		f.log.Warn("cannot read what a schedule has fired", "schedule", fire.Name, "error", err)
 		return

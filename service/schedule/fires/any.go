@@ -16,7 +16,7 @@ import (
 func (f *Fires) forAny(ctx context.Context, m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
 	defer cancel()
-	fire, err := f.fire(ctx, m)
+	fire, err := f.cfg.Schedules.Fire(ctx, m)
 	if err != nil {
 		var invalid *pb.InvalidError
 		if errors.As(err, &invalid) {

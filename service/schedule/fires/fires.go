@@ -226,15 +226,6 @@ func (f *Fires) read(ctx context.Context, c jetstream.Consumer, each func(contex
 	}
 }
 
-// fire reads a message.
-func (f *Fires) fire(ctx context.Context, m jetstream.Msg) (schedule.Fire, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return schedule.Fire{}, err
-	}
-	return f.cfg.Schedules.Fire(ctx, m.Subject(), m.Headers(), m.Data(), meta.Timestamp)
-}
-
 // note records that a tick has no run, and why.
 func (f *Fires) note(fire schedule.Fire, n Note) error {
 	s, err := run.NewSubmission(fire.Request(n.id), func(string) string { return "" })
