@@ -16,6 +16,14 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/signin"
 )
 
+// checkURL refuses what a browser can't be led to; empty is none.
+func checkURL(text string) error {
+	if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http")) {
+		return fmt.Errorf("cannot use --url %s: it is as https://fleet.example", text)
+	}
+	return nil
+}
+
 // newLinkCommand is `runnel gateway link`.
 func newLinkCommand(a *app.App) *cobra.Command {
 	var (
@@ -47,8 +55,8 @@ in with the scopes asked for, so treat it as a password.`,
 			if ask.Scopes, err = scopesOf("scope", scopes); err != nil {
 				return err
 			}
-			if u, err := url.Parse(leads); leads != "" && (err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http")) {
-				return fmt.Errorf("cannot use --url %s: it is as https://fleet.example", leads)
+			if err := checkURL(leads); err != nil {
+				return err
 			}
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				js, err := s.Target.JetStream(s.Nc)
@@ -59,11 +67,7 @@ in with the scopes asked for, so treat it as a password.`,
 				if err != nil {
 					return err
 				}
-				if !asJSON {
-					_, err = fmt.Fprintln(a.Out, link)
-					return err
-				}
-				return json.NewEncoder(a.Out).Encode(map[string]any{"url": link, "until": time.Now().Add(signin.CodeLife).UTC().Truncate(time.Second)})
+				return printLink(a, link, asJSON)
 			})
 		},
 	}
@@ -77,4 +81,12 @@ in with the scopes asked for, so treat it as a password.`,
 	cli.BindEnvAll(cmd)
 	cli.CompleteValues(cmd, "scope", "read", "jobs", "code", "run", "admin")
 	return cmd
+}
+
+func printLink(a *app.App, link string, asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Fprintln(a.Out, link)
+		return err
+	}
+	return json.NewEncoder(a.Out).Encode(map[string]any{"url": link, "until": time.Now().Add(signin.CodeLife).UTC().Truncate(time.Second)})
 }
