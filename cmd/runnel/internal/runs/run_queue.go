@@ -129,7 +129,7 @@ func (r *runCommand) queueIt(ctx context.Context, s *app.Session, req *pb.TaskRe
 		return err
 	}
 	show := NewPrinter(r.App, r.asJSON, r.raw)
-	last, err := followWhole(ctx, s, id, func(run *pb.Run) error {
+	last, err := followWork(ctx, s, id, func(run *pb.Run) error {
 		_, err := s.Follow(ctx, run, client.FollowOptions{Live: true}, show.Record)
 		if printing := show.Flush(); err == nil {
 			err = printing
@@ -142,11 +142,34 @@ func (r *runCommand) queueIt(ctx context.Context, s *app.Session, req *pb.TaskRe
 	return r.exit(endOf(last), last.GetRunner())
 }
 
+// followWork calls each with every attempt of work, the first as well if it is over
+// before anybody looks, and returns the last one, final.
+func followWork(ctx context.Context, s *app.Session, id string, each func(*pb.Run) error) (*pb.Run, error) {
+	run, err := s.Wait(ctx, id, begun...)
+	if err == nil && run.GetAttempt() > 1 {
+		run, err = s.Attempt(ctx, id, 1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return followFrom(ctx, s, run, each)
+}
+
+// begun are the states of a run that waits no more.
+var begun = []pb.State{pb.State_RUNNING, pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}
+
 // followWhole calls each with every attempt of work that begins from now on, the
 // one that runs now included, and returns the last one, final.
 func followWhole(ctx context.Context, s *app.Session, id string, each func(*pb.Run) error) (*pb.Run, error) {
-	begun := []pb.State{pb.State_RUNNING, pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}
 	run, err := s.Wait(ctx, id, begun...)
+	if err != nil {
+		return nil, err
+	}
+	return followFrom(ctx, s, run, each)
+}
+
+// followFrom is followWhole from an attempt on.
+func followFrom(ctx context.Context, s *app.Session, run *pb.Run, each func(*pb.Run) error) (_ *pb.Run, err error) {
 	for err == nil {
 		if err := each(run); err != nil {
 			return nil, err

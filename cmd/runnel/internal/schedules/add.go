@@ -28,7 +28,7 @@ type addCommand struct {
 func newAddCommand(a *app.App) *cobra.Command {
 	add := &addCommand{App: a}
 	cmd := &cobra.Command{
-		Use:   "add NAME --cron PATTERN | --every D | --at TIME [flags] [--] PROGRAM [ARG...]",
+		Use:   "add NAME WHEN [flags] [--] PROGRAM [ARG...]",
 		Short: "Have a task run at its times",
 		Example: `  runnel schedule add nightly --cron '0 3 * * *' --tz Europe/Berlin -- ./backup
   runnel schedule add disk --every 5m --all -c 'df -h /'
