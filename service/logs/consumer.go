@@ -31,10 +31,8 @@ type consumer struct {
 
 // openConsumer begins at the sequence from of the stream.
 func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout) // the client waits for a lost answer as long as ctx lasts
-	defer cancel()
 	name := ulid.Make().String()
-	c, err := log.js.CreateConsumer(ctx, log.stream, jetstream.ConsumerConfig{
+	c, err := createConsumer(ctx, log, jetstream.ConsumerConfig{
 		Name:              name,
 		FilterSubject:     log.subject,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -45,10 +43,6 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 		InactiveThreshold: stream.OrphanLife(log.js.Conn(), consumerLife),
 	})
 	if err != nil {
-		// Whoever left before the answer came has a consumer all the same.
-		if ctx.Err() != nil && stream.Tidies(log.js.Conn()) {
-			_ = deleteConsumer(log, name)
-		}
 		return nil, fmt.Errorf("cannot read %s: %w", log.subject, err)
 	}
 	messages, err := c.Messages(jetstream.PullMaxBytes(pullMaxBytes))
@@ -56,6 +50,49 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", log.subject, err), deleteConsumer(log, name))
 	}
 	return &consumer{log: log, consumer: c, messages: messages}, nil
+}
+
+// answerPatience is how long a caller who leaves waits for the answer to a request
+// to create: one that was stored and not deleted would stay for consumerLife.
+const answerPatience = time.Second
+
+// createConsumer creates a consumer, and deletes it again if ctx ends before the
+// answer is there. The server may handle two requests of one connection in either
+// order, so the deletion has to wait for the answer.
+func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		consumer jetstream.Consumer
+		err      error
+	}
+	came := make(chan answer, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout) // the client waits for a lost answer as long as ctx lasts
+		defer cancel()
+		c, err := log.js.CreateConsumer(ctx, log.stream, cfg)
+		came <- answer{c, err}
+	}()
+	undo := func(a answer) {
+		if a.err == nil && stream.Tidies(log.js.Conn()) {
+			_ = deleteConsumer(log, cfg.Name)
+		}
+	}
+	select {
+	case a := <-came:
+		return a.consumer, a.err
+	case <-ctx.Done():
+	}
+	patience := time.NewTimer(answerPatience)
+	defer patience.Stop()
+	select {
+	case a := <-came:
+		undo(a)
+	case <-patience.C:
+		go func() { undo(<-came) }() // it ends with requestTimeout
+	}
+	return nil, context.Cause(ctx)
 }
 
 // next waits for a message until ctx ends.
