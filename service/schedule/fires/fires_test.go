@@ -119,7 +119,7 @@ func TestEachTickHasOneRun(t *testing.T) {
 	for _, name := range []string{"every", "cron"} {
 		runs := w.until(name, "four ended runs", func(runs []*pb.Run) bool { return len(runs) >= 4 && final(runs[:4]) })
 		for i, r := range runs[:4] {
-			if r.GetState() != pb.State_COMPLETE && r.GetReason() != pb.ReasonExpired {
+			if r.GetState() != pb.State_COMPLETE && r.GetMissed() == 0 {
 				t.Errorf("%s: %v", name, r)
 			}
 			if r.GetTags()[schedule.TagSchedule] != name {
@@ -184,22 +184,29 @@ func TestOverlap(t *testing.T) {
 	w.put(shell("skip", "sleep 300", schedule.Spec{Every: "1s"}))
 	w.put(shell("replace", "sleep 300", schedule.Spec{Every: "2s", Overlap: schedule.Replace}))
 	w.put(shell("replaceall", "sleep 300", schedule.Spec{Every: "2s", Overlap: schedule.Replace, All: true}))
-	skipped := w.until("skip", "a skipped tick", func(runs []*pb.Run) bool { return len(runs) >= 2 && runs[1].GetEnded() != nil })
-	if r := skipped[1]; r.GetReason() != pb.ReasonSkipped || r.GetState() != pb.State_FAILED || !strings.Contains(r.GetError(), skipped[0].GetId()) {
-		t.Errorf("the second tick: %v", r)
+	// A tick may also have been missed, where the machine is busy.
+	of := func(runs []*pb.Run, is func(*pb.Run) bool) *pb.Run {
+		if i := slices.IndexFunc(runs, is); i >= 0 {
+			return runs[i]
+		}
+		return nil
 	}
-	if skipped[0].GetEnded() != nil {
-		t.Errorf("the first tick has ended: %v", skipped[0])
+	live := func(r *pb.Run) bool { return r.GetStarted() != nil && r.GetEnded() == nil }
+	skipped := func(r *pb.Run) bool { return r.GetReason() == pb.ReasonSkipped }
+	runs := w.until("skip", "a run and a skipped tick", func(runs []*pb.Run) bool { return of(runs, live) != nil && of(runs, skipped) != nil })
+	if r := of(runs, skipped); r.GetState() != pb.State_FAILED || !strings.Contains(r.GetError(), of(runs, live).GetId()) {
+		t.Errorf("the skipped tick: %v", r)
 	}
 	for _, name := range []string{"replace", "replaceall"} {
-		runs := w.until(name, "a replaced run, and the next", func(runs []*pb.Run) bool {
-			return len(runs) >= 2 && runs[0].GetEnded() != nil && runs[1].GetStarted() != nil
+		aborted := func(r *pb.Run) bool { return r.GetState() == pb.State_ABORTED && r.GetStarted() != nil }
+		var first, second *pb.Run
+		w.until(name, "a replaced run, and the next", func(runs []*pb.Run) bool {
+			first = of(runs, aborted)
+			second = of(runs, func(r *pb.Run) bool { return first != nil && r.GetId() > first.GetId() && r.GetStarted() != nil })
+			return second != nil
 		})
-		if runs[0].GetState() != pb.State_ABORTED {
-			t.Errorf("%s: the first run: %v", name, runs[0])
-		}
-		if runs[1].GetStarted().AsTime().Before(runs[0].GetEnded().AsTime()) {
-			t.Errorf("%s: %s began at %s, before the end of %s at %s", name, runs[1].GetId(), runs[1].GetStarted().AsTime(), runs[0].GetId(), runs[0].GetEnded().AsTime())
+		if second.GetStarted().AsTime().Before(first.GetEnded().AsTime()) {
+			t.Errorf("%s: %s began at %s, before the end of %s at %s", name, second.GetId(), second.GetStarted().AsTime(), first.GetId(), first.GetEnded().AsTime())
 		}
 	}
 }
@@ -227,7 +234,7 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	runs := w.until("s", "run after the pause", func(runs []*pb.Run) bool { return len(runs) > before })
 	for _, r := range runs {
-		if r.GetMissed() > 0 {
+		if r.GetMissed() > 0 && r.GetTo().AsTime().After(paused.Paused.Since) && r.GetFrom().AsTime().Before(resumed.Since) {
 			t.Errorf("ticks of a pause are counted as missed: %v", r)
 		}
 	}
