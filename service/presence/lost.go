@@ -25,6 +25,7 @@ func (p *Presence) MarkLost(ctx context.Context, runs []*pb.Run) (any bool) {
 		p.log.Warn("cannot tell which runners are gone", "error", err)
 		return false
 	}
+	lost = p.others(lost)
 	for _, run := range runs {
 		if runner.Orphan(run) && !slices.Contains(lost, run) {
 			lost = append(lost, run)
@@ -38,6 +39,19 @@ func (p *Presence) MarkLost(ctx context.Context, runs []*pb.Run) (any bool) {
 		any = true
 	}
 	return any
+}
+
+// others leaves out the runs of this runner, which knows better than its card. A
+// card of its own that looks too old says that the NATS server's clock was set: all
+// others look as old, and have a while to write theirs anew.
+func (p *Presence) others(lost []*pb.Run) []*pb.Run {
+	left := slices.DeleteFunc(slices.Clone(lost), func(run *pb.Run) bool { return run.GetRunner() == p.cfg.Name })
+	if len(left) == len(lost) {
+		return lost
+	}
+	now := time.Now()
+	p.backAt.Store(&now)
+	return nil
 }
 
 // dead remembers whose runs have been ended, so that a runner that never comes
