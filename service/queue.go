@@ -2,7 +2,6 @@ package service
 
 import (
 	"github.com/runnel-io/runnel/service/queue"
-	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/schedule/fires"
 	"github.com/runnel-io/runnel/service/work"
 )
@@ -20,10 +19,8 @@ func (s *Service) openQueue() {
 	s.waiting.work = work.New(work.Config{JS: s.conns.js, Space: s.space, Store: s.store, Replicas: s.cfg.Replicas, AckWait: s.cfg.QueueAckWait})
 	s.waiting.queue = queue.New(queue.Config{
 		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.conns.js, Store: s.store, Runner: s.runner, Logger: s.log,
-		Work: s.waiting.work,
-		Policy: func() run.Policy {
-			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
-		},
+		Work:     s.waiting.work,
+		Policy:   s.runPolicy,
 		MarkLost: s.presence.MarkLost,
 	})
 	s.metrics.registry.MustRegister(s.newQueueMetrics())

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/service/schedule/fires"
 	"github.com/runnel-io/runnel/subjects"
@@ -22,11 +21,9 @@ func (s *Service) openSchedules() {
 		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.conns.js, Records: s.store, Runner: s.runner, Logger: s.log,
 		Schedules: schedule.New(schedule.Config{JS: s.conns.js, Space: s.space, Replicas: s.cfg.Replicas, ServerTime: s.store.ServerTime}),
 		Work:      s.waiting.work,
-		Policy: func() run.Policy {
-			return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
-		},
-		Matches: s.matcher(),
-		Abort:   s.abortAnywhere,
+		Policy:    s.runPolicy,
+		Matches:   s.matcher(),
+		Abort:     s.abortAnywhere,
 	})
 	s.life.onClose(s.waiting.fires.Wait)
 }

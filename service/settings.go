@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/service/glance"
 	"github.com/runnel-io/runnel/service/maint"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/service/run"
 )
 
 // Settings are the part of a Config that can change while the runner runs.
@@ -134,4 +135,9 @@ func (s *Service) knowsLanguages(p *policy.Policy) error {
 		}
 	}
 	return nil
+}
+
+// runPolicy is what a submission is held to now.
+func (s *Service) runPolicy() run.Policy {
+	return run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines}
 }

@@ -119,7 +119,7 @@ func (s *Service) submission(ctx context.Context, r *endpoint.Request, req *pb.T
 			sub.Group = s.madeGroup(ctx, r, sub)
 		}
 	}
-	err = s.runner.Hold(&sub, run.Policy{Hold: s.holdToPolicy, HidesCommands: s.settings.Load().policy.HideCommandLines})
+	err = s.runner.Hold(&sub, s.runPolicy())
 	return sub, err
 }
 
