@@ -132,7 +132,9 @@ func TestManyAtOnce(t *testing.T) {
 				t.Errorf("leaves left: %v", left)
 			}
 			until(t, "goroutines to end", time.Second, func() bool { return used(t).goroutines <= before.goroutines })
-			if after := used(t); after.descriptors != before.descriptors || after.threads > before.threads+20 {
+			// The end of all at once makes the Go runtime start some threads, which it
+			// keeps; a run that held on to one would leave hundreds.
+			if after := used(t); after.descriptors != before.descriptors || after.threads > before.threads+n/4 {
 				t.Errorf("before %+v, after %+v", before, after)
 			}
 		})
