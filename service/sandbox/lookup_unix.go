@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // defaultPath is what execvp searches when the environment has no PATH.
@@ -50,18 +51,16 @@ func lookProgram(name, dir string, env []string) (string, error) {
 
 // executable says in plain words why the file at path can't be a program. What the account may do is the kernel's to say, at exec.
 func executable(path string) error {
-	info, err := os.Stat(path)
-	var pathErr *fs.PathError
+	var st unix.Stat_t
+	err := unix.Stat(path, &st) // os.Stat makes six objects for each directory of a PATH that has not the program
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case err == unix.ENOENT:
 		return errNoProgram
-	case errors.As(err, &pathErr):
-		return pathErr.Err
 	case err != nil:
 		return err
-	case info.IsDir():
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return errors.New("it is a directory")
-	case info.Mode()&0o111 == 0:
+	case st.Mode&0o111 == 0:
 		return errNotExecutable
 	}
 	return nil
