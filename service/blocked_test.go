@@ -92,7 +92,7 @@ func TestBombsAtOnce(t *testing.T) {
 		t.Skip("unpacks gigabytes")
 	}
 	f := newFleet(t)
-	f.start(service.Config{Settings: service.Settings{Slots: 200}})
+	f.start(service.Config{})
 	c := f.two()
 	many, rounds, bound := 12, 50, 10*250*time.Millisecond
 	if os.Getenv("RUNNEL_LONG") != "" { // tests/prove: at full size, on a quiet machine

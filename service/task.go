@@ -18,14 +18,24 @@ import (
 // admit takes a place in the order of arrival. What comes by an any scope was on
 // its way before the runner could leave it, and is taken even if all are full.
 func (s *Service) admit(r *endpoint.Request) endpoint.Handler {
-	ticket, full := s.runner.Admit(r.Scope.IsAny())
-	if ticket != nil {
-		r.Hold(ticket.Return)
+	var ticket *run.Ticket
+	var full error
+	takePlace := func() {
+		if ticket, full = s.runner.Admit(r.Scope.IsAny()); ticket != nil {
+			r.Hold(ticket.Return)
+		}
+	}
+	long := len(r.Body()) > shortRequestBytes
+	if !long {
+		takePlace()
 	}
 	return endpoint.Handle(func(ctx context.Context, r *endpoint.Request, req *pb.TaskRequest) (*pb.TaskReply, error) {
 		sub, err := s.submission(ctx, r, req)
 		if err != nil {
 			return nil, err
+		}
+		if long {
+			takePlace()
 		}
 		if ticket == nil {
 			return s.taskAgain(ctx, r, sub, full)
@@ -34,6 +44,11 @@ func (s *Service) admit(r *endpoint.Request) endpoint.Handler {
 		return nil, nil
 	})
 }
+
+// shortRequestBytes is how long a request may be that takes its place as it comes.
+// A longer one may carry a file that takes seconds to unpack, and takes its place
+// once it has been read: many of them would keep all places from others.
+const shortRequestBytes = 32 << 10
 
 // task answers with the run's record, and then is the goroutine that the run
 // lives in.
