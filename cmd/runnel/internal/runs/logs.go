@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -133,7 +134,7 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 		return l.conclude(run, result)
 	}
 	if last := runs[len(runs)-1]; l.follow && l.attempt == "" && last.GetQueued() != nil && last.GetAttempt() <= 1 {
-		_, err := followWhole(ctx, s, last.GetGroup(), follow)
+		_, err := s.FollowWhole(ctx, last.GetGroup(), follow)
 		return err
 	}
 	for _, run := range runs {
@@ -151,7 +152,7 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 // attempts are the runs whose output is meant.
 func (l *logsCommand) attempts(ctx context.Context, s *app.Session, id string) ([]*pb.Run, error) {
 	if l.attempt == "" {
-		run, err := findWhole(ctx, s, id)
+		run, err := s.FindWhole(ctx, id)
 		return []*pb.Run{run}, err
 	}
 	run, err := s.Find(ctx, id)
@@ -189,7 +190,7 @@ func (l *logsCommand) conclude(run *pb.Run, result logs.FollowResult) error {
 		l.Say("%s; more may come: runnel logs -f %s", run.GetState(), run.GetId())
 		return nil
 	}
-	text := summary(result.End)
+	text := endings.Summary(result.End)
 	switch {
 	case result.End.Reason == pb.ReasonLost:
 		text += "; what it printed last may be missing"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -176,5 +177,5 @@ func howItEnded(run *pb.Run) string {
 	case run.GetState() == pb.State_ABORTED && run.GetError() == "":
 		return ""
 	}
-	return briefly(endOf(run))
+	return endings.Briefly(endings.Of(run))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -83,7 +84,7 @@ func (r *runCommand) interruption(left, printing error) error {
 	case errors.Is(left, errNoEnd):
 		return &cli.ExitError{Code: cli.ExitAborted, Message: fmt.Sprintf("the runs were aborted, and not all ends are seen after %s; they may go on: runnel ps", r.endTime())}
 	case errors.Is(printing, syscall.EPIPE):
-		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
+		return &cli.ExitError{Code: endings.BrokenPipe, Message: ""}
 	case printing != nil:
 		return fmt.Errorf("%w; the runs may go on: runnel ps", printing)
 	}
@@ -235,9 +236,9 @@ func (r *runCommand) sumUp(result *client.AllResult, width int) error {
 	}
 	for runner, outcome := range result.Outcomes {
 		switch end := outcome.End(); {
-		case exitOf(end) != 0:
+		case endings.Code(end) != 0:
 			lost = lost || end == nil
-			fail(runner, briefly(end))
+			fail(runner, endings.Briefly(end))
 		case !slices.Contains(result.Unexpected, runner):
 			good = append(good, runner)
 		}

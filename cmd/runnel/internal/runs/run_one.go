@@ -8,6 +8,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
@@ -55,7 +56,7 @@ func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskReq
 
 // exit ends the command as the run has ended.
 func (r *runCommand) exit(end *lines.End, runner string) error {
-	code, text := exitOf(end), complaint(end, runner, r.timeout)
+	code, text := endings.Code(end), endings.Complaint(end, runner, r.timeout)
 	if code == 0 && text == "" {
 		return nil
 	}
@@ -69,16 +70,7 @@ func (r *runCommand) endWithoutLog(ctx context.Context, s *app.Session) *lines.E
 	if err != nil {
 		return nil
 	}
-	return endOf(run)
-}
-
-// endOf is the end of a run as its record has it.
-func endOf(run *pb.Run) *lines.End {
-	return &lines.End{
-		State: run.GetState().String(), Reason: run.GetReason(), ExitCode: run.GetExitCode(), Signal: run.GetSignal(), Error: run.GetError(),
-		Lines: run.GetLines(), Bytes: run.GetBytes(), SHA256: run.GetSha256(),
-		Dropped: lines.Gap{Lines: run.GetDropped(), Bytes: run.GetDroppedBytes()},
-	}
+	return endings.Of(run)
 }
 
 // interrupted explains why output could not be shown to the end, and says what
@@ -95,7 +87,7 @@ func (r *runCommand) interrupted(ctx context.Context, s *app.Session, runner str
 		ctx, cancel := context.WithTimeout(ctx, r.endTime())
 		defer cancel()
 		r.end(ctx, s, r.id)
-		return &cli.ExitError{Code: exitSignal + signalNumber("SIGPIPE"), Message: ""}
+		return &cli.ExitError{Code: endings.BrokenPipe, Message: ""}
 	case runner == "":
 		return r.notStarted(ctx, s, err)
 	}

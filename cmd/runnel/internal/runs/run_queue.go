@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/subjects"
@@ -129,7 +130,7 @@ func (r *runCommand) queueIt(ctx context.Context, s *app.Session, req *pb.TaskRe
 		return err
 	}
 	show := NewPrinter(r.App, r.asJSON, r.raw)
-	last, err := followWork(ctx, s, id, func(run *pb.Run) error {
+	last, err := s.FollowWork(ctx, id, func(run *pb.Run) error {
 		_, err := s.Follow(ctx, run, client.FollowOptions{Live: true}, show.Record)
 		if printing := show.Flush(); err == nil {
 			err = printing
@@ -139,54 +140,5 @@ func (r *runCommand) queueIt(ctx context.Context, s *app.Session, req *pb.TaskRe
 	if err != nil {
 		return fmt.Errorf("%w; the work may go on: runnel logs -f %s", err, id)
 	}
-	return r.exit(endOf(last), last.GetRunner())
-}
-
-// followWork calls each with every attempt of work, the first as well if it is over
-// before anybody looks, and returns the last one, final.
-func followWork(ctx context.Context, s *app.Session, id string, each func(*pb.Run) error) (*pb.Run, error) {
-	run, err := s.Wait(ctx, id, begun...)
-	if err == nil && run.GetAttempt() > 1 {
-		run, err = s.Attempt(ctx, id, 1)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return followFrom(ctx, s, run, each)
-}
-
-// begun are the states of a run that waits no more.
-var begun = []pb.State{pb.State_RUNNING, pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}
-
-// followWhole calls each with every attempt of work that begins from now on, the
-// one that runs now included, and returns the last one, final.
-func followWhole(ctx context.Context, s *app.Session, id string, each func(*pb.Run) error) (*pb.Run, error) {
-	run, err := s.Wait(ctx, id, begun...)
-	if err != nil {
-		return nil, err
-	}
-	return followFrom(ctx, s, run, each)
-}
-
-// followFrom is followWhole from an attempt on.
-func followFrom(ctx context.Context, s *app.Session, run *pb.Run, each func(*pb.Run) error) (_ *pb.Run, err error) {
-	for err == nil {
-		if err := each(run); err != nil {
-			return nil, err
-		}
-		if run, err = s.WaitAttempt(ctx, run.GetId()); err != nil || run.GetNext() == "" {
-			return run, err
-		}
-		run, err = s.WaitBegun(ctx, run.GetNext())
-	}
-	return nil, err
-}
-
-// findWhole is Find, where an id of work means its last attempt.
-func findWhole(ctx context.Context, s *app.Session, id string) (*pb.Run, error) {
-	run, err := s.Find(ctx, id)
-	if err != nil || run.GetQueued() == nil || run.GetAttempt() > 1 || client.IsWaiting(run) {
-		return run, err
-	}
-	return s.Whole(ctx, run.GetId())
+	return r.exit(endings.Of(last), last.GetRunner())
 }

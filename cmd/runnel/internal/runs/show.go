@@ -36,7 +36,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 }
 
 func showRun(ctx context.Context, s *app.Session, id string, asJSON bool) error {
-	run, err := findWhole(ctx, s, id)
+	run, err := s.FindWhole(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
@@ -95,7 +96,7 @@ func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOption
 			return err
 		}
 		if code == 0 && store.Final(run.GetState()) {
-			code = exitOf(endOf(run))
+			code = endings.Code(endings.Of(run))
 		}
 	}
 	if code != 0 {

@@ -11,35 +11,6 @@ import (
 	"github.com/runnel-io/runnel/service/lines"
 )
 
-func TestEndsInAFewWords(t *testing.T) {
-	for _, c := range []struct {
-		end  *lines.End
-		want string
-	}{
-		{nil, "lost"},
-		{&lines.End{State: "COMPLETE"}, "exit 0"},
-		{&lines.End{State: "COMPLETE", ExitCode: 3}, "exit 3"},
-		{&lines.End{State: "COMPLETE", Signal: "SIGSEGV"}, "SIGSEGV"},
-		{&lines.End{State: "COMPLETE", Signal: "SIGKILL", Reason: pb.ReasonOOM}, "out of memory"},
-		{&lines.End{State: "COMPLETE", Reason: pb.ReasonCPULimit}, "processor time is up"},
-		{&lines.End{State: "COMPLETE", Reason: pb.ReasonOutputLimit}, "output limit"},
-		{&lines.End{State: "COMPLETE", Reason: pb.ReasonCompile, ExitCode: 2}, "not compiled, exit 2"},
-		{&lines.End{State: "TIMEDOUT"}, "timed out"},
-		{&lines.End{State: "ABORTED"}, "aborted"},
-		{&lines.End{State: "FAILED", Reason: "start"}, "start"},
-		{&lines.End{State: "FAILED", Reason: "start", Error: "no such program"}, "no such program"},
-	} {
-		if got := briefly(c.end); got != c.want {
-			t.Errorf("%+v: got %q, want %q", c.end, got, c.want)
-		}
-	}
-	end := &lines.End{State: "COMPLETE", ExitCode: 1, Lines: 1, Bytes: 1200}
-	end.Dropped.Lines = 1234
-	if got, want := summary(end), "COMPLETE, exit 1, 1 line, 1.2 kB, 1,234 dropped"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestGapsInWords(t *testing.T) {
 	for want, gap := range map[string]*lines.Gap{
 		"1 line (10 B) of output was dropped here":         {Lines: 1, Bytes: 10},

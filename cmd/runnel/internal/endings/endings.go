@@ -1,4 +1,6 @@
-package runs
+// Package endings says how a run ended: as an exit code, in a few words, in a
+// sentence.
+package endings
 
 import (
 	"fmt"
@@ -21,8 +23,20 @@ const (
 	exitSignal  = 128
 )
 
-// exitOf is the exit code that tells of a run's end.
-func exitOf(end *lines.End) int {
+// BrokenPipe is the exit code of a command whose output nobody reads any more.
+var BrokenPipe = exitSignal + signalNumber("SIGPIPE")
+
+// Of is the end of a run as its record has it.
+func Of(run *pb.Run) *lines.End {
+	return &lines.End{
+		State: run.GetState().String(), Reason: run.GetReason(), ExitCode: run.GetExitCode(), Signal: run.GetSignal(), Error: run.GetError(),
+		Lines: run.GetLines(), Bytes: run.GetBytes(), SHA256: run.GetSha256(),
+		Dropped: lines.Gap{Lines: run.GetDropped(), Bytes: run.GetDroppedBytes()},
+	}
+}
+
+// Code is the exit code that tells of a run's end.
+func Code(end *lines.End) int {
 	if end == nil {
 		return cli.ExitOwn
 	}
@@ -67,9 +81,9 @@ func signalNumber(name string) int {
 	return number
 }
 
-// briefly is a run's end in a few words, for a list: "exit 3", "SIGKILL",
+// Briefly is a run's end in a few words, for a list: "exit 3", "SIGKILL",
 // "after 30s".
-func briefly(end *lines.End) string {
+func Briefly(end *lines.End) string {
 	switch {
 	case end == nil:
 		return "lost"
@@ -95,9 +109,9 @@ func briefly(end *lines.End) string {
 	return fmt.Sprintf("exit %d", end.ExitCode)
 }
 
-// complaint says why a run did not end by itself, as a sentence about one
+// Complaint says why a run did not end by itself, as a sentence about one
 // runner; empty if it did.
-func complaint(end *lines.End, runner string, timeout time.Duration) string {
+func Complaint(end *lines.End, runner string, timeout time.Duration) string {
 	on := ""
 	if runner != "" {
 		on = " on " + runner
@@ -129,11 +143,11 @@ func complaint(end *lines.End, runner string, timeout time.Duration) string {
 	return ""
 }
 
-// summary is an end with its figures: "COMPLETE, exit 0, 10,431 lines, 1.2 MB".
-func summary(end *lines.End) string {
+// Summary is an end with its figures: "COMPLETE, exit 0, 10,431 lines, 1.2 MB".
+func Summary(end *lines.End) string {
 	words := []string{end.State}
 	if end.State == pb.State_COMPLETE.String() || end.Error != "" {
-		words = append(words, briefly(end))
+		words = append(words, Briefly(end))
 	}
 	words = append(words, term.Plural(int(end.Lines), "line"), term.Size(end.Bytes))
 	if end.Dropped.Lines > 0 {
