@@ -63,19 +63,37 @@ type linesPage struct {
 	Lines []*logLine      `json:"lines"`
 }
 
+// linesWanted is what of a log a request wants.
+type linesWanted struct {
+	client.FollowOptions
+	limit int
+	whole bool // its lines are not cut
+}
+
+func readLinesWanted(r *http.Request) (l linesWanted, err error) {
+	var limitErr error
+	l.FollowOptions, err = logOptions(r)
+	l.limit, limitErr = linesLimit(r)
+	l.whole = r.URL.Query().Get("whole") == "1"
+	if l.Tail > 0 {
+		l.limit = linesMost
+		l.Tail = min(l.Tail, linesMost)
+	}
+	return l, errors.Join(err, limitErr)
+}
+
 // runLines is some of a run's lines, each as one, by their numbers.
 func (g *server) runLines(w http.ResponseWriter, r *http.Request) {
 	run := g.runIn(w, r)
 	if run == nil {
 		return
 	}
-	opts, err := logOptions(r)
-	limit, limitErr := linesLimit(r)
-	if err = errors.Join(err, limitErr); err != nil {
+	wanted, err := readLinesWanted(r)
+	if err != nil {
 		reply.Error(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	page, err := g.readLines(r.Context(), run, opts, limit, r.URL.Query().Get("whole") == "1")
+	page, err := g.readLines(r.Context(), run, wanted)
 	if err != nil {
 		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -95,7 +113,7 @@ func linesLimit(r *http.Request) (int, error) {
 	return n, nil
 }
 
-func (g *server) readLines(ctx context.Context, run *pb.Run, opts client.FollowOptions, limit int, whole bool) (*linesPage, error) {
+func (g *server) readLines(ctx context.Context, run *pb.Run, wanted linesWanted) (*linesPage, error) {
 	page := &linesPage{First: 1, Next: 1, Lines: []*logLine{}}
 	if run.GetLogSubject() == "" {
 		return page, nil
@@ -105,14 +123,11 @@ func (g *server) readLines(ctx context.Context, run *pb.Run, opts client.FollowO
 		return nil, err
 	}
 	page.tip(tip)
-	if opts.Tail > 0 {
-		limit = linesMost
-		opts.Tail = min(opts.Tail, linesMost)
-	}
-	reader := &lineReader{page: page, opts: opts, limit: limit, most: lineMost, open: map[int64]*logLine{}}
-	if whole {
+	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, open: map[int64]*logLine{}}
+	if wanted.whole {
 		reader.most = wholeMost
 	}
+	opts := wanted.FollowOptions
 	opts.Message = func(seq uint64) { reader.at = stream.Place{Seq: seq} }
 	res, err := g.Client.Follow(ctx, run, opts, reader.record)
 	if err != nil && !errors.Is(err, errEnough) {
