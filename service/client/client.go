@@ -41,6 +41,7 @@ type Client struct {
 
 	clock   *store.ServerClock
 	denials denials
+	ahead   logs.Ahead // of the readers of logs
 
 	mu    sync.Mutex
 	store *store.Store

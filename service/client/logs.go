@@ -46,7 +46,7 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	result, err := logs.Follow(ctx, c.js, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
-		FromSeq: opts.FromSeq, Message: opts.Message, Sparing: opts.Sparing,
+		FromSeq: opts.FromSeq, Message: opts.Message, Sparing: opts.Sparing, Ahead: &c.ahead,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
 	return result, orDenied(ctx, err)

@@ -12,27 +12,22 @@ import (
 	"github.com/runnel-io/runnel/service/stream"
 )
 
-const (
-	// pullMaxBytes is what the server sends ahead. With less than a few messages of the largest size it stalls, with much
-	// more the server's limit of what a client may have pending comes in sight.
-	pullMaxBytes = 4 << 20
-	// consumerLife is how long the server keeps a consumer that we could not delete.
-	consumerLife = time.Minute
-)
+// consumerLife is how long the server keeps a consumer that we could not delete.
+const consumerLife = time.Minute
 
 // consumer reads one run's messages in the order of the stream. It is the client's ordered consumer, but that it heeds a
 // context when the server is gone; that no message is missing is seen by Runner-Seq.
 type consumer struct {
-	log      *stored
-	consumer jetstream.Consumer
-	messages jetstream.MessagesContext
-	single   uint64 // not 0: no consumer; the next message is the first from here on
+	log    *stored
+	name   string
+	puller *puller
+	single uint64 // not 0: no consumer; the next message is the first from here on
 }
 
 // openConsumer begins at the sequence from of the stream.
-func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, error) {
+func openConsumer(ctx context.Context, log *stored, from uint64, ahead *Ahead) (*consumer, error) {
 	name := ulid.Make().String()
-	c, err := createConsumer(ctx, log, jetstream.ConsumerConfig{
+	err := createConsumer(ctx, log, jetstream.ConsumerConfig{
 		Name:              name,
 		FilterSubject:     log.subject,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -45,11 +40,11 @@ func openConsumer(ctx context.Context, log *stored, from uint64) (*consumer, err
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", log.subject, err)
 	}
-	messages, err := c.Messages(jetstream.PullMaxBytes(pullMaxBytes))
+	p, err := newPuller(log, name, ahead)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot read %s: %w", log.subject, err), deleteConsumer(log, name))
 	}
-	return &consumer{log: log, consumer: c, messages: messages}, nil
+	return &consumer{log: log, name: name, puller: p}, nil
 }
 
 // answerPatience is how long a caller who leaves waits for the answer to a request
@@ -59,40 +54,36 @@ const answerPatience = time.Second
 // createConsumer creates a consumer, and deletes it again if ctx ends before the
 // answer is there. The server may handle two requests of one connection in either
 // order, so the deletion has to wait for the answer.
-func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConfig) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	type answer struct {
-		consumer jetstream.Consumer
-		err      error
-	}
-	came := make(chan answer, 1)
+	came := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout) // the client waits for a lost answer as long as ctx lasts
 		defer cancel()
-		c, err := log.js.CreateConsumer(ctx, log.stream, cfg)
-		came <- answer{c, err}
+		_, err := log.js.CreateConsumer(ctx, log.stream, cfg)
+		came <- err
 	}()
-	undo := func(a answer) {
-		if a.err == nil && stream.Tidies(log.js.Conn()) {
+	undo := func(err error) {
+		if err == nil && stream.Tidies(log.js.Conn()) {
 			_ = deleteConsumer(log, cfg.Name)
 		}
 	}
 	select {
-	case a := <-came:
-		return a.consumer, a.err
+	case err := <-came:
+		return err
 	case <-ctx.Done():
 	}
 	patience := time.NewTimer(answerPatience)
 	defer patience.Stop()
 	select {
-	case a := <-came:
-		undo(a)
+	case err := <-came:
+		undo(err)
 	case <-patience.C:
 		go func() { undo(<-came) }() // it ends with requestTimeout
 	}
-	return nil, context.Cause(ctx)
+	return context.Cause(ctx)
 }
 
 // next waits for a message until ctx ends.
@@ -102,7 +93,7 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 		c.single = m.seq + 1
 		return m, err
 	}
-	msg, err := c.messages.Next(jetstream.NextContext(ctx))
+	msg, err := c.puller.next(ctx)
 	if err != nil {
 		return message{}, err
 	}
@@ -110,7 +101,7 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Headers()), header: msg.Headers(), body: msg.Data()}, nil
+	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Header), header: msg.Header, body: msg.Data}, nil
 }
 
 // close leaves nothing on the server.
@@ -118,12 +109,12 @@ func (c *consumer) close() {
 	if c.single > 0 {
 		return
 	}
-	c.messages.Stop()
+	c.puller.close()
 	if !stream.Tidies(c.log.js.Conn()) {
 		return
 	}
 	// The server deletes it by itself after a while where this fails.
-	_ = deleteConsumer(c.log, c.consumer.CachedInfo().Name)
+	_ = deleteConsumer(c.log, c.name)
 }
 
 func deleteConsumer(log *stored, name string) error {

@@ -31,6 +31,9 @@ type FollowOptions struct {
 	// Sparing holds one message at a time, whatever the reader's pace, and is slower: each is asked for. It is not for Live.
 	Sparing bool
 
+	// Ahead, if set, is shared by the readers of the connection.
+	Ahead *Ahead
+
 	// Message, if set, is called before the records of each message.
 	Message func(runnerSeq uint64)
 

@@ -51,7 +51,7 @@ func (f *follower) tryConsumer(ctx context.Context) error {
 		f.consumer = &consumer{log: log, single: max(from, 1)}
 		return nil
 	}
-	f.consumer, err = openConsumer(ctx, log, from)
+	f.consumer, err = openConsumer(ctx, log, from, f.options.Ahead)
 	return err
 }
 
