@@ -3,20 +3,21 @@ package gateway_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/tests/rig/fleet"
 )
 
 // size is the small one, or with RUNNEL_LONG the whole one.
@@ -32,10 +33,10 @@ type reader struct {
 	w        *world
 	gateways []string
 	path     string
+	token    string
 	lines    int // of the log
-	cuts     int // it may have
-	each     int // events between two cuts, at most
-	slow     time.Duration
+	cuts     int // times that it is cut
+	each     int // bytes that it gets between two cuts, at most
 
 	next int // the number of the next line
 	last string
@@ -46,53 +47,55 @@ type reader struct {
 func (r *reader) read(total *atomic.Int64) error {
 	r.next = 1
 	for {
-		over, err := r.once()
+		over, cut, err := r.once()
 		if err != nil || over {
 			return err
 		}
-		total.Add(1)
+		if cut {
+			total.Add(1)
+		}
 		time.Sleep(time.Duration(rand.IntN(size(50, 1000))) * time.Millisecond) // browsers wait for seconds
 	}
 }
 
 // once reads until it is cut or the log has ended.
-func (r *reader) once() (over bool, err error) {
+func (r *reader) once() (over, cut bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	url := r.gateways[rand.IntN(len(r.gateways))] + r.path
 	req, _ := http.NewRequestWithContext(ctx, "GET", url, nil)
-	req.Header.Set("Authorization", "Bearer "+token(r.w.t, auth.ScopeRead))
+	req.Header.Set("Authorization", r.token)
 	if r.last != "" {
 		req.Header.Set("Last-Event-ID", r.last)
 	}
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode == http.StatusNoContent {
 		if r.next != r.lines+1 || r.ends != 1 {
-			return true, fmt.Errorf("%s: over at line %d of %d, %d ends", r.path, r.next, r.lines, r.ends)
+			return true, false, fmt.Errorf("%s: over at line %d of %d, %d ends", r.path, r.next, r.lines, r.ends)
 		}
-		return true, nil
+		return true, false, nil
 	}
 	if res.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(res.Body)
-		return false, fmt.Errorf("%s: %s %s", r.path, res.Status, text)
+		return false, false, fmt.Errorf("%s: %s %s", r.path, res.Status, text)
 	}
-	left := -1
-	if r.cuts > 0 {
+	body := io.Reader(res.Body)
+	if cut = r.cuts > 0; cut {
 		r.cuts--
-		left = rand.IntN(r.each)
+		body = io.LimitReader(body, rand.Int64N(int64(r.each)))
 	}
-	return false, r.events(res.Body, left)
+	return false, cut, r.events(body)
 }
 
-// events takes events until none is left of what it may take; below 0, all.
-func (r *reader) events(body io.Reader, left int) error {
+// events takes events, up to one that does not come whole.
+func (r *reader) events(body io.Reader) error {
 	in := bufio.NewReaderSize(body, 4<<10)
-	id, kind := "", ""
-	for left != 0 {
+	id, kind, data := r.last, "", ""
+	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return nil // it ended, or was cut at the other side
@@ -104,38 +107,36 @@ func (r *reader) events(body io.Reader, left int) error {
 		case "event":
 			kind = value
 		case "data":
-			if err := r.take(kind, value); err != nil {
-				return fmt.Errorf("%s after %s: %w", r.path, r.last, err)
+			data = value
+		case "":
+			if value != "" { // a comment
+				continue
 			}
-			r.last, kind = id, ""
-			left--
-			time.Sleep(r.slow)
+			if data != "" {
+				if err := r.take(kind, data); err != nil {
+					return fmt.Errorf("%s after %s: %w", r.path, r.last, err)
+				}
+			}
+			r.last, kind, data = id, "", ""
 		}
 	}
-	return nil
 }
 
 func (r *reader) take(kind, data string) error {
-	var got struct {
-		Pos     int
-		Records []struct{ Pos int }
-	}
-	if err := json.Unmarshal([]byte(data), &got); err != nil {
-		return err
-	}
 	switch kind {
 	case "end":
 		r.ends++
 		return nil
-	case "":
-		got.Records = append(got.Records, struct{ Pos int }{got.Pos})
-	case "log":
+	case "", "log":
 	default:
 		return fmt.Errorf("event %s: %s", kind, data)
 	}
-	for _, line := range got.Records {
-		if line.Pos != r.next {
-			return fmt.Errorf("line %d, want %d", line.Pos, r.next)
+	const mark = `{"pos":`
+	for at := strings.Index(data, mark); at >= 0; at = strings.Index(data, mark) {
+		data = data[at+len(mark):]
+		digits, _, _ := strings.Cut(data, ",")
+		if pos, err := strconv.Atoi(digits); err != nil || pos != r.next {
+			return fmt.Errorf("line %s, want %d", digits, r.next)
 		}
 		r.next++
 	}
@@ -145,29 +146,28 @@ func (r *reader) take(kind, data string) error {
 // Followers of one flood, and of quiet runs, cut at random and resumed at any of
 // two gateways, have every line once.
 func TestFollowersAreCut(t *testing.T) {
+	followers, quiet, cuts := size(6, 200), size(4, 200), size(10, 26)
+	rounds, lines := size(40, 100), size(5, 20)
 	w := open(t)
+	fleet.Runner(t, w.fleet.Conn(), service.Config{Name: "r2", Settings: service.Settings{Slots: followers + quiet}})
 	gateways := []string{w.url, w.gateway()}
-	followers, quiet, cuts := size(6, 200), size(4, 50), size(10, 28)
-	rounds := size(40, 100)
-	flood := w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do seq 50; sleep 0.02; done"}`, rounds))
+	flood := w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do seq 50; sleep 0.%d; done","target":{"on":"r2"}}`, rounds, size(1, 2)))
 	var readers []*reader
-	for i := range followers {
-		r := &reader{w: w, gateways: gateways, path: "/api/v1/runs/" + flood + "/events", lines: 50 * rounds, cuts: cuts, each: 2 * 50 * rounds / cuts}
+	add := func(i, lines, width int, run string) {
+		r := &reader{w: w, gateways: gateways, token: "Bearer " + token(t, auth.ScopeRead), lines: lines, cuts: cuts}
+		r.path = "/api/v1/runs/" + run + "/events"
 		if i%2 == 1 {
-			r.path, r.each = "/api/v1/events?topics=log:"+flood, 12
+			r.path = "/api/v1/events?topics=log:" + run
 		}
+		r.each = max(lines*width/cuts, 2)
 		readers = append(readers, r)
 	}
+	const width = 50 // of a line's record, at least
+	for i := range followers {
+		add(i, 50*rounds, width, flood)
+	}
 	for i := range quiet {
-		lines := size(5, 40)
-		id := w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do echo $i; sleep 0.5; done"}`, lines))
-		for n := range size(1, 4) {
-			r := &reader{w: w, gateways: gateways, path: "/api/v1/runs/" + id + "/events", lines: lines, cuts: cuts, each: 3}
-			if (i+n)%2 == 1 {
-				r.path = "/api/v1/events?topics=log:" + id
-			}
-			readers = append(readers, r)
-		}
+		add(i, lines, width, w.run(fmt.Sprintf(`{"command":"for i in $(seq %d); do echo $i; sleep %s; done","target":{"on":"r2"}}`, lines, []string{"0.1", "1"}[size(0, 1)])))
 	}
 	var total atomic.Int64
 	var wg sync.WaitGroup
@@ -183,54 +183,4 @@ func TestFollowersAreCut(t *testing.T) {
 	if want := int64(size(50, 10000)); total.Load() < want {
 		t.Errorf("cut %d times, want %d", total.Load(), want)
 	}
-}
-
-// Followers of a flood share one reader, and slow ones hold nobody up: memory
-// does not grow with their number.
-func TestFollowersShare(t *testing.T) {
-	w := open(t)
-	followers, lines := size(20, 200), size(20000, 300000)
-	id := w.run(fmt.Sprintf(`{"command":"sleep 1; seq -f 'a line of the flood that is as long as lines are: %%.0f' %d"}`, lines))
-	before := heap()
-	var total atomic.Int64
-	var peak atomic.Uint64
-	var wg sync.WaitGroup
-	done := make(chan struct{})
-	wg.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(200 * time.Millisecond):
-				peak.Store(max(peak.Load(), heap()))
-			}
-		}
-	})
-	var readers sync.WaitGroup
-	for i := range followers {
-		r := &reader{w: w, gateways: []string{w.url}, path: "/api/v1/events?topics=log:" + id, lines: lines}
-		if i%4 == 0 {
-			r.slow = 5 * time.Millisecond
-		}
-		readers.Go(func() {
-			if err := r.read(&total); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	readers.Wait()
-	close(done)
-	wg.Wait()
-	grown := int64(peak.Load()) - int64(before)
-	t.Logf("%d followers of %d lines: the heap grew by %d KiB, NATS server, runner and clients included", followers, lines, grown>>10)
-	if limit := int64(200 << 20); grown > limit {
-		t.Errorf("the heap grew by %d bytes, want %d at most", grown, limit)
-	}
-}
-
-func heap() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
