@@ -5,6 +5,10 @@ import "strings"
 // NoPool stands in a fire's subject for every pool: it can't be a pool's name.
 const NoPool = "_all"
 
+// PipelinesPool stands there for the engine that runs pipelines: no runner may be
+// in it.
+const PipelinesPool = "_pipelines"
+
 // ScheduleStream is the stream of schedules and of what they have fired.
 func (s Space) ScheduleStream() string { return s.upper() + "_SCHEDULE" }
 

@@ -55,9 +55,12 @@ type Spec struct {
 	// Pool whose runners run it. Default: "default"; with All every pool.
 	Pool string `json:"pool,omitempty"`
 	// All has each runner run it that On and Where leave.
-	All   bool     `json:"all,omitempty"`
-	On    []string `json:"on,omitempty"`
-	Where string   `json:"where,omitempty"`
+	All bool     `json:"all,omitempty"`
+	On  []string `json:"on,omitempty"`
+	// Pipeline whose job each tick starts, in the place of a task. Its variables are
+	// in the pipeline's definition, which owns the schedule.
+	Pipeline string `json:"pipeline,omitempty"`
+	Where    string `json:"where,omitempty"`
 	// From and Until bound the ticks.
 	From  *time.Time `json:"from,omitempty"`
 	Until *time.Time `json:"until,omitempty"`
@@ -120,6 +123,8 @@ func (s Spec) PoolOrDefault() string {
 	switch {
 	case s.Pool != "":
 		return s.Pool
+	case s.Pipeline != "":
+		return subjects.PipelinesPool
 	case s.All:
 		return subjects.NoPool
 	default:
@@ -208,9 +213,12 @@ func (s Schedule) checkTarget() error {
 		if err := subjects.Token(s.Pool); err != nil {
 			return pb.Invalid("pool: %s", err)
 		}
-		if s.Pool == subjects.NoPool {
+		if s.Pool == subjects.NoPool || s.Pool == subjects.PipelinesPool {
 			return pb.Invalid("pool: %q is none", s.Pool)
 		}
+	}
+	if s.Pipeline != "" && (s.All || s.Pool != "") {
+		return pb.Invalid("pipeline: the engine takes its ticks: all and pool do not go with it")
 	}
 	if !s.All && (len(s.On) > 0 || s.Where != "") {
 		return pb.Invalid("on and where choose among all runners: they need all")
@@ -229,6 +237,9 @@ func (s Schedule) checkTarget() error {
 }
 
 func (s Schedule) checkTask() error {
+	if s.Pipeline != "" {
+		return nil
+	}
 	task := s.Task.GetSpec().GetTask()
 	switch {
 	case s.Task.GetMetadata().GetId() != "":

@@ -46,8 +46,10 @@ const (
 	fireLife = 24 * time.Hour
 	// maxHanging is how many pulls may wait on a consumer: one a runner and pool.
 	maxHanging = 16 << 10
-	// ackWait is how long a runner may take to hand on a fire.
-	ackWait = 10 * time.Second
+	// AckWait is how long who has taken a fire may be silent before another gets it.
+	AckWait = 10 * time.Second
+	// maxInHand is how many fires an engine has in hand at a time.
+	maxInHand = 10_000
 )
 
 // Config of a Store.
@@ -351,7 +353,7 @@ func (s *Store) read(name string, h nats.Header, body []byte, rev uint64) (Sched
 		}
 	}
 	def.Spec = spec
-	if err != nil {
+	if err != nil || spec.Pipeline != "" {
 		return def, err
 	}
 	return def, pb.DecodeRequest(body, h.Get(subjects.HeaderContentType) == subjects.Protobuf, def.Task)
@@ -425,6 +427,40 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	return s.forget(ctx, name)
 }
 
+// Withdraw is Remove for those who may write definitions and may not purge: what
+// stands in their place is gone after a second. What was fired stays.
+func (s *Store) Withdraw(ctx context.Context, name string) error {
+	for _, subject := range []string{s.cfg.Space.ScheduleGap(name), s.cfg.Space.ScheduleDef(name)} {
+		last, err := s.stream.Last(ctx, subject)
+		if errors.Is(err, stream.ErrNoMessage) || err == nil && len(last.Data) == 0 {
+			continue
+		}
+		if err == nil {
+			m := &nats.Msg{Subject: subject, Header: nats.Header{nats.MsgRollup: []string{nats.MsgRollupSubject}}}
+			_, err = s.stream.Publish(ctx, m, last.Seq, jetstream.WithMsgTTL(markerLife))
+		}
+		if err != nil && !stream.IsWrongLast(err) {
+			return fmt.Errorf("cannot remove schedule %s: %w", name, err)
+		}
+	}
+	b, err := s.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	last, err := s.Last(ctx, name, "")
+	if err == nil && last.rev != 0 {
+		err = b.Delete(ctx, lastKey(name, ""), last.rev, 0)
+	}
+	var conflict *kv.ConflictError
+	if errors.As(err, &conflict) {
+		return nil
+	}
+	return err
+}
+
+// markerLife is how long what has replaced a definition is kept.
+const markerLife = time.Second
+
 // SetPaused pauses a schedule or resumes it. Ticks of a pause are not made up for.
 func (s *Store) SetPaused(ctx context.Context, name string, paused bool, by string) (Schedule, error) {
 	def, err := s.Get(ctx, name)
@@ -443,11 +479,16 @@ func (s *Store) SetPaused(ctx context.Context, name string, paused bool, by stri
 }
 
 // EnsureConsumer makes the durable consumer of what is fired for any runner of a
-// pool. One fire of a pool is in hand at a time, so that ticks keep their order.
+// pool. One fire of a pool is in hand at a time, so that ticks keep their order;
+// the engine does that for each pipeline by itself.
 func (s *Store) EnsureConsumer(ctx context.Context, pool string) error {
+	inHand := 1
+	if pool == subjects.PipelinesPool {
+		inHand = maxInHand
+	}
 	_, err := s.cfg.JS.CreateConsumer(ctx, s.stream.Name, jetstream.ConsumerConfig{
 		Durable: subjects.FireConsumer(pool), FilterSubject: s.cfg.Space.Fired(false, pool, "*"),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1, MaxWaiting: maxHanging,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxDeliver: -1, MaxAckPending: inHand, MaxWaiting: maxHanging,
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
 		return fmt.Errorf("cannot make the consumer of fires for pool %s: %w", pool, err)

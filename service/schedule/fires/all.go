@@ -27,9 +27,9 @@ func (f *Fires) forAll(ctx context.Context, m jetstream.Msg) {
 	if !f.isMeant(fire) || time.Since(fire.Tick) > fire.Deadline() {
 		return // the next one that is not too late counts it as missed
 	}
-	err = retry(ctx, func() error { return f.handle(ctx, fire, f.here()) })
+	err = retry(ctx, func() error { return f.cfg.Schedules.Handle(ctx, fire, f.here()) })
 	if err == nil {
-		err = retry(ctx, func() error { return f.keep(ctx, fire) })
+		err = retry(ctx, func() error { return f.cfg.Schedules.Keep(ctx, fire) })
 	}
 	if err != nil && ctx.Err() == nil {
 		f.log.Warn("cannot handle a fire", "schedule", fire.Name, "tick", fire.Tick, "error", err)
@@ -48,8 +48,11 @@ func (f *Fires) isMeant(fire schedule.Fire) bool {
 }
 
 // here is the place of what each runner does for itself.
-func (f *Fires) here() place {
-	return place{runner: f.cfg.Name, suffix: "-" + f.cfg.Name, live: f.runs, start: f.begin}
+func (f *Fires) here() schedule.Place {
+	id := func(fire schedule.Fire, tick time.Time) string {
+		return schedule.TickID(fire.Name, tick) + "-" + f.cfg.Name
+	}
+	return schedule.Place{Runner: f.cfg.Name, ID: id, Live: f.runs, Start: f.begin, Note: f.note}
 }
 
 // runs says whether a run has not ended.
@@ -68,19 +71,19 @@ func (f *Fires) begin(ctx context.Context, fire schedule.Fire, id, after string)
 		err = f.cfg.Runner.CheckHost(s.Request.GetSpec().GetTask())
 	}
 	if err != nil {
-		return f.note(fire, Note{id: id, reason: pb.ReasonRejected, text: err.Error()})
+		return f.note(ctx, fire, schedule.Note{ID: id, Reason: pb.ReasonRejected, Text: err.Error()})
 	}
 	if wait := time.Until(fire.Tick.Add(offset(f.cfg.Name, fire.JitterMax()))); wait > 0 || after != "" {
 		f.lives.Go(func() {
 			if f.waitFor(ctx, wait, after) {
-				if err := f.launch(s, fire, id); err != nil {
+				if err := f.launch(ctx, s, fire, id); err != nil {
 					f.log.Warn("cannot start what a schedule has fired", "run", id, "error", err)
 				}
 			}
 		})
 		return nil
 	}
-	return f.launch(s, fire, id)
+	return f.launch(ctx, s, fire, id)
 }
 
 // waitFor waits for the run's turn: for its offset, and for the end of the run that
@@ -110,7 +113,7 @@ func (f *Fires) waitFor(ctx context.Context, wait time.Duration, after string) b
 
 // launch takes a place, if need be in the backlog, and has the run's life go on by
 // itself.
-func (f *Fires) launch(s run.Submission, fire schedule.Fire, id string) error {
+func (f *Fires) launch(ctx context.Context, s run.Submission, fire schedule.Fire, id string) error {
 	ticket, err := f.cfg.Runner.Admit(true)
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (f *Fires) launch(s run.Submission, fire schedule.Fire, id string) error {
 	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrRemoved):
 		return nil // it has its record
 	case errors.As(err, &invalid), errors.Is(err, store.ErrTooLarge):
-		return f.note(fire, Note{id: id, reason: pb.ReasonRejected, text: err.Error()})
+		return f.note(ctx, fire, schedule.Note{ID: id, Reason: pb.ReasonRejected, Text: err.Error()})
 	}
 	return err
 }

@@ -27,9 +27,9 @@ func (f *Fires) forAny(ctx context.Context, m jetstream.Msg) {
 		_ = m.NakWithDelay(time.Second)
 		return
 	}
-	err = f.handle(ctx, fire, f.fleet())
+	err = f.cfg.Schedules.Handle(ctx, fire, f.fleet())
 	if err == nil {
-		err = f.keep(ctx, fire)
+		err = f.cfg.Schedules.Keep(ctx, fire)
 	}
 	if err != nil {
 		f.log.Debug("cannot handle a fire now", "schedule", fire.Name, "tick", fire.Tick, "error", err)
@@ -39,24 +39,10 @@ func (f *Fires) forAny(ctx context.Context, m jetstream.Msg) {
 	_ = m.Ack()
 }
 
-// keep has the message of a schedule's next gap be there.
-func (f *Fires) keep(ctx context.Context, fire schedule.Fire) error {
-	if p, err := fire.Pattern(); err != nil || p.NextGap(fire.Tick).IsZero() {
-		return err
-	}
-	def, err := f.cfg.Schedules.Get(ctx, fire.Name)
-	if errors.Is(err, schedule.ErrUnknown) || err == nil && def.Paused != nil {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.cfg.Schedules.KeepGap(ctx, def, fire.Tick)
-}
-
 // fleet is the place of what any runner of a pool does.
-func (f *Fires) fleet() place {
-	return place{live: f.waits, start: f.enqueue}
+func (f *Fires) fleet() schedule.Place {
+	id := func(fire schedule.Fire, tick time.Time) string { return schedule.TickID(fire.Name, tick) }
+	return schedule.Place{ID: id, Live: f.waits, Start: f.enqueue, Note: f.note}
 }
 
 // waits says whether work has not ended: its message is there until then.
@@ -95,7 +81,7 @@ func (f *Fires) enqueue(ctx context.Context, fire schedule.Fire, id, after strin
 	var invalid *pb.InvalidError
 	if errors.Is(err, work.ErrConflict) || errors.As(err, &invalid) {
 		f.log.Warn("cannot queue what a schedule has fired", "schedule", fire.Name, "run", id, "error", err)
-		return f.note(fire, Note{id: id, reason: pb.ReasonRejected, text: err.Error()})
+		return f.note(ctx, fire, schedule.Note{ID: id, Reason: pb.ReasonRejected, Text: err.Error()})
 	}
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/service/store"
@@ -126,7 +125,7 @@ func (f *Fires) follow(ctx context.Context) error {
 	defer cancel(nil)
 	var followers sync.WaitGroup
 	follow := func(consumer jetstream.Consumer, each func(context.Context, jetstream.Msg)) {
-		followers.Go(func() { cancel(f.read(ctx, consumer, each)) })
+		followers.Go(func() { cancel(schedule.Read(ctx, consumer, each)) })
 	}
 	consumers, err := f.consumers(ctx)
 	if err == nil {
@@ -191,62 +190,16 @@ func (f *Fires) since(ctx context.Context) (time.Time, error) {
 	return time.Now().Add(-longest), err
 }
 
-// read has each message handled in turn until ctx ends or the consumer fails.
-func (f *Fires) read(ctx context.Context, c jetstream.Consumer, each func(context.Context, jetstream.Msg)) error {
-	failed := make(chan error, 1)
-	messages := make(chan jetstream.Msg)
-	reading, err := c.Consume(func(m jetstream.Msg) {
-		select {
-		case messages <- m:
-		case <-ctx.Done():
-		}
-	}, jetstream.PullMaxMessages(1), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, nats.ErrNoResponders) {
-			select {
-			case failed <- err:
-			default:
-			}
-		}
-	}))
-	if err != nil {
-		return err
-	}
-	defer func() { reading.Stop(); <-reading.Closed() }()
-	for {
-		select {
-		case m := <-messages:
-			each(ctx, m)
-		case err := <-failed:
-			return err
-		case <-reading.Closed():
-			return errors.New("the consumer has closed")
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // note records that a tick has no run, and why.
-func (f *Fires) note(fire schedule.Fire, n Note) error {
-	s, err := run.NewSubmission(fire.Request(n.id), func(string) string { return "" })
+func (f *Fires) note(_ context.Context, fire schedule.Fire, n schedule.Note) error {
+	s, err := run.NewSubmission(fire.Request(n.ID), func(string) string { return "" })
 	if err != nil {
 		return err
 	}
-	s.Missed, s.HidesCommand = n.missed, f.cfg.Policy().HidesCommands
-	_, err = f.cfg.Runner.Fail(s, n.reason, n.text)
+	s.Missed, s.HidesCommand = run.Missed(n.Missed), f.cfg.Policy().HidesCommands
+	_, err = f.cfg.Runner.Fail(s, n.Reason, n.Text)
 	if errors.Is(err, run.ErrConflict) || errors.Is(err, store.ErrRemoved) {
 		return nil // the tick has its record
 	}
 	return err
-}
-
-// A Note is why a tick, or several, have no run.
-type Note struct {
-	id, reason, text string
-	missed           run.Missed
-}
-
-// skipped is a note of a tick that was left out for a reason.
-func skipped(id, why string) Note {
-	return Note{id: id, reason: pb.ReasonSkipped, text: "skipped: " + why}
 }
