@@ -132,6 +132,8 @@ func newRemoveCommand(a *app.App) *cobra.Command {
 		Short:   "Take definitions out; their jobs stay and go on",
 		Example: "  runnel pipeline rm deploy",
 		Args:    cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: complete(a, completePipelines),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, name := range args {

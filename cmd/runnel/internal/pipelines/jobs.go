@@ -65,6 +65,7 @@ func newJobsCommand(a *app.App) *cobra.Command {
 	cmd.Flags().StringVar(&name, "pipeline", "", "only jobs of the pipeline `NAME`")
 	cmd.Flags().IntVar(&limit, "limit", 20, "`N` jobs at most")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "pipeline", "limit")
+	completeFlag(a, cmd, "pipeline", completePipelines)
 	jsonFlag(cmd, &asJSON, "the jobs")
 	return cmd
 }
@@ -136,6 +137,8 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Short:   "Show a job and its tasks",
 		Example: "  runnel pipeline show 0d1f…",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: complete(a, first(completeJobs)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				job, err := findJob(ctx, s, args[0])
@@ -227,6 +230,8 @@ func newCancelCommand(a *app.App) *cobra.Command {
 		Short:   "Cancel jobs: running tasks are aborted, waiting ones never start",
 		Example: "  runnel pipeline cancel 0d1f… --reason 'wrong tag'",
 		Args:    cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: complete(a, completeJobs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, id := range args {
@@ -265,6 +270,8 @@ func newLogsCommand(a *app.App) *cobra.Command {
 		Short:   "Print what a job's tasks have printed",
 		Example: "  runnel pipeline logs 0d1f…\n  runnel pipeline logs -f 0d1f… test",
 		Args:    cobra.RangeArgs(1, 2),
+
+		ValidArgsFunction: complete(a, completeJobThenTask),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				job, err := findJob(ctx, s, args[0])

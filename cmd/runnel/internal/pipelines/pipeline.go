@@ -64,7 +64,7 @@ func newListCommand(a *app.App) *cobra.Command {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				all, err := s.Pipelines(ctx)
 				if err != nil {
-					return err
+					return noEngine(err)
 				}
 				table := term.NewTable(a.Look, "pipeline", "running", "waiting", "state", "source")
 				table.AlignRight("running", "waiting")

@@ -40,7 +40,9 @@ func newRunCommand(a *app.App) *cobra.Command {
   runnel pipeline run deploy --vars vars.json --follow
   echo '{"n": 3}' | runnel pipeline run deploy --vars -`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args[0]) },
+
+		ValidArgsFunction: complete(a, first(completePipelines)),
+		RunE:              func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args[0]) },
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&p.vars, "var", nil, "a variable `K=V`, as text; may be repeated")
@@ -134,6 +136,8 @@ func newRerunCommand(a *app.App) *cobra.Command {
 		Short:   "Run a job again as a new one, with its definition and variables",
 		Example: "  runnel pipeline rerun 0d1f…\n  runnel pipeline rerun 0d1f… --failed --follow\n  runnel pipeline rerun 0d1f… --from test",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: complete(a, first(completeJobs)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				old, err := findJob(ctx, s, args[0])
@@ -153,6 +157,7 @@ func newRerunCommand(a *app.App) *cobra.Command {
 	flags.BoolVar(&opts.Failed, "failed", false, "keep the tasks that ended well")
 	flags.StringVar(&opts.From, "from", "", "run `TASK` and those that depend on it; keep the others")
 	cmd.MarkFlagsMutuallyExclusive("failed", "from")
+	completeFlag(a, cmd, "from", completeTasks)
 	cli.Group(flags, cli.FlagsWhat, "failed", "from")
 	flags.BoolVarP(&follow, "follow", "f", false, "show what happens until the job ends; its result is the exit code")
 	flags.BoolVar(&asJSON, "json", false, "print the job as JSON")
