@@ -71,6 +71,9 @@ func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if s, err := all.Get(ctx, name); err == nil && s.Pipeline != "" {
+		return fmt.Errorf("cannot remove schedule %s: it belongs to pipeline %q: take it out of the definition, or pause it", name, s.Pipeline)
+	}
 	return all.Remove(ctx, name)
 }
 
@@ -100,6 +103,9 @@ func (c *Client) FireSchedule(ctx context.Context, name string) (id string, err 
 	s, err := c.GetSchedule(ctx, name)
 	if err != nil {
 		return "", err
+	}
+	if s.Pipeline != "" {
+		return "", fmt.Errorf("cannot run schedule %s now: it starts jobs of pipeline %q (runnel pipeline run)", name, s.Pipeline)
 	}
 	if s.All {
 		return "", fmt.Errorf("cannot run schedule %s now: it is for all runners; start its task with the same selection", name)

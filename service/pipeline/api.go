@@ -160,19 +160,27 @@ func (t *term) schedule(id string, s *pb.ScheduleJob) (*pb.Job, error) {
 	if err != nil {
 		return nil, pb.Invalid("cannot read variables: %s", err)
 	}
-	job := &pb.Job{
-		Pipeline: d.Name, Tasks: jobTasks(d.Pipeline), User: s.GetUser(), QueuePartition: s.GetQueuePartition(), VariablesJson: string(body),
-		ContinueAfterFailure: bool(d.Pipeline.ContinueAfterFailure),
-	}
+	job := newJob(d)
+	job.User, job.QueuePartition, job.VariablesJson = s.GetUser(), s.GetQueuePartition(), string(body)
 	if job.Id, err = newJobID(id); err != nil {
 		return nil, err
 	}
+	return t.accept(job, t.inputOf(d))
+}
+
+// newJob is one of a definition, without what its caller says.
+func newJob(d *records.Definition) *pb.Job {
+	return &pb.Job{Pipeline: d.Name, Tasks: jobTasks(d.Pipeline), ContinueAfterFailure: bool(d.Pipeline.ContinueAfterFailure)}
+}
+
+// inputOf is what a new job of a definition works with.
+func (t *term) inputOf(d *records.Definition) records.Input {
 	env := maps.Clone(t.e.cfg.Env)
 	if env == nil {
 		env = map[string]string{}
 	}
 	maps.Copy(env, d.Env)
-	return t.accept(job, records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir, Runner: t.e.cfg.Runner})
+	return records.Input{Definition: d.Pipeline, Env: env, Dir: t.e.cfg.Dir, Runner: t.e.cfg.Runner}
 }
 
 // accept takes a job in. The same id again gives the first job, also while that

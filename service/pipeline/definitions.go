@@ -42,13 +42,27 @@ func (t *term) apply(a *pb.ApplyPipelines) (changed []string, err error) {
 			writes = append(writes, &gone)
 		}
 	}
+	timed := slices.ContainsFunc(writes, func(d *records.Definition) bool { return hasTimers(d) || hasTimers(have[d.Name]) })
+	if slices.ContainsFunc(writes, hasTimers) {
+		if err := t.timers.CheckServer(); err != nil { // before anything is stored
+			return nil, pb.Invalid("cannot use schedule: %s", err)
+		}
+	}
 	for _, d := range writes {
 		if err := t.writeDefinition(d); err != nil {
 			return changed, err
 		}
 		changed = append(changed, d.Name)
 	}
-	return changed, nil
+	if timed {
+		err = t.timers.Sync(t.ctx)
+	}
+	return changed, err
+}
+
+// hasTimers says whether jobs of a definition are started by the clock.
+func hasTimers(d *records.Definition) bool {
+	return d != nil && !d.Removed && len(d.Pipeline.Schedule) > 0
 }
 
 func (t *term) writeDefinition(d *records.Definition) error {
@@ -75,7 +89,10 @@ func (t *term) remove(name string) error {
 	}
 	gone := *d
 	gone.Removed = true
-	return t.writeDefinition(&gone)
+	if err := t.writeDefinition(&gone); err != nil || !hasTimers(d) {
+		return err
+	}
+	return t.timers.Sync(t.ctx)
 }
 
 // definition finds one that new jobs can be made of.

@@ -312,9 +312,6 @@ func TestSourcesAndIDs(t *testing.T) {
 	if !errors.Is(err, client.ErrConflict) || !strings.Contains(err.Error(), "test") || !strings.Contains(err.Error(), "host2:/other.yml") {
 		t.Errorf("a second source: %v", err)
 	}
-	if _, err := w.c.Apply(w.ctx(), "pipelines: {q: {schedule: [{every: 1h}]}}", client.ApplyOptions{Source: "test"}); err == nil || !strings.Contains(err.Error(), "schedules come later") {
-		t.Errorf("schedule: %v", err)
-	}
 	const id = "0d3253b8-50e8-4242-ad02-3a7d997d497e"
 	for range 2 {
 		job, err := w.c.Schedule(w.ctx(), "p", client.ScheduleOptions{ID: id, Variables: map[string]any{"x": 1}})

@@ -14,6 +14,7 @@ import (
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/service/pipeline/attempt"
 	"github.com/runnel-io/runnel/service/pipeline/records"
+	"github.com/runnel-io/runnel/service/pipeline/timers"
 	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 )
 
@@ -38,6 +39,7 @@ type term struct {
 
 	index  *records.Index
 	fleet  *attempt.Fleet
+	timers *timers.Timers
 	opened bool
 }
 
@@ -49,6 +51,7 @@ func newTerm(e *Engine, ctx context.Context, end context.CancelCauseFunc, l *lea
 	t.fleet = &attempt.Fleet{
 		Client: e.client, Store: e.store, Ends: attempt.NewEnds(), MaxPayload: int(e.nc.MaxPayload()), StartTimeout: e.cfg.StartTimeout, Look: e.cfg.Lease, Go: t.tasks.Go,
 	}
+	t.timers = t.newTimers()
 	return t
 }
 
@@ -92,7 +95,11 @@ func (t *term) open() error {
 		t.tasks.Go(func() { t.retain(name) })
 		t.tasks.Go(func() { t.interruptAgain(name) })
 	}
-	return t.listen()
+	if err := t.listen(); err != nil {
+		return err
+	}
+	t.tasks.Go(func() { t.timers.Run(t.ctx) })
+	return nil
 }
 
 // followRuns returns when no run's end can be missed any more.

@@ -339,6 +339,13 @@ func (l *list) engine() {
 		l.ask("$JS.FC."+stream+".>", "flow control while it watches")
 		l.ask(api+"CONSUMER.DELETE."+stream+".*", "end a watch")
 	}
+	l.ask(l.space.ScheduleDef("*"), "keep the schedules of pipelines")
+	l.ask(l.space.ScheduleTell(), "tell that there are schedules")
+	consumer := l.space.ScheduleStream() + "." + subjects.FireConsumer(subjects.PipelinesPool)
+	l.ask(api+"CONSUMER.INFO."+consumer, "find what pipelines' schedules fire")
+	l.ask(api+"CONSUMER.CREATE."+consumer+".>", "share it with the other engines")
+	l.ask(api+"CONSUMER.MSG.NEXT."+consumer, "read what pipelines' schedules fire")
+	l.ask("$JS.ACK."+consumer+".>", "say that a fire is handled")
 }
 
 // gateway follows what an operator asks for: records, cards and jobs as they

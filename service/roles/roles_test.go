@@ -439,6 +439,36 @@ func (s *site) schedules() {
 			s.t.Error(err)
 		}
 	}
+	s.pipelineSchedule()
+}
+
+// pipelineSchedule has the engine start jobs by the clock. It must lead, and there
+// must be schedules.
+func (s *site) pipelineSchedule() {
+	s.t.Helper()
+	ctx := rig.Within(s.t, 3*rig.Patience)
+	c := s.as("olga").client()
+	const text = `{pipelines: {timed: {schedule: [{every: 1s}]}}}`
+	if _, err := c.Apply(ctx, text, client.ApplyOptions{Source: "timed"}); err != nil {
+		s.t.Fatal(err)
+	}
+	rig.EventuallyIn(s.t, 3*rig.Patience, "two ticks have had their jobs", func() bool {
+		jobs := 0
+		for _, err := range c.Jobs(ctx, client.JobsOptions{Pipeline: "timed"}) {
+			if err != nil {
+				return false
+			}
+			jobs++
+		}
+		return jobs >= 2
+	})
+	if err := c.RemovePipeline(ctx, "timed"); err != nil {
+		s.t.Error(err)
+	}
+	rig.Eventually(s.t, "its schedule is gone", func() bool {
+		left, err := s.as("setup").client().Schedules(ctx)
+		return err == nil && len(left) == 0
+	})
 }
 
 // seldom are the lines of a runner that only a crash, a conflict or a load need.

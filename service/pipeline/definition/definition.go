@@ -123,13 +123,13 @@ type Retries struct {
 type Timer struct {
 	// Cron is a pattern of five or six fields.
 	Cron Text `yaml:"cron" json:"cron,omitempty"`
-	// Every is an interval.
+	// Every is an interval of whole seconds.
 	Every Duration `yaml:"every" json:"every,omitempty"`
-	// TZ is a time zone's name.
+	// TZ is the name of the pattern's time zone. Default: UTC.
 	TZ Text `yaml:"tz" json:"tz,omitempty"`
 	// Variables of the jobs that it starts.
-	Variables map[string]any `yaml:"variables" json:"variables,omitempty"`
-	// Overlap says what happens while the job before is not over.
+	Variables Object `yaml:"variables" json:"variables,omitempty"`
+	// Overlap says what happens while the last job is not over: skip, allow or replace. Default: skip.
 	Overlap Text `yaml:"overlap" json:"overlap,omitempty"`
 }
 

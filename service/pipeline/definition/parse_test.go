@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -108,7 +109,20 @@ func TestParseRefuses(t *testing.T) {
 		{"delay without unit", pipeline("start_delay: 5"), "a duration such as 90s is expected"},
 		{"number for bool", pipeline("continue_running_tasks_after_failure: 2"), "true or false is expected"},
 		{"text for number", pipeline(`concurrency: "2"`), "a whole number is expected"},
-		{"schedule", pipeline("schedule: [{cron: '0 3 * * *'}]"), "schedules come later"},
+		{"schedule of no kind", pipeline("schedule:\n  - {tz: UTC}"), "4:9: schedule: give one of cron and every"},
+		{"schedule of both kinds", pipeline("schedule:\n  - cron: '0 3 * * *'\n    every: 5m"), "5:9: schedule: give one of cron and every, not both"},
+		{"impossible pattern", pipeline("schedule:\n  - cron: '0 3 30 2 *'"), `4:9: schedule: invalid schedule: cron pattern "0 3 30 2 *" matches no date`},
+		{"fields of a pattern", pipeline("schedule: [{cron: '0 3 *'}]"), "has 3 fields, not five"},
+		{"unknown zone", pipeline("schedule:\n  - cron: '0 3 * * *'\n    tz: Mars/Base"), `5:9: schedule: unknown time zone "Mars/Base"`},
+		{"zone of an interval", pipeline("schedule:\n  - every: 5m\n    tz: UTC"), "5:9: schedule: a time zone belongs to a cron pattern alone"},
+		{"short interval", pipeline("schedule: [{every: 500ms}]"), `3:17: schedule: invalid schedule: interval "500ms" is less than a second`},
+		{"broken interval", pipeline("schedule: [{every: 1.5s}]"), "is not in whole seconds"},
+		{"interval without a unit", pipeline("schedule: [{every: 5}]"), "a duration such as 90s is expected"},
+		{"overlap", pipeline("schedule:\n  - every: 5m\n    overlap: no"), `5:9: schedule: unknown overlap "no": use skip, allow or replace`},
+		{"unknown schedule key", pipeline("schedule:\n  - every: 5m\n    jitter: 1s"), `5:9: unknown key "jitter"`},
+		{"variables of a schedule", pipeline("schedule:\n  - every: 5m\n    variables: [1]"), "5:20: a mapping is expected, not a list"},
+		{"a number that JSON has not", pipeline("schedule:\n  - {every: 5m, variables: {x: .inf}}"), ".inf is no number that a job's variables can hold"},
+		{"many entries", pipeline("schedule: [" + strings.Repeat("{every: 5m}, ", 100) + "{every: 5m}]"), "3:5: schedule has 101 entries, 100 at most"},
 		{"missing dependency", pipeline("tasks:\n  a:\n    depends_on: [b]"), `5:22: task "a" depends on "b", which is not a task of this pipeline`},
 		{"cycle", pipeline("tasks:\n  a: {depends_on: [c]}\n  b: {depends_on: [a]}\n  c: {depends_on: [b]}"), "tasks depend on each other: a → c → b → a"},
 		{"self", pipeline("tasks:\n  a: {depends_on: a}"), "a → a"},
@@ -137,6 +151,60 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("error = %q, want one line with %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A schedule's variables become JSON as they stand.
+func TestScheduleVariables(t *testing.T) {
+	const text = `
+x-base: &base {region: eu}
+pipelines:
+  p:
+    schedule:
+      - cron: '0 3 * * *'
+        tz: Europe/Berlin
+        overlap: replace
+        variables:
+          <<: *base
+          whole: 12345678901234567890
+          part: 1.50
+          old: 0x10
+          big: 1.0e3
+          text: "080"
+          on: yes
+          is: true
+          none: ~
+          list: [a, {b: 2}]
+          block: |
+            two
+            lines
+      - every: 90s
+`
+	all, err := Parse("p.yml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	timers := all["p"].Schedule
+	const want = `{"big":1.0e3,"block":"two\nlines\n","is":true,"list":["a",{"b":2}],"none":null,"old":16,"on":"yes","part":1.50,"region":"eu","text":"080","whole":12345678901234567890}`
+	if got := string(timers[0].Variables); got != want {
+		t.Errorf("variables\n%s, want\n%s", got, want)
+	}
+	if timers[0].Cron != "0 3 * * *" || timers[0].TZ != "Europe/Berlin" || timers[0].Overlap != "replace" || time.Duration(timers[1].Every) != 90*time.Second || timers[1].Variables != nil {
+		t.Errorf("timers %+v", timers)
+	}
+	for i, want := range []string{"0 0 3 * * *", "@every 1m30s"} {
+		if p, err := timers[i].Pattern(); err != nil || p.String() != want {
+			t.Errorf("pattern %q, %v; want %q", p, err, want)
+		}
+	}
+	// Stored and read again it is the same.
+	body, err := json.Marshal(all["p"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again Pipeline
+	if err := json.Unmarshal(body, &again); err != nil || !again.Same(all["p"]) || string(again.Schedule[0].Variables) != want {
+		t.Errorf("read again: %s, %v", again.Schedule[0].Variables, err)
 	}
 }
 

@@ -18,6 +18,7 @@ func Schema() ([]byte, error) {
 		reflect.TypeFor[Int]():       {Types: []string{"integer", "string"}},
 		reflect.TypeFor[Bool]():      {Types: []string{"boolean", "string"}},
 		reflect.TypeFor[Duration]():  {Type: "string", Description: "a duration such as 90s or 1h30m"},
+		reflect.TypeFor[Object]():    {Type: "object"},
 		reflect.TypeFor[Names]():     list(&jsonschema.Schema{Type: "string"}),
 		reflect.TypeFor[Script]():    list(scalarText),
 		reflect.TypeFor[Strategy]():  {Type: "string", Enum: []any{Append, Replace, PartitionedReplace}},

@@ -64,7 +64,7 @@ func validate(l place, name string) error {
 		return errorAt(l.at(), "pipeline name %v", err)
 	}
 	for _, check := range []func(place) error{
-		checkQueue, checkSettings, checkTasks, checkDependencies, checkTemplates, checkSize,
+		checkQueue, checkSettings, checkSchedule, checkTasks, checkDependencies, checkTemplates, checkSize,
 	} {
 		if err := check(l); err != nil {
 			return err
@@ -121,9 +121,6 @@ func checkSettings(l place) error {
 	}
 	if p.RetentionCount < 0 {
 		return errorAt(l.at("retention_count"), "retention_count must not be negative")
-	}
-	if len(p.Schedule) > 0 {
-		return errorAt(l.at("schedule"), "schedules come later: this version of Runnel starts no job by the clock")
 	}
 	if err := checkEnv(p.Env); err != nil {
 		return errorAt(l.at("env"), "env: %v", err)

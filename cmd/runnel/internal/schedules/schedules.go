@@ -120,6 +120,8 @@ func next(s client.Schedule, now time.Time) time.Time {
 // target is where a schedule's ticks run.
 func target(s client.Schedule) string {
 	switch {
+	case s.Pipeline != "":
+		return "pipeline " + s.Pipeline
 	case !s.All:
 		return "pool " + s.PoolOrDefault()
 	case len(s.On) > 0:
