@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +81,57 @@ pipelines:
     on_error: {script: ['echo {{ .failedTaskName }} {{ .ten }}']}
 `)["p"]
 	if got := strings.Join(p.VariableNames(), " "); got != "eight five four nine one seven six ten three two" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// What a variable is when it is missing, and who uses it.
+func TestVariablesUsed(t *testing.T) {
+	for text, want := range map[string]string{
+		"{{ .v }}":                                        "v! <nil>",
+		"{{ $.v }}":                                       "v! <nil>",
+		"{{ if .v }}x{{ end }}":                           "v! <nil>",
+		`{{ .v | default "d" }}`:                          "v d",
+		`{{ .v | lower | default "d" | upper }}`:          "v d",
+		`{{ default 7 .v }}{{ default 8 .v }}`:            "v 7",
+		`{{ default 1.5 .v }}`:                            "v 1.5",
+		`{{ default true .v }}`:                           "v true",
+		`{{ default .w .v }}`:                             "v <nil>, w! <nil>",
+		`{{ .v | default "d" }}{{ .v }}`:                  "v! d",
+		`{{ index . "v" }}`:                               "v? <nil>",
+		`{{ index $ "v" | default "d" }}`:                 "v? d",
+		`{{ (index . "v" | default "d") }}`:               "v? d",
+		`{{ default "d" (index . "v") }}`:                 "v? d",
+		`{{ index .v "k" }}`:                              "v! <nil>",
+		`{{ if index . "v" }}{{ .v }}{{ end }}`:           "v? <nil>",
+		`{{ if index . "v" }}{{ else }}{{ .v }}{{ end }}`: "v! <nil>",
+		`{{ if eq (index . "v") 1 }}{{ .v.x }}{{ end }}`:  "v? <nil>",
+		`{{ range .v }}{{ index . "w" }}{{ end }}`:        "v! <nil>",
+		`{{ with index . "v" }}{{ .w }}{{ end }}`:         "v? <nil>",
+		`{{ index . "v" }}{{ .v | default "d" }}`:         "v d",
+		`{{ define "t" }}{{ .v }}{{ end }}`:               "v! <nil>",
+		`{{ printf "%s" .v | quote }}`:                    "v! <nil>",
+		`{{ .E }}{{ .__jobID }}`:                          "",
+	} {
+		p := &Pipeline{Env: map[string]Text{"E": "x"}, Tasks: map[string]*Task{"a": {Script: Script{{Text: text}}}}}
+		var got []string
+		for _, v := range p.VariablesUsed() {
+			need := map[[2]bool]string{{true, false}: "!", {false, true}: "?"}[[2]bool{v.Required, v.Optional}]
+			got = append(got, fmt.Sprint(v.Name, need, " ", v.Default))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	p := mustParse(t, `
+pipelines:
+  p:
+    tasks:
+      b: {script: ['{{ .v }}'], depends_on: a, env: {OWN: x}, when: 'vars.w == 1 && vars["x y"] != 2 && tasks.a.exitCode == 0'}
+      a: {script: ['{{ .v }}', '{{ .OWN }}']}
+    on_error: {script: ['{{ .v }} {{ .failedTaskName }}']}
+`)["p"]
+	if got := fmt.Sprint(p.VariablesUsed()); got != "[{OWN true false <nil> [a]} {v true false <nil> [a b on_error]} {w false true <nil> [b]} {x y false true <nil> [b]}]" {
 		t.Errorf("got %s", got)
 	}
 }
