@@ -1001,8 +1001,12 @@ type Job struct {
 	Place int64 `protobuf:"varint,18,opt,name=place,proto3" json:"place,omitempty"`
 	// The pipeline's tasks go on when another one has failed.
 	ContinueAfterFailure bool `protobuf:"varint,19,opt,name=continue_after_failure,json=continueAfterFailure,proto3" json:"continue_after_failure,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// When somebody cancelled it; its tasks end by and by.
+	CanceledAt *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=canceled_at,json=canceledAt,proto3" json:"canceled_at,omitempty"`
+	// Why it waits in the queue, in words; empty when it does not. Not in the record.
+	Waits         string `protobuf:"bytes,21,opt,name=waits,proto3" json:"waits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -1166,6 +1170,20 @@ func (x *Job) GetContinueAfterFailure() bool {
 		return x.ContinueAfterFailure
 	}
 	return false
+}
+
+func (x *Job) GetCanceledAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CanceledAt
+	}
+	return nil
+}
+
+func (x *Job) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
 }
 
 // JobTask is one task of a job.
@@ -1423,7 +1441,7 @@ const file_pipeline_proto_rawDesc = "" +
 	"\frunning_jobs\x18\x06 \x01(\x03R\vrunningJobs\x12!\n" +
 	"\fwaiting_jobs\x18\a \x01(\x03R\vwaitingJobs\x12\x1c\n" +
 	"\tvariables\x18\b \x03(\tR\tvariables\x12\x18\n" +
-	"\aremoved\x18\t \x01(\bR\aremoved\"\xa3\x05\n" +
+	"\aremoved\x18\t \x01(\bR\aremoved\"\xf6\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12(\n" +
@@ -1447,7 +1465,10 @@ const file_pipeline_proto_rawDesc = "" +
 	"\n" +
 	"not_before\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x14\n" +
 	"\x05place\x18\x12 \x01(\x03R\x05place\x124\n" +
-	"\x16continue_after_failure\x18\x13 \x01(\bR\x14continueAfterFailure\"\xe9\x03\n" +
+	"\x16continue_after_failure\x18\x13 \x01(\bR\x14continueAfterFailure\x12;\n" +
+	"\vcanceled_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"canceledAt\x12\x14\n" +
+	"\x05waits\x18\x15 \x01(\tR\x05waits\"\xe9\x03\n" +
 	"\aJobTask\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1525,14 +1546,15 @@ var file_pipeline_proto_depIdxs = []int32{
 	18, // 18: runnel.v1.Job.start:type_name -> google.protobuf.Timestamp
 	18, // 19: runnel.v1.Job.end:type_name -> google.protobuf.Timestamp
 	18, // 20: runnel.v1.Job.not_before:type_name -> google.protobuf.Timestamp
-	18, // 21: runnel.v1.JobTask.start:type_name -> google.protobuf.Timestamp
-	18, // 22: runnel.v1.JobTask.end:type_name -> google.protobuf.Timestamp
-	18, // 23: runnel.v1.JobTask.not_before:type_name -> google.protobuf.Timestamp
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	18, // 21: runnel.v1.Job.canceled_at:type_name -> google.protobuf.Timestamp
+	18, // 22: runnel.v1.JobTask.start:type_name -> google.protobuf.Timestamp
+	18, // 23: runnel.v1.JobTask.end:type_name -> google.protobuf.Timestamp
+	18, // 24: runnel.v1.JobTask.not_before:type_name -> google.protobuf.Timestamp
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_pipeline_proto_init() }

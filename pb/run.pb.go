@@ -168,6 +168,10 @@ type Run struct {
 	// Who asked for it, as claimed (Runner-User); it gives no right. Empty if nobody
 	// said so.
 	User string `protobuf:"bytes,31,opt,name=user,proto3" json:"user,omitempty"`
+	// Who aborted it, as claimed; empty if nobody said so, or if it was not aborted.
+	AbortedBy string `protobuf:"bytes,32,opt,name=aborted_by,json=abortedBy,proto3" json:"aborted_by,omitempty"`
+	// When the abort came to its runner, by the runner's clock.
+	AbortedAt *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=aborted_at,json=abortedAt,proto3" json:"aborted_at,omitempty"`
 	// Where it waited, if it came from the queue.
 	Queued *Queued `protobuf:"bytes,40,opt,name=queued,proto3" json:"queued,omitempty"`
 	// The id of the attempt that follows this one; empty if none does.
@@ -427,6 +431,20 @@ func (x *Run) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *Run) GetAbortedBy() string {
+	if x != nil {
+		return x.AbortedBy
+	}
+	return ""
+}
+
+func (x *Run) GetAbortedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AbortedAt
+	}
+	return nil
 }
 
 func (x *Run) GetQueued() *Queued {
@@ -1092,7 +1110,7 @@ var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
 	"\n" +
-	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\xa1\t\n" +
+	"\trun.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vqueue.proto\x1a\rrequest.proto\"\xfb\t\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06runner\x18\x02 \x01(\tR\x06runner\x12\x12\n" +
@@ -1128,7 +1146,11 @@ const file_run_proto_rawDesc = "" +
 	"\vtraceparent\x18\x1c \x01(\tR\vtraceparent\x12)\n" +
 	"\acompile\x18\x1d \x01(\v2\x0f.runnel.v1.StepR\acompile\x12\x18\n" +
 	"\acommand\x18\x1e \x01(\tR\acommand\x12\x12\n" +
-	"\x04user\x18\x1f \x01(\tR\x04user\x12)\n" +
+	"\x04user\x18\x1f \x01(\tR\x04user\x12\x1d\n" +
+	"\n" +
+	"aborted_by\x18  \x01(\tR\tabortedBy\x129\n" +
+	"\n" +
+	"aborted_at\x18! \x01(\v2\x1a.google.protobuf.TimestampR\tabortedAt\x12)\n" +
 	"\x06queued\x18( \x01(\v2\x11.runnel.v1.QueuedR\x06queued\x12\x12\n" +
 	"\x04next\x18) \x01(\tR\x04next\x12\x16\n" +
 	"\x06missed\x18+ \x01(\x03R\x06missed\x12.\n" +
@@ -1236,26 +1258,27 @@ var file_run_proto_depIdxs = []int32{
 	13, // 3: runnel.v1.Run.started:type_name -> google.protobuf.Timestamp
 	13, // 4: runnel.v1.Run.ended:type_name -> google.protobuf.Timestamp
 	2,  // 5: runnel.v1.Run.compile:type_name -> runnel.v1.Step
-	14, // 6: runnel.v1.Run.queued:type_name -> runnel.v1.Queued
-	13, // 7: runnel.v1.Run.from:type_name -> google.protobuf.Timestamp
-	13, // 8: runnel.v1.Run.to:type_name -> google.protobuf.Timestamp
-	15, // 9: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
-	4,  // 10: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
-	5,  // 11: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
-	0,  // 12: runnel.v1.Query.states:type_name -> runnel.v1.State
-	12, // 13: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
-	1,  // 14: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
-	16, // 15: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
-	15, // 16: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
-	8,  // 17: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
-	9,  // 18: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
-	1,  // 19: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
-	16, // 20: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	13, // 6: runnel.v1.Run.aborted_at:type_name -> google.protobuf.Timestamp
+	14, // 7: runnel.v1.Run.queued:type_name -> runnel.v1.Queued
+	13, // 8: runnel.v1.Run.from:type_name -> google.protobuf.Timestamp
+	13, // 9: runnel.v1.Run.to:type_name -> google.protobuf.Timestamp
+	15, // 10: runnel.v1.QueryRequest.metadata:type_name -> runnel.v1.Metadata
+	4,  // 11: runnel.v1.QueryRequest.spec:type_name -> runnel.v1.QuerySpec
+	5,  // 12: runnel.v1.QuerySpec.query:type_name -> runnel.v1.Query
+	0,  // 13: runnel.v1.Query.states:type_name -> runnel.v1.State
+	12, // 14: runnel.v1.Query.tags:type_name -> runnel.v1.Query.TagsEntry
+	1,  // 15: runnel.v1.QueryReply.runs:type_name -> runnel.v1.Run
+	16, // 16: runnel.v1.QueryReply.service:type_name -> runnel.v1.ServiceStatus
+	15, // 17: runnel.v1.AbortRequest.metadata:type_name -> runnel.v1.Metadata
+	8,  // 18: runnel.v1.AbortRequest.spec:type_name -> runnel.v1.AbortSpec
+	9,  // 19: runnel.v1.AbortSpec.abort:type_name -> runnel.v1.Abort
+	1,  // 20: runnel.v1.AbortReply.run:type_name -> runnel.v1.Run
+	16, // 21: runnel.v1.AbortReply.service:type_name -> runnel.v1.ServiceStatus
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }

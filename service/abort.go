@@ -27,16 +27,17 @@ func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortR
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.runner.Abort(ctx, abort.GetRun(), wait)
+	by := subjects.User(r.Header(subjects.HeaderUser))
+	found, err := s.runner.Abort(ctx, abort.GetRun(), wait, by)
 	if whole, wholeErr := s.wholeToAbort(ctx, abort.GetRun(), found, err); wholeErr == nil && whole != nil {
 		if store.Final(whole.GetState()) {
 			return &pb.AbortReply{Run: whole, Service: s.status()}, nil
 		}
 		abort.Run = whole.GetId()
-		found, err = s.runner.Abort(ctx, abort.GetRun(), wait)
+		found, err = s.runner.Abort(ctx, abort.GetRun(), wait, by)
 	}
 	if errors.Is(err, run.ErrNotHere) && r.Scope.IsAny() {
-		found, err = s.abortElsewhere(ctx, found, req)
+		found, err = s.abortElsewhere(ctx, by, found, req)
 	}
 	if err != nil {
 		return nil, err
@@ -44,8 +45,9 @@ func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortR
 	return &pb.AbortReply{Run: found, Service: s.status()}, nil
 }
 
-// abortElsewhere asks the owner; an owner that is gone has lost the run.
-func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.AbortRequest) (*pb.Run, error) {
+// abortElsewhere asks the owner, for whom by names; an owner that is gone has lost
+// the run.
+func (s *Service) abortElsewhere(ctx context.Context, by string, owned *pb.Run, req *pb.AbortRequest) (*pb.Run, error) {
 	wait, err := req.GetSpec().GetAbort().WaitTime()
 	if err != nil {
 		return nil, err
@@ -56,7 +58,11 @@ func (s *Service) abortElsewhere(ctx context.Context, owned *pb.Run, req *pb.Abo
 	if err != nil {
 		return nil, err
 	}
-	msg, err := s.conns.nc.RequestWithContext(ctx, s.space.Request(subjects.Abort, subjects.At(owned.GetRunner())), body)
+	ask := &nats.Msg{Subject: s.space.Request(subjects.Abort, subjects.At(owned.GetRunner())), Data: body}
+	if by != "" {
+		ask.Header = nats.Header{subjects.HeaderUser: {by}}
+	}
+	msg, err := s.conns.nc.RequestMsgWithContext(ctx, ask)
 	switch {
 	case err == nil && msg.Header.Get(micro.ErrorCodeHeader) == "":
 		var reply pb.AbortReply

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runnel-io/runnel/tests/rig"
 )
@@ -73,9 +74,12 @@ func TestAbort(t *testing.T) {
 		t.Errorf("abort: %d %s", res.StatusCode, text)
 	}
 	w.ended(id)
-	var ended struct{ State string }
+	var ended struct {
+		State, AbortedBy string
+		AbortedAt        time.Time
+	}
 	w.get(base, &ended)
-	if ended.State != "ABORTED" {
+	if ended.State != "ABORTED" || !strings.HasPrefix(ended.AbortedBy, "me via gateway ") || time.Since(ended.AbortedAt).Abs() > time.Hour {
 		t.Errorf("%+v", ended)
 	}
 	if res, _ := w.do("POST", "/api/v1/runs/nosuch/abort", "", bearer(t, auth.ScopeRun)); res.StatusCode != 404 {

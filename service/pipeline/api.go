@@ -358,9 +358,7 @@ func (t *term) job(id string) (*pb.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if place, waits := t.queue(j.job.GetPipeline()).snapshot().IsWaiting(id); waits {
-		j.job.Place = int64(place)
-	}
+	records.Place(j.job, t.queue(j.job.GetPipeline()).snapshot(), t.definition(j.job.GetPipeline()), now())
 	return j.job, nil
 }
 

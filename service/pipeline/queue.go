@@ -218,6 +218,7 @@ func (t *term) begin(id string) {
 func endUnstarted(job *pb.Job, by, reason string) {
 	job.Completed, job.Canceled, job.CanceledBy, job.Reason = true, true, by, reason
 	job.End = stamp(now())
+	job.CanceledAt = job.GetEnd()
 	for _, task := range job.GetTasks() {
 		if !graph.Status(task.GetStatus()).Final() {
 			task.Status = string(graph.TaskCanceled)

@@ -286,7 +286,7 @@ func (w *work) wait() error {
 		if w.graph.Canceled {
 			return nil
 		}
-		w.job.Canceled, w.job.CanceledBy, w.job.Reason = true, c.by, c.reason
+		w.job.Canceled, w.job.CanceledBy, w.job.CanceledAt, w.job.Reason = true, c.by, stamp(now()), c.reason
 		w.graph.Canceled = true
 		return w.save()
 	case <-w.t.ctx.Done():
@@ -385,7 +385,7 @@ func (w *work) handleError() error {
 			}
 			return nil
 		case c := <-w.cancels:
-			w.job.CanceledBy, w.job.Reason = c.by, c.reason
+			w.job.CanceledBy, w.job.CanceledAt, w.job.Reason = c.by, stamp(now()), c.reason
 			a.Abort()
 			close(c.written)
 		case <-w.t.ctx.Done():

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/store"
 )
 
 // Abort ends a run and returns its final record or, after wait, the record with
 // Aborting set. A run that is final already is returned as it is. ErrNotHere
-// comes with the record of a run that another runner has.
-func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.Run, error) {
+// comes with the record of a run that another runner has. by is who asks, as claimed.
+func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration, by string) (*pb.Run, error) {
 	r.mu.Lock()
 	a := r.byID[id]
 	r.mu.Unlock()
@@ -27,7 +29,7 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 		}
 		return run, fmt.Errorf("cannot abort run %s: %w", id, ErrNotHere)
 	}
-	a.end(causeAborted)
+	a.abort(by)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -39,6 +41,16 @@ func (r *Runner) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	run := a.snapshot()
 	run.Aborting = !store.Final(run.GetState()) // also one that something else is ending
 	return run, nil
+}
+
+// abort ends the run and notes for whom and when, unless it is ending already.
+func (a *active) abort(by string) {
+	a.mu.Lock()
+	if a.cause == nil {
+		a.run.AbortedBy, a.run.AbortedAt = by, timestamppb.Now()
+	}
+	a.mu.Unlock()
+	a.end(causeAborted)
 }
 
 // Orphan says whether a live record names this runner, and this runner has no

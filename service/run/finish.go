@@ -129,6 +129,9 @@ func fill(run *pb.Run, e ending, totals lines.Totals) {
 	run.State, run.Reason, run.Error = e.state, e.reason, e.err
 	run.ExitCode, run.Signal = exitCode(e), e.status.SignalName()
 	run.Aborting = false
+	if e.state != pb.State_ABORTED { // it had ended when the abort came
+		run.AbortedBy, run.AbortedAt = "", nil
+	}
 	if run.GetEnded() == nil {
 		run.Ended = timestamppb.Now()
 	}

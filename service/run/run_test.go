@@ -305,7 +305,7 @@ func TestSlotsAndLine(t *testing.T) {
 		t.Errorf("resized: %+v", load)
 	}
 	for _, id := range []string{"r0", "r3"} {
-		if run, err := b.Abort(t.Context(), id, 10*time.Second); err != nil || run.GetState() != pb.State_ABORTED {
+		if run, err := b.Abort(t.Context(), id, 10*time.Second, ""); err != nil || run.GetState() != pb.State_ABORTED {
 			t.Errorf("%s: %v, %v", id, run, err)
 		}
 	}
@@ -321,22 +321,22 @@ func TestAbort(t *testing.T) {
 		t.Errorf("got %v", run)
 	}
 	for _, id := range []string{"waits", "runs"} {
-		run, err := b.Abort(t.Context(), id, 10*time.Second)
+		run, err := b.Abort(t.Context(), id, 10*time.Second, "")
 		if err != nil || run.GetState() != pb.State_ABORTED || (run.GetStarted() != nil) != (id == "runs") {
 			t.Errorf("%s: %v, %v", id, run, err)
 		}
-		if again, err := b.Abort(t.Context(), id, 0); err != nil || again.GetState() != pb.State_ABORTED {
+		if again, err := b.Abort(t.Context(), id, 0, ""); err != nil || again.GetState() != pb.State_ABORTED {
 			t.Errorf("%s again: %v, %v", id, again, err)
 		}
 	}
-	if _, err := b.Abort(t.Context(), "never-was", 0); !errors.Is(err, store.ErrUnknownRun) {
+	if _, err := b.Abort(t.Context(), "never-was", 0, ""); !errors.Is(err, store.ErrUnknownRun) {
 		t.Errorf("got %v", err)
 	}
 	run := &pb.Run{Id: "elsewhere", Runner: "web2", State: pb.State_RUNNING, LogStream: b.cfg.Space.LogStream(), LogSubject: b.cfg.Space.Log("web2", "elsewhere")}
 	if _, err := b.cfg.Store.Create(t.Context(), run); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := b.Abort(t.Context(), "elsewhere", 0); !errors.Is(err, ErrNotHere) || found.GetRunner() != "web2" {
+	if found, err := b.Abort(t.Context(), "elsewhere", 0, ""); !errors.Is(err, ErrNotHere) || found.GetRunner() != "web2" {
 		t.Errorf("got %v, %v", found, err)
 	}
 }

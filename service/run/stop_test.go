@@ -87,13 +87,13 @@ func TestAbortWithoutPatience(t *testing.T) {
 	up := filepath.Join(t.TempDir(), "up")
 	b.mustStart("slow", &pb.Task{Commands: []string{"trap '' TERM; : >" + up + "; while :; do sleep 0.1; done"}, Grace: "1h"})
 	rig.Eventually(t, "SIGTERM is ignored", func() bool { _, err := os.Stat(up); return err == nil })
-	run, err := b.Abort(t.Context(), "slow", 0)
+	run, err := b.Abort(t.Context(), "slow", 0, "")
 	if err != nil || run.GetState() != pb.State_RUNNING || !run.GetAborting() {
 		t.Errorf("got %v, %v", run, err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.Abort(gone, "slow", time.Hour); !errors.Is(err, context.Canceled) {
+	if _, err := b.Abort(gone, "slow", time.Hour, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("for nobody: %v", err)
 	}
 	b.Runner.Kill() // takes the hour away

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/kv"
+	"github.com/runnel-io/runnel/service/pipeline/definition"
 	"github.com/runnel-io/runnel/service/pipeline/waitlist"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -138,6 +141,32 @@ func (m *Mirror) Pipeline(name string) *pb.Pipeline {
 		return nil
 	}
 	return all[0]
+}
+
+// Definition is a pipeline without values of env files, or nil. It is not to be changed.
+func (m *Mirror) Definition(name string) *definition.Pipeline {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.defs[name]; d != nil {
+		return d.Pipeline
+	}
+	return nil
+}
+
+// Placed says of jobs that wait where and why; the others are as they are.
+func (m *Mirror) Placed(jobs []JobAt) []*pb.Job {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all, at := make([]*pb.Job, len(jobs)), time.Now()
+	for i, j := range jobs {
+		all[i] = j.Job
+		head := m.heads[j.Job.GetPipeline()]
+		if _, waits := head.IsWaiting(j.Job.GetId()); waits && !j.Job.GetCompleted() {
+			all[i] = proto.CloneOf(j.Job)
+			Place(all[i], head, m.defs[j.Job.GetPipeline()], at)
+		}
+	}
+	return all
 }
 
 // JobAt is a job and the revision of its record.

@@ -123,3 +123,15 @@ func (d *Definition) shown() *definition.Pipeline {
 	maps.Copy(p.Env, d.Pipeline.Env)
 	return &p
 }
+
+// Place puts in a job that waits where it does so, and why; d may be nil.
+func Place(job *pb.Job, head waitlist.Head, d *Definition, at time.Time) {
+	place, waits := head.IsWaiting(job.GetId())
+	if !waits {
+		return
+	}
+	job.Place, job.Waits = int64(place), head.Why(place, 1, at)
+	if d != nil {
+		job.Waits = head.Why(place, d.Pipeline.Jobs(), at)
+	}
+}

@@ -2,6 +2,7 @@ package waitlist
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -194,6 +195,34 @@ func (h Head) Remove(job string) (Head, bool) {
 func (h Head) IsWaiting(job string) (place int, waits bool) {
 	i := slices.IndexFunc(h.Waiting, func(w Waiting) bool { return w.Job == job })
 	return i + 1, i >= 0
+}
+
+// Why says in words why the job at a place, from 1, waits; most is how many run
+// at a time.
+func (h Head) Why(place, most int, now time.Time) string {
+	if h.Waiting[place-1].NotBefore.After(now) {
+		return "its start delay is not over"
+	}
+	before := 0
+	for _, w := range h.Waiting[:place-1] {
+		if !w.NotBefore.After(now) {
+			before++
+		}
+	}
+	if before == 0 && len(h.Running) < most {
+		return "it is about to start"
+	}
+	text, turn := "one job runs at a time", "it is the next"
+	if most > 1 {
+		text = fmt.Sprintf("%d jobs run at a time", most)
+	}
+	switch {
+	case before == 1:
+		turn = "one waits before it"
+	case before > 1:
+		turn = fmt.Sprintf("%d wait before it", before)
+	}
+	return text + ", and " + turn
 }
 
 // Empty says whether nothing runs or waits.

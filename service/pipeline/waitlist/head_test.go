@@ -188,3 +188,24 @@ func checkHead(t *rapid.T, p *definition.Pipeline, before, h Head, known map[str
 		}
 	}
 }
+
+func TestWhy(t *testing.T) {
+	at := time.Unix(1000, 0)
+	late := at.Add(time.Minute)
+	h := Head{Running: []string{"r"}, Waiting: []Waiting{{Job: "a", NotBefore: late}, {Job: "b"}, {Job: "c"}, {Job: "d", NotBefore: at}}}
+	for _, c := range []struct {
+		place, most int
+		want        string
+	}{
+		{1, 1, "its start delay is not over"},
+		{2, 1, "one job runs at a time, and it is the next"},
+		{3, 1, "one job runs at a time, and one waits before it"},
+		{4, 3, "3 jobs run at a time, and 2 wait before it"},
+		{2, 2, "it is about to start"},
+		{3, 2, "2 jobs run at a time, and one waits before it"},
+	} {
+		if got := h.Why(c.place, c.most, at); got != c.want {
+			t.Errorf("place %d of %d: %q, want %q", c.place, c.most, got, c.want)
+		}
+	}
+}
