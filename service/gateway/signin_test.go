@@ -44,7 +44,7 @@ func link(t *testing.T, g *gateway.Gateway, scopes ...auth.Scope) string {
 func TestLinkIsGoodOnce(t *testing.T) {
 	w := bare(t)
 	g, one := w.made()
-	_, two := w.made()
+	_, two := w.made(func(cfg *gateway.Config) { cfg.Version = "1.2.3" })
 	path := link(t, g, auth.ScopeRead)
 	code := strings.TrimPrefix(path, "/signin?code=")
 	if len(code) != 22 { // 128 bits
@@ -87,10 +87,11 @@ func TestLinkIsGoodOnce(t *testing.T) {
 	res, text := two.do("GET", "/api/v1/me", "", "Cookie: "+cookie.Name+"="+cookie.Value)
 	var me struct {
 		Sub, Fleet string
+		Version    string
 		Scopes     []string
 		Until      time.Time
 	}
-	if err := json.Unmarshal([]byte(text), &me); err != nil || res.StatusCode != 200 || me.Sub != "alice" || me.Fleet != "runner" ||
+	if err := json.Unmarshal([]byte(text), &me); err != nil || res.StatusCode != 200 || me.Sub != "alice" || me.Fleet != "runner" || me.Version != "1.2.3" ||
 		!slices.Equal(me.Scopes, []string{"read"}) || time.Until(me.Until) < 29*24*time.Hour {
 		t.Errorf("me: %d %s", res.StatusCode, text)
 	}

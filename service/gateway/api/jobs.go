@@ -3,36 +3,12 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
-	"github.com/runnel-io/runnel/service/pipeline/graph"
-	"github.com/runnel-io/runnel/service/pipeline/records"
 )
-
-type pipelines struct {
-	Pipelines []message[*pb.Pipeline] `json:"pipelines"`
-}
-
-// PipelineNamed is a pipeline in a path.
-type PipelineNamed struct {
-	Name string `path:"name" doc:"the pipeline's name"`
-}
-
-// pipelineShown is a pipeline with what a form and a picture of it need.
-type pipelineShown struct {
-	Pipeline message[*pb.Pipeline] `json:"pipeline"`
-	Median   medians               `json:"median" doc:"of the last ten jobs that ended well"`
-	Jobs     []message[*pb.Job]    `json:"jobs" doc:"the last ten, newest first"`
-}
-
-type medians struct {
-	Seconds float64            `json:"seconds" doc:"of a whole job; 0: not known"`
-	Tasks   map[string]float64 `json:"tasks" doc:"seconds, by task"`
-}
 
 type jobsIn struct {
 	Pipeline string `query:"pipeline" doc:"jobs of this pipeline"`
@@ -81,11 +57,7 @@ type jobOut struct {
 }
 
 func (s *server) describeJobs(d *desk) {
-	add(d, row{"list-pipelines", "GET", "/api/v1/pipelines", auth.ScopeRead, "The pipelines, by name", 0},
-		func(ctx context.Context, _ *struct{}) (*answer[pipelines], error) {
-			err := s.mirrored(ctx)
-			return &answer[pipelines]{pipelines{messages(s.Mirror.Pipelines())}}, err
-		})
+	add(d, row{"list-pipelines", "GET", "/api/v1/pipelines", auth.ScopeRead, "The pipelines, by name", 0}, s.listPipelines)
 	add(d, row{"show-pipeline", "GET", "/api/v1/pipelines/{name}", auth.ScopeRead, "A pipeline, its variables, its last jobs and how long they took", 0}, s.showPipeline)
 	add(d, row{"schedule-job", "POST", "/api/v1/pipelines/{name}/jobs", auth.ScopeJobs, "Start a job", http.StatusAccepted}, s.schedule)
 	add(d, row{"list-jobs", "GET", "/api/v1/jobs", auth.ScopeRead, "Jobs, newest first", 0}, s.listJobs)
@@ -153,15 +125,7 @@ func (s *server) listJobs(ctx context.Context, in *jobsIn) (*answer[jobs], error
 	if err != nil {
 		return nil, problem(http.StatusBadRequest, "%s", err)
 	}
-	return &answer[jobs]{jobs{jobsAt(page), next}}, nil
-}
-
-func jobsAt(page []records.JobAt) []message[*pb.Job] {
-	out := make([]message[*pb.Job], len(page))
-	for i, j := range page {
-		out[i] = message[*pb.Job]{j.Job}
-	}
-	return out
+	return &answer[jobs]{jobs{messages(s.Mirror.Placed(page)), next}}, nil
 }
 
 // mirrored waits a moment for a gateway that has just started.
@@ -174,56 +138,4 @@ func (s *server) mirrored(ctx context.Context) error {
 	case <-ctx.Done():
 		return problem(http.StatusServiceUnavailable, "the pipelines are still being read")
 	}
-}
-
-// lastJobs is how many jobs a pipeline's times are taken from.
-const lastJobs = 10
-
-func (s *server) showPipeline(ctx context.Context, in *PipelineNamed) (*answer[pipelineShown], error) {
-	if err := s.mirrored(ctx); err != nil {
-		return nil, err
-	}
-	p := s.Mirror.Pipeline(in.Name)
-	if p == nil {
-		return nil, problem(http.StatusNotFound, "pipeline %q is not defined", in.Name)
-	}
-	page, _, err := s.Mirror.Page(ctx, in.Name, "", 5*lastJobs)
-	if err != nil {
-		return nil, err
-	}
-	var good []*pb.Job
-	for _, j := range page {
-		if j.Job.GetCompleted() && !j.Job.GetErrored() && !j.Job.GetCanceled() && len(good) < lastJobs {
-			good = append(good, j.Job)
-		}
-	}
-	return &answer[pipelineShown]{pipelineShown{message[*pb.Pipeline]{p}, mediansOf(good), jobsAt(page[:min(len(page), lastJobs)])}}, nil
-}
-
-func mediansOf(all []*pb.Job) medians {
-	var whole []float64
-	tasks := map[string][]float64{}
-	for _, job := range all {
-		if job.GetStart() != nil && job.GetEnd() != nil {
-			whole = append(whole, job.GetEnd().AsTime().Sub(job.GetStart().AsTime()).Seconds())
-		}
-		for _, t := range job.GetTasks() {
-			if t.GetStatus() == string(graph.TaskDone) && !t.GetKept() && t.GetStart() != nil && t.GetEnd() != nil {
-				tasks[t.GetName()] = append(tasks[t.GetName()], t.GetEnd().AsTime().Sub(t.GetStart().AsTime()).Seconds())
-			}
-		}
-	}
-	m := medians{median(whole), map[string]float64{}}
-	for name, seconds := range tasks {
-		m.Tasks[name] = median(seconds)
-	}
-	return m
-}
-
-func median(of []float64) float64 {
-	if len(of) == 0 {
-		return 0
-	}
-	slices.Sort(of)
-	return (of[(len(of)-1)/2] + of[len(of)/2]) / 2
 }

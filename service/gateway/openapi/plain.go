@@ -64,6 +64,8 @@ type whoami struct {
 	Scopes []string `json:"scopes" nullable:"false"`
 	Until  *string  `json:"until" format:"date-time"`
 	Fleet  string   `json:"fleet"`
+
+	Version string `json:"version" doc:"of the gateway"`
 }
 
 type oldPipeline struct {

@@ -139,10 +139,12 @@ type meJSON struct {
 	Scopes []auth.Scope `json:"scopes"`
 	Until  *time.Time   `json:"until"`
 	Fleet  string       `json:"fleet"`
+
+	Version string `json:"version"` // of the gateway
 }
 
 func (s *server) about(who auth.Caller) meJSON {
-	me := meJSON{Sub: who.Sub, Scopes: who.Scopes, Fleet: s.Space.Prefix()}
+	me := meJSON{Sub: who.Sub, Scopes: who.Scopes, Fleet: s.Space.Prefix(), Version: s.Version}
 	if me.Scopes == nil {
 		me.Scopes = []auth.Scope{}
 	}

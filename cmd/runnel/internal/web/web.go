@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/gateway"
 )
 
@@ -67,7 +68,7 @@ func (f *Flags) Config(dir string) (cfg gateway.Config, err error) {
 		}
 		cfg.AnonymousCode = true
 	}
-	cfg.TrustedOrigins, cfg.CORSOrigins = f.trustedOrigins, f.corsOrigins
+	cfg.TrustedOrigins, cfg.CORSOrigins, cfg.Version = f.trustedOrigins, f.corsOrigins, service.Version
 	return cfg, nil
 }
 

@@ -8,7 +8,18 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/runnel-io/runnel/service"
 )
+
+// What a gateway says of itself is this program's.
+func TestConfigHasTheVersion(t *testing.T) {
+	f := Flags{secret: "sixteen bytes at least"}
+	cfg, err := f.Config(t.TempDir())
+	if err != nil || cfg.Version != service.Version || cfg.Version == "" {
+		t.Errorf("%q, %v", cfg.Version, err)
+	}
+}
 
 // All addresses answer; a request that is there when the server ends gets its
 // answer, and another one finds nobody.
