@@ -107,6 +107,9 @@ func TestEveryLanguage(t *testing.T) {
 	f := codeRunner(t, service.Config{})
 	for name, s := range samples {
 		t.Run(name, func(t *testing.T) {
+			if (name == "go" || name == "java") && os.Getenv("RUNNEL_LONG") == "" {
+				t.Skip("compiles for a minute: .ci/run long, tests/prove long")
+			}
 			g := f.in(t)
 			if _, err := exec.LookPath(s.program); err != nil {
 				g.refused(400, "this host has no", "runner.task.any", `{"kind":"runner","spec":{"task":`+codeTask(name, s.hello, "")+`}}`)
