@@ -87,8 +87,16 @@ func count(fset *token.FileSet, from types.Importer, p listed) (counts, error) {
 			c.lines += n
 		}
 	}
-	for _, name := range append(p.TestGoFiles, p.XTestGoFiles...) {
-		n, err := linesOf(filepath.Join(p.Dir, name))
+	scripts, err := filepath.Glob(filepath.Join(p.Dir, "testdata", "*.txtar"))
+	if err != nil {
+		return c, err
+	}
+	tests := append(p.TestGoFiles, p.XTestGoFiles...)
+	for i := range tests {
+		tests[i] = filepath.Join(p.Dir, tests[i])
+	}
+	for _, path := range append(tests, scripts...) {
+		n, err := linesOf(path)
 		if err != nil {
 			return c, err
 		}

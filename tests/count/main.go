@@ -9,7 +9,8 @@
 //   - back up: references between the files of a package that run against the
 //     best order of these files. Files whose references go one way only can be
 //     read from top to bottom, and split into packages.
-//   - lines of code and of tests, with their ratio.
+//   - lines of code and of tests, scripts of the command line among them, with
+//     their ratio.
 //   - functions above 60 lines, functions with more than 4 parameters,
 //     interfaces, init functions, fields of service.Service.
 package main
