@@ -19,7 +19,12 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// abort ends a run that is here, and forwards to its owner one that is not.
+// abortTries bounds how many attempts of one piece of work may follow each other
+// while it is aborted.
+const abortTries = 20
+
+// abort ends a run that is here, and forwards to its owner one that is not. Of work
+// of the queue it ends the attempt that is next when one ends by itself meanwhile.
 func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortRequest) (*pb.AbortReply, error) {
 	abort := req.GetSpec().GetAbort()
 	r.Run = abort.GetRun()
@@ -27,22 +32,33 @@ func (s *Service) abort(ctx context.Context, r *endpoint.Request, req *pb.AbortR
 	if err != nil {
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		abort.Run = r.Run
+		found, err := s.abortNow(ctx, r, req, wait)
+		if err != nil {
+			return nil, err
+		}
+		if found.GetNext() == "" || found.GetGroup() != r.Run || try == abortTries {
+			return &pb.AbortReply{Run: found, Service: s.status()}, nil
+		}
+	}
+}
+
+func (s *Service) abortNow(ctx context.Context, r *endpoint.Request, req *pb.AbortRequest, wait time.Duration) (*pb.Run, error) {
+	abort := req.GetSpec().GetAbort()
 	by := subjects.User(r.Header(subjects.HeaderUser))
 	found, err := s.runner.Abort(ctx, abort.GetRun(), wait, by)
 	if whole, wholeErr := s.wholeToAbort(ctx, abort.GetRun(), found, err); wholeErr == nil && whole != nil {
 		if store.Final(whole.GetState()) {
-			return &pb.AbortReply{Run: whole, Service: s.status()}, nil
+			return whole, nil
 		}
 		abort.Run = whole.GetId()
 		found, err = s.runner.Abort(ctx, abort.GetRun(), wait, by)
 	}
 	if errors.Is(err, run.ErrNotHere) && r.Scope.IsAny() {
-		found, err = s.abortElsewhere(ctx, by, found, req)
+		return s.abortElsewhere(ctx, by, found, req)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &pb.AbortReply{Run: found, Service: s.status()}, nil
+	return found, err
 }
 
 // abortElsewhere asks the owner, for whom by names; an owner that is gone has lost
@@ -71,6 +87,9 @@ func (s *Service) abortElsewhere(ctx context.Context, by string, owned *pb.Run, 
 		}
 		return reply.GetRun(), nil
 	case err == nil:
+		if ended, _, err := s.store.Get(ctx, owned.GetId()); err == nil && store.Final(ended.GetState()) {
+			return ended, nil // by itself, and another attempt follows elsewhere
+		}
 		code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader)) // the owner's own
 		return nil, endpoint.Coded(cmp.Or(code, endpoint.CodeInternal), fmt.Errorf("cannot abort run %s on %s: %s", owned.GetId(), owned.GetRunner(), msg.Header.Get(micro.ErrorHeader)))
 	case !errors.Is(err, nats.ErrNoResponders) && ctx.Err() == nil:
@@ -91,8 +110,9 @@ func (s *Service) wholeToAbort(ctx context.Context, id string, found *pb.Run, er
 	if err != nil && !errors.Is(err, store.ErrUnknownRun) || err == nil && (found.GetQueued() == nil || !store.Final(found.GetState()) || found.GetId() != found.GetGroup()) {
 		return nil, nil
 	}
+	unknown := err != nil
 	whole, err := s.waiting.work.Whole(ctx, id)
-	if err != nil || whole.GetId() == id && !work.IsWaiting(whole) {
+	if err != nil || !unknown && whole.GetId() == id && !work.IsWaiting(whole) {
 		return nil, err
 	}
 	if !work.IsWaiting(whole) {
