@@ -265,11 +265,18 @@ func (q *Queue) Remove(ctx context.Context, seq uint64) error {
 	if err := json.Unmarshal(m.Data, &reply); err != nil {
 		return fmt.Errorf("cannot remove work: %w", err)
 	}
-	if reply.Error != nil && reply.Error.Code != 404 && reply.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound && reply.Error.ErrorCode != codeDeleteFailed {
-		return fmt.Errorf("cannot remove work: %w", reply.Error)
+	if reply.Error == nil || reply.Error.Code == 404 {
+		return nil
 	}
-	return nil
+	switch reply.Error.ErrorCode { // by a runner that has found it ended
+	case jetstream.JSErrCodeMessageNotFound, codeDeleteFailed, codeNoSequence:
+		return nil
+	}
+	return fmt.Errorf("cannot remove work: %w", reply.Error)
 }
 
-// codeDeleteFailed is what the server says of a message that isn't there.
-const codeDeleteFailed jetstream.ErrorCode = 10057
+// What the server says of a message that isn't there.
+const (
+	codeDeleteFailed jetstream.ErrorCode = 10057
+	codeNoSequence   jetstream.ErrorCode = 10043
+)
