@@ -179,6 +179,11 @@ func (q *Queue) listen() (stop func(), err error) {
 
 // step does what is to be done now, or waits until there is something.
 func (q *Queue) step(ctx context.Context, reconnected <-chan nats.Status) error {
+	select {
+	case m := <-q.told: // also where there is always work
+		q.heard(ctx, m)
+	default:
+	}
 	if !q.there {
 		if err := q.find(ctx); errors.Is(err, work.ErrNoQueue) || errors.Is(err, work.ErrServer) {
 			q.rest(ctx, reconnected, lookEvery)
