@@ -63,7 +63,7 @@ func (s *server) describeJobs(d *desk) {
 	add(d, row{"list-jobs", "GET", "/api/v1/jobs", auth.ScopeRead, "Jobs, newest first", 0}, s.listJobs)
 	add(d, row{"show-job", "GET", "/api/v1/jobs/{id}", auth.ScopeRead, "A job and its tasks", 0},
 		func(ctx context.Context, in *JobIn) (*answer[message[*pb.Job]], error) {
-			job, err := s.Client.Job(ctx, in.ID)
+			job, err := s.Job(ctx, in.ID)
 			return &answer[message[*pb.Job]]{message[*pb.Job]{job}}, err
 		})
 	add(d, row{"cancel-job", "POST", "/api/v1/jobs/{id}/cancel", auth.ScopeJobs, "Cancel a job", 0},

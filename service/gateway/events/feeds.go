@@ -121,7 +121,7 @@ func (s *sender) everything(ctx context.Context, t *topic) (rev uint64, err erro
 			send(messageData(j.Job))
 		}
 	case "job":
-		job, err := s.Client.Job(ctx, t.id)
+		job, err := s.Job(ctx, t.id)
 		switch {
 		case errors.Is(err, client.ErrUnknownJob):
 			send(gone("id", t.id))

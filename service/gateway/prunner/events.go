@@ -106,7 +106,7 @@ func (t *taskEvents) follow(ctx context.Context, task *pb.JobTask, from int) err
 				return err
 			}
 		}
-		job, err := t.g.Client.Job(ctx, t.job)
+		job, err := t.g.Job(ctx, t.job)
 		if err != nil {
 			return err
 		}

@@ -326,7 +326,7 @@ func (g *server) jobIn(w http.ResponseWriter, r *http.Request) *pb.Job {
 		reply.Error(w, http.StatusBadRequest, "Invalid job id")
 		return nil
 	}
-	job, err := g.Client.Job(r.Context(), id.String())
+	job, err := g.Job(r.Context(), id.String())
 	switch {
 	case errors.Is(err, client.ErrUnknownJob):
 		reply.Error(w, http.StatusNotFound, "Job not found")

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/feed"
@@ -52,6 +53,15 @@ type Route struct {
 
 // Room gives the routes of one part of the gateway.
 type Room func(*House) []Route
+
+// Job is a job as it is now. One that has ended is at hand; any other the engine
+// is asked for.
+func (h *House) Job(ctx context.Context, id string) (*pb.Job, error) {
+	if job := h.Mirror.Ended(id); job != nil {
+		return job, nil
+	}
+	return h.Client.Job(ctx, id)
+}
 
 // Synced waits for a moment until the mirror has everything; a gateway that has
 // just started must not say that there is nothing.

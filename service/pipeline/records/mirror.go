@@ -169,6 +169,15 @@ func (m *Mirror) Placed(jobs []JobAt) []*pb.Job {
 	return all
 }
 
+// Ended is the record of a job that has ended, which does not change any more; nil
+// if it is not known that it has, or the record is not at hand.
+func (m *Mirror) Ended(id string) *pb.Job {
+	if job := m.index.Get(id); job.GetCompleted() {
+		return job
+	}
+	return nil
+}
+
 // JobAt is a job and the revision of its record.
 type JobAt struct {
 	Job *pb.Job
