@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -90,6 +91,7 @@ type follower struct {
 	streams  [2]bool
 	offset   int64 // bytes of the wanted streams before the next record; counted for FromByte only
 	result   FollowResult
+	turn     int       // bytes of records since others had theirs
 	consumer *consumer // nil while the fresh subscription is read
 }
 
@@ -218,8 +220,22 @@ func (f *follower) stopAt(m message) error {
 	return nil
 }
 
+// turnBytes of records take a processor for a fifth of a millisecond or so.
+const turnBytes = 8 << 10
+
+// giveWay lets others have their turn: many readers of floods keep all processors, each for as long as the scheduler lets
+// it, which is long for somebody who wants little.
+func (f *follower) giveWay(r lines.Record) {
+	const cost = 64 // of a record beside its text
+	if f.turn += len(r.Text) + cost; f.turn >= turnBytes {
+		f.turn = 0
+		runtime.Gosched()
+	}
+}
+
 // record checks a record and gives it on, if it is wanted.
 func (f *follower) record(r lines.Record) error {
+	f.giveWay(r)
 	if f.sum.NextPos() == 1 && !f.whole {
 		f.sum.Begin(r.Pos)
 	}
