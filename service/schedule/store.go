@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,14 +66,18 @@ type Config struct {
 type Store struct {
 	cfg    Config
 	stream stream.Stream
-
-	mu     sync.Mutex
-	bucket *kv.Bucket
+	bucket *kv.Lazy
 }
 
 // New makes a Store.
 func New(cfg Config) *Store {
-	return &Store{cfg: cfg, stream: stream.Stream{JS: cfg.JS, Name: cfg.Space.ScheduleStream()}}
+	return &Store{
+		cfg:    cfg,
+		stream: stream.Stream{JS: cfg.JS, Name: cfg.Space.ScheduleStream()},
+		bucket: &kv.Lazy{JS: cfg.JS, Like: subjects.BucketStream(cfg.Space.RunsBucket()), Config: kv.Config{
+			Name: cfg.Space.ScheduleBucket(), Description: "Runnel: what each schedule of fleet " + cfg.Space.Prefix() + " has done last", Replicas: cfg.Replicas,
+		}},
+	}
 }
 
 // Open finds the schedules. Error: ErrNone.
@@ -116,48 +119,23 @@ func (s *Store) replicas(ctx context.Context) int {
 	if s.cfg.Replicas > 0 {
 		return s.cfg.Replicas
 	}
-	info, err := s.cfg.JS.Stream(ctx, subjects.BucketStream(s.cfg.Space.RunsBucket()))
-	if err != nil {
-		return 1
-	}
-	return max(1, info.CachedInfo().Config.Replicas)
+	return stream.Replicas(ctx, s.cfg.JS, s.bucket.Like)
 }
 
 // CheckServer says whether a connection's server is too old. Error: ErrServer.
 func CheckServer(nc *nats.Conn) error {
-	var major, minor int
-	version := strings.TrimPrefix(nc.ConnectedServerVersion(), "v")
-	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n < 2 { // a build of somebody's own: JetStream decides
-		return nil
-	}
-	if major < 2 || major == 2 && minor < minMinor {
+	if version, older := stream.OlderThan(nc, minMinor); older {
 		return fmt.Errorf("%w: this one is %s", ErrServer, version)
 	}
 	return nil
 }
 
 func (s *Store) open(ctx context.Context, create bool) (*kv.Bucket, error) {
-	s.mu.Lock()
-	b := s.bucket
-	s.mu.Unlock()
-	if b != nil {
-		return b, nil
-	}
-	cfg := kv.Config{Name: s.cfg.Space.ScheduleBucket(), Description: "Runnel: what each schedule of fleet " + s.cfg.Space.Prefix() + " has done last", Existing: !create}
-	if create {
-		cfg.Replicas = s.replicas(ctx)
-	}
-	b, err := kv.Open(ctx, s.cfg.JS, cfg)
+	b, err := s.bucket.Open(ctx, create)
 	if errors.Is(err, kv.ErrNoBucket) {
 		return nil, ErrNone
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.bucket = b
-	return b, nil
+	return b, err
 }
 
 // Put stores a schedule over revision rev: 0 for a new one. Its ticks count from

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +32,7 @@ var (
 
 const (
 	minServer = "2.12"
+	minMinor  = 12
 	// AckWait is how long a runner may be silent before its work is given to
 	// another; three times in it, it says that it still has it.
 	AckWait = 30 * time.Second
@@ -62,11 +61,11 @@ type Config struct {
 type Queue struct {
 	cfg    Config
 	stream stream.Stream
+	bucket *kv.Lazy
 
-	mu     sync.Mutex
-	there  bool // the stream is
-	bucket *kv.Bucket
-	made   map[string]bool // consumers that are there
+	mu    sync.Mutex
+	there bool            // the stream is
+	made  map[string]bool // consumers that are there
 }
 
 // New makes a Queue.
@@ -74,7 +73,13 @@ func New(cfg Config) *Queue {
 	if cfg.AckWait <= 0 {
 		cfg.AckWait = AckWait
 	}
-	return &Queue{cfg: cfg, stream: stream.Stream{JS: cfg.JS, Name: cfg.Space.QueueStream()}, made: map[string]bool{}}
+	return &Queue{
+		cfg: cfg, made: map[string]bool{},
+		stream: stream.Stream{JS: cfg.JS, Name: cfg.Space.QueueStream()},
+		bucket: &kv.Lazy{JS: cfg.JS, Like: subjects.BucketStream(cfg.Space.RunsBucket()), Config: kv.Config{
+			Name: cfg.Space.QueueBucket(), Description: "Runnel: the queue of fleet " + cfg.Space.Prefix(), Replicas: cfg.Replicas,
+		}},
+	}
 }
 
 // ProgressEvery is how often a runner says that it still has work.
@@ -83,15 +88,7 @@ func (q *Queue) ProgressEvery() time.Duration { return q.cfg.AckWait / 3 }
 // CheckServer says whether the server of a connection is too old for a queue.
 // Error: ErrServer.
 func CheckServer(nc *nats.Conn) error {
-	version := nc.ConnectedServerVersion()
-	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	x, err := strconv.Atoi(major)
-	y, minorErr := strconv.Atoi(minor)
-	if err != nil || minorErr != nil { // a proxy, or a build of one's own: JetStream decides
-		return nil
-	}
-	if x < 2 || x == 2 && y < 12 {
+	if version, older := stream.OlderThan(nc, minMinor); older {
 		return fmt.Errorf("%w: this one is %s", ErrServer, version)
 	}
 	return nil
@@ -120,9 +117,10 @@ func (q *Queue) Find(ctx context.Context) error {
 
 // Lost forgets that stream and consumers are there: somebody may have removed them.
 func (q *Queue) Lost() {
+	q.bucket.Forget()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.there, q.bucket = false, nil
+	q.there = false
 	clear(q.made)
 }
 
@@ -184,35 +182,15 @@ func (q *Queue) replicas(ctx context.Context) int {
 	if q.cfg.Replicas > 0 {
 		return q.cfg.Replicas
 	}
-	s, err := q.cfg.JS.Stream(ctx, subjects.BucketStream(q.cfg.Space.RunsBucket()))
-	if err != nil {
-		return 1
-	}
-	return max(1, s.CachedInfo().Config.Replicas)
+	return stream.Replicas(ctx, q.cfg.JS, q.bucket.Like)
 }
 
 func (q *Queue) openBucket(ctx context.Context, create bool) (*kv.Bucket, error) {
-	q.mu.Lock()
-	b := q.bucket
-	q.mu.Unlock()
-	if b != nil {
-		return b, nil
-	}
-	cfg := kv.Config{Name: q.cfg.Space.QueueBucket(), Description: "Runnel: the queue of fleet " + q.cfg.Space.Prefix(), Existing: !create}
-	if create {
-		cfg.Replicas = q.replicas(ctx)
-	}
-	b, err := kv.Open(ctx, q.cfg.JS, cfg)
+	b, err := q.bucket.Open(ctx, create)
 	if errors.Is(err, kv.ErrNoBucket) {
 		return nil, ErrNoQueue
 	}
-	if err != nil {
-		return nil, err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.bucket = b
-	return b, nil
+	return b, err
 }
 
 // EnsureConsumer makes the durable consumer of a pool's work of a priority, if it
