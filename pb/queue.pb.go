@@ -97,7 +97,17 @@ type Queued struct {
 	// A duration: the wait before the next attempt, if there is one.
 	Backoff string `protobuf:"bytes,7,opt,name=backoff,proto3" json:"backoff,omitempty"`
 	// The key of its concurrency; empty if it has none.
-	Key           string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	// Of work that waits, in lists: why. "expired", "paused" (its pool), "later"
+	// (until), "key" (others have its concurrency key), "runner" (none is online),
+	// "refused" (by runners that are online) or "place" (those runners are busy).
+	Waits string `protobuf:"bytes,9,opt,name=waits,proto3" json:"waits,omitempty"`
+	// The same in words.
+	Why string `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"`
+	// When it may start, if not at once.
+	Until *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=until,proto3" json:"until,omitempty"`
+	// How many runs with its key it allows.
+	KeyMax        int64 `protobuf:"varint,12,opt,name=key_max,json=keyMax,proto3" json:"key_max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +198,34 @@ func (x *Queued) GetKey() string {
 	return ""
 }
 
+func (x *Queued) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Queued) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Queued) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Queued) GetKeyMax() int64 {
+	if x != nil {
+		return x.KeyMax
+	}
+	return 0
+}
+
 var File_queue_proto protoreflect.FileDescriptor
 
 const file_queue_proto_rawDesc = "" +
@@ -195,7 +233,7 @@ const file_queue_proto_rawDesc = "" +
 	"\vqueue.proto\x12\trunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n" +
 	"\vConcurrency\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
-	"\x03max\x18\x02 \x01(\x03R\x03max\"\xd8\x01\n" +
+	"\x03max\x18\x02 \x01(\x03R\x03max\"\xcb\x02\n" +
 	"\x06Queued\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\tR\bpriority\x12\x10\n" +
@@ -204,7 +242,12 @@ const file_queue_proto_rawDesc = "" +
 	"\aretries\x18\x05 \x01(\x05R\aretries\x12\x0e\n" +
 	"\x02on\x18\x06 \x03(\tR\x02on\x12\x18\n" +
 	"\abackoff\x18\a \x01(\tR\abackoff\x12\x10\n" +
-	"\x03key\x18\b \x01(\tR\x03keyB Z\x1egithub.com/runnel-io/runnel/pbb\x06proto3"
+	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
+	"\x05waits\x18\t \x01(\tR\x05waits\x12\x10\n" +
+	"\x03why\x18\n" +
+	" \x01(\tR\x03why\x120\n" +
+	"\x05until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x17\n" +
+	"\akey_max\x18\f \x01(\x03R\x06keyMaxB Z\x1egithub.com/runnel-io/runnel/pbb\x06proto3"
 
 var (
 	file_queue_proto_rawDescOnce sync.Once
@@ -226,11 +269,12 @@ var file_queue_proto_goTypes = []any{
 }
 var file_queue_proto_depIdxs = []int32{
 	2, // 0: runnel.v1.Queued.accepted:type_name -> google.protobuf.Timestamp
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 1: runnel.v1.Queued.until:type_name -> google.protobuf.Timestamp
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_queue_proto_init() }

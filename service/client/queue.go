@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/service/work"
 )
 
@@ -22,6 +23,10 @@ var (
 	ErrQueueFull = work.ErrFull
 	// ErrNotWaiting: no work of this id waits in the queue.
 	ErrNotWaiting = work.ErrNotWaiting
+	// ErrNoRetry: work can't be tried again; the error says why.
+	ErrNoRetry = errors.New("it can't be tried again")
+	// ErrOldServer: the NATS server can't keep a queue, or schedules.
+	ErrOldServer = stream.ErrOldServer
 )
 
 // Work is a task for the queue.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,6 +101,55 @@ func (c *Client) WaitingWork(ctx context.Context, pool string, each func(*pb.Run
 	return noneIfUnused(err)
 }
 
+// WaitingOptions say which work that waits is listed.
+type WaitingOptions struct {
+	// Pool whose work it is. Default: any.
+	Pool string
+	// Limit is how much at most.
+	Limit int
+	// Next is from the page before.
+	Next string
+}
+
+// WaitingPage lists work that waits, oldest first, and why it does. next is not
+// empty when there is more. No queue is no error.
+func (c *Client) WaitingPage(ctx context.Context, opts WaitingOptions) (page []*pb.Run, next string, err error) {
+	seq := uint64(1)
+	if opts.Next != "" {
+		if seq, err = strconv.ParseUint(opts.Next, 10, 64); err != nil {
+			return nil, "", pb.Invalid("next: %q is not from a reply", opts.Next)
+		}
+	}
+	if opts.Pool != "" && subjects.Token(opts.Pool) != nil {
+		return nil, "", pb.Invalid("pool: %q is none", opts.Pool)
+	}
+	q, err := c.queue(ctx)
+	if err == nil {
+		err = q.EachFrom(ctx, opts.Pool, seq, func(run *pb.Run, w work.Work) bool {
+			if len(page) == opts.Limit {
+				next = strconv.FormatUint(w.Seq, 10)
+				return false
+			}
+			page = append(page, run)
+			return true
+		})
+	}
+	if err == nil {
+		err = q.Explain(ctx, page)
+	}
+	return page, next, noneIfUnused(err)
+}
+
+// ExplainWaiting says of each run that waits in the queue, in queued.waits and
+// queued.why, why it does.
+func (c *Client) ExplainWaiting(ctx context.Context, runs ...*pb.Run) error {
+	q, err := c.queue(ctx)
+	if err == nil {
+		err = q.Explain(ctx, runs)
+	}
+	return noneIfUnused(err)
+}
+
 // NewestWaiting is the work that waits and was accepted last, newest first.
 func (c *Client) NewestWaiting(ctx context.Context, limit int, matches func(*pb.Run) bool) ([]*pb.Run, error) {
 	q, err := c.queue(ctx)
@@ -128,7 +178,7 @@ func (c *Client) Purge(ctx context.Context, pool string) (int, error) {
 		return 0, err
 	}
 	if err := subjects.Token(pool); err != nil {
-		return 0, fmt.Errorf("cannot use pool: %w", err)
+		return 0, pb.Invalid("cannot use pool: %s", err)
 	}
 	return q.Purge(ctx, pool, "its pool's queue was purged")
 }
@@ -146,17 +196,23 @@ func (c *Client) Retry(ctx context.Context, id string) (string, error) {
 	case err != nil:
 		return "", err
 	case last.GetQueued() == nil:
-		return "", fmt.Errorf("cannot try %s again: it did not come from the queue", id)
+		return "", noRetry{id, "it did not come from the queue"}
 	case !store.Final(last.GetState()):
-		return "", fmt.Errorf("cannot try %s again: it is %s", id, last.GetState())
+		return "", noRetry{id, "it is " + last.GetState().String()}
 	case last.Succeeded():
-		return "", fmt.Errorf("cannot try %s again: it has succeeded", id)
+		return "", noRetry{id, "it has succeeded"}
 	}
 	if _, err := q.Retry(ctx, last); err != nil {
 		return "", err
 	}
 	return pb.AttemptID(last.GetGroup(), int(last.GetAttempt())+1), nil
 }
+
+// noRetry is an ErrNoRetry.
+type noRetry struct{ id, why string }
+
+func (e noRetry) Error() string        { return "cannot try " + e.id + " again: " + e.why }
+func (e noRetry) Is(target error) bool { return target == ErrNoRetry }
 
 // FailedWork are the last attempts of work that has failed, and can be tried again.
 func (c *Client) FailedWork(ctx context.Context) ([]*pb.Run, error) {
@@ -216,7 +272,7 @@ func (c *Client) Resume(ctx context.Context, pool string) error {
 
 func (c *Client) setPaused(ctx context.Context, q *work.Queue, pool string, pause *work.Pause) error {
 	if err := subjects.Token(pool); err != nil {
-		return fmt.Errorf("cannot use pool: %w", err)
+		return pb.Invalid("cannot use pool: %s", err)
 	}
 	if err := q.SetPaused(ctx, pool, pause); err != nil {
 		return err

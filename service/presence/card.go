@@ -20,7 +20,7 @@ import (
 // States of a runner, as its card has them.
 const (
 	StateInitialising = "initialising"
-	StateReady        = "ready"
+	StateReady        = store.StateReady
 	StateDraining     = "draining"
 	StateUnhealthy    = "unhealthy"
 )

@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -56,11 +54,7 @@ func (q *Queue) refuse(d *delivery, n int, why error) {
 	q.mu.Lock()
 	delete(q.refused, d.ID)
 	q.mu.Unlock()
-	var reasons []string
-	for _, runner := range slices.Sorted(maps.Keys(refusals.Reason)) {
-		reasons = append(reasons, runner+": "+refusals.Reason[runner])
-	}
-	q.reject(d, n, pb.ReasonRejected, fmt.Sprintf("no runner of pool %s can take it: %s", d.Pool, strings.Join(reasons, "; ")))
+	q.reject(d, n, pb.ReasonRejected, fmt.Sprintf("no runner of pool %s can take it: %s", d.Pool, refusals.Words()))
 	_ = q.cfg.Work.DropRefusals(ctx, d.ID) // else it goes by itself
 }
 

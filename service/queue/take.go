@@ -107,7 +107,7 @@ func (d *delivery) task() *pb.Task { return d.req.GetSpec().GetTask() }
 func (d *delivery) queued() *pb.Queued {
 	queued := &pb.Queued{
 		Pool: d.Pool, Priority: d.Priority, Seq: int64(d.Seq), Accepted: stamp(d.Accepted),
-		Retries: int32(d.retries.Max), Key: d.task().GetConcurrency().GetKey(),
+		Retries: int32(d.retries.Max), Key: d.task().GetConcurrency().GetKey(), KeyMax: d.task().GetConcurrency().GetMax(),
 	}
 	if d.retries.Max > 0 {
 		queued.On = d.retries.On
@@ -133,21 +133,15 @@ func (q *Queue) notYet(ctx context.Context, d *delivery) time.Duration {
 	if task.GetDelay() == "" && task.GetNotBefore() == nil {
 		return 0
 	}
-	delay, _ := pb.Duration("", task.GetDelay(), 0) // it was validated
-	begin := d.Accepted.Add(delay)
-	if t := task.GetNotBefore(); t != nil && t.AsTime().After(begin) {
-		begin = t.AsTime()
-	}
-	return begin.Sub(q.now(ctx))
+	return d.Begin(task).Sub(q.now(ctx))
 }
 
 // tooLate says why work has expired, if it has.
 func (q *Queue) tooLate(ctx context.Context, d *delivery) string {
-	expires, _ := pb.Duration("", d.task().GetExpires(), 0) // it was validated
-	if expires <= 0 || q.now(ctx).Sub(d.Accepted) <= expires {
+	if d.task().GetExpires() == "" {
 		return ""
 	}
-	return "waited in the queue for more than " + expires.String()
+	return d.TooLate(d.task(), q.now(ctx))
 }
 
 // fullKey is how long work is to wait whose key was just seen to be full.

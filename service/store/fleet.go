@@ -15,6 +15,9 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
+// StateReady is what the card of a runner says that takes work.
+const StateReady = "ready"
+
 // StateStopped is what the last card of a runner says that was stopped: it is
 // offline at once.
 const StateStopped = "stopped"

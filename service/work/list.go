@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/service/stream"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -26,6 +24,20 @@ type Line struct {
 	// OldestSeconds is how long the oldest that waits has done so.
 	OldestSeconds float64 `json:"oldestSeconds"`
 	Paused        bool    `json:"paused"`
+	// PausedBy and PausedSince say who has paused the pool, as claimed, and when.
+	PausedBy    string     `json:"pausedBy,omitempty"`
+	PausedSince *time.Time `json:"pausedSince,omitempty"`
+}
+
+// paused is a Line of a pool that may be paused.
+func (l Line) paused(pools map[string]Pause) Line {
+	if p, is := pools[l.Pool]; is {
+		l.Paused, l.PausedBy = true, p.By
+		if !p.Since.IsZero() {
+			l.PausedSince = &p.Since
+		}
+	}
+	return l
 }
 
 // lane is a pool's work of a priority.
@@ -60,7 +72,7 @@ func (q *Queue) Lines(ctx context.Context) ([]Line, error) {
 	var lines []Line
 	for l, n := range stored {
 		runs := running[l]
-		line := Line{Pool: l.pool, Priority: l.priority, Running: int64(len(runs)), Waiting: max(0, int64(n)-int64(len(runs))), Paused: slices.Contains(paused, l.pool)}
+		line := Line{Pool: l.pool, Priority: l.priority, Running: int64(len(runs)), Waiting: max(0, int64(n)-int64(len(runs)))}
 		if line.Waiting > 0 {
 			oldest, err := q.oldest(ctx, l, runs)
 			if err != nil {
@@ -71,12 +83,12 @@ func (q *Queue) Lines(ctx context.Context) ([]Line, error) {
 			}
 		}
 		if line.Waiting > 0 || line.Running > 0 {
-			lines = append(lines, line)
+			lines = append(lines, line.paused(paused))
 		}
 	}
-	for _, pool := range paused {
+	for pool := range paused {
 		if !slices.ContainsFunc(lines, func(l Line) bool { return l.Pool == pool }) {
-			lines = append(lines, Line{Pool: pool, Priority: DefaultPriority, Paused: true})
+			lines = append(lines, Line{Pool: pool, Priority: DefaultPriority}.paused(paused))
 		}
 	}
 	slices.SortFunc(lines, func(a, b Line) int {
@@ -165,101 +177,6 @@ func (q *Queue) oldest(ctx context.Context, l lane, running map[uint64]bool) (ti
 	}
 }
 
-// Pending is work as a run that has not begun, for lists.
-func (w Work) Pending(attempt int) *pb.Run {
-	run := &pb.Run{
-		Id: pb.AttemptID(w.ID, attempt), Group: w.ID, Attempt: int32(attempt), State: pb.State_PENDING, Created: timestamppb.New(w.Accepted),
-		Queued: &pb.Queued{Pool: w.Pool, Priority: w.Priority, Seq: int64(w.Seq), Accepted: timestamppb.New(w.Accepted)},
-	}
-	req, err := w.Request()
-	if err != nil {
-		run.Error = err.Error() // whoever takes it will say so
-		return run
-	}
-	task := req.GetSpec().GetTask()
-	run.Name, run.Tags = task.GetName(), task.GetTags()
-	if run.Name == "" {
-		run.Name = req.GetMetadata().GetName()
-	}
-	run.Digest, _ = req.Digest() // it was just read
-	run.Traceparent = w.Traceparent
-	run.Queued.Key = task.GetConcurrency().GetKey()
-	if retries, err := task.RetryTerms(); err == nil && retries.Max > 0 {
-		run.Queued.Retries, run.Queued.On = int32(retries.Max), retries.On
-		if retries.Backoff > 0 {
-			run.Queued.Backoff = retries.Backoff.String()
-		}
-	}
-	return run
-}
-
-// Waiting returns the attempt that work waits for. Error: ErrNotWaiting, with the
-// last attempt, if there is one.
-func (q *Queue) Waiting(ctx context.Context, id string) (*pb.Run, Work, error) {
-	w, err := q.Get(ctx, id)
-	if err != nil {
-		return nil, w, err
-	}
-	last, n, err := q.chain(ctx, w)
-	if err != nil || n == 0 {
-		return last, w, errors.Join(err, ErrNotWaiting)
-	}
-	return w.Pending(n), w, nil
-}
-
-// chain follows the attempts of a message: the last, and the number of the one
-// that is to come, 0 if none is.
-func (q *Queue) chain(ctx context.Context, w Work) (last *pb.Run, next int, err error) {
-	for n := w.Attempt; ; n++ {
-		run, _, err := q.cfg.Store.Get(ctx, pb.AttemptID(w.ID, n))
-		switch {
-		case errors.Is(err, store.ErrUnknownRun):
-			return last, n, nil
-		case err != nil:
-			return last, 0, err
-		case !store.Final(run.GetState()), run.GetNext() == "":
-			return run, 0, nil
-		}
-		last = run
-	}
-}
-
-// Each calls each with what waits, oldest first, until it says no. What runs is
-// left out.
-func (q *Queue) Each(ctx context.Context, pool string, each func(*pb.Run, Work) (more bool)) error {
-	if pool == "" {
-		pool = "*"
-	}
-	if err := q.Find(ctx); err != nil {
-		return err
-	}
-	return q.each(ctx, pool, 1, each)
-}
-
-func (q *Queue) each(ctx context.Context, pool string, seq uint64, each func(*pb.Run, Work) (more bool)) error {
-	for {
-		m, err := q.stream.NextDirect(ctx, q.cfg.Space.Work(pool, "*", "*"), seq)
-		if errors.Is(err, stream.ErrNoMessage) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read the queue: %w", err)
-		}
-		seq = m.Seq + 1
-		w, ok := q.Stored(m)
-		if !ok {
-			continue
-		}
-		_, n, err := q.chain(ctx, w)
-		if err != nil {
-			return err
-		}
-		if n > 0 && !each(w.Pending(n), w) {
-			return nil
-		}
-	}
-}
-
 // Newest lists what waits and was accepted last, newest first.
 func (q *Queue) Newest(ctx context.Context, limit int, matches func(*pb.Run) bool) ([]*pb.Run, error) {
 	if err := q.Find(ctx); err != nil {
@@ -279,7 +196,7 @@ func (q *Queue) Newest(ctx context.Context, limit int, matches func(*pb.Run) boo
 			from = state.LastSeq - window
 		}
 		var found []*pb.Run
-		if err := q.each(ctx, "*", from, func(run *pb.Run, _ Work) bool {
+		if err := q.EachFrom(ctx, "*", from, func(run *pb.Run, _ Work) bool {
 			if matches(run) {
 				found = append(found, run)
 			}

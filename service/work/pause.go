@@ -93,8 +93,8 @@ func (q *Queue) keys(ctx context.Context, beginning string) ([]string, error) {
 	return keys, nil
 }
 
-// PausedPools lists the pools that are paused.
-func (q *Queue) PausedPools(ctx context.Context) (pools []string, err error) {
+// PausedPools are the pools that are paused.
+func (q *Queue) PausedPools(ctx context.Context) (map[string]Pause, error) {
 	seen, err := q.keys(ctx, keyPaused)
 	if err != nil || len(seen) == 0 {
 		return nil, err
@@ -103,13 +103,18 @@ func (q *Queue) PausedPools(ctx context.Context) (pools []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	pools := map[string]Pause{}
 	for _, pool := range seen {
-		_, err := b.Get(ctx, keyPaused+pool)
-		if err == nil {
-			pools = append(pools, pool)
-		} else if !errors.Is(err, kv.ErrNoKey) {
+		e, err := b.Get(ctx, keyPaused+pool)
+		if errors.Is(err, kv.ErrNoKey) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		var p Pause
+		_ = json.Unmarshal(e.Body, &p) // written by hand, it says nothing else
+		pools[pool] = p
 	}
 	return pools, nil
 }

@@ -47,10 +47,10 @@ func (i *Item) fill() error {
 		i.Priority = DefaultPriority
 	}
 	if err := subjects.Token(i.Pool); err != nil {
-		return fmt.Errorf("cannot use pool: %w", err)
+		return pb.Invalid("cannot use pool: %s", err)
 	}
 	if !slices.Contains(subjects.Priorities[:], i.Priority) {
-		return fmt.Errorf("cannot use priority %q: it is high, normal or low", i.Priority)
+		return pb.Invalid("cannot use priority %q: it is high, normal or low", i.Priority)
 	}
 	if err := pb.CheckQueueID(i.Request.GetMetadata().GetId()); err != nil {
 		return err

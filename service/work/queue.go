@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,12 +28,12 @@ var (
 	// ErrNotWaiting: there is no such work, or it is not waiting.
 	ErrNotWaiting = errors.New("it is not waiting in the queue")
 	// ErrServer: the NATS server is too old for a queue.
-	ErrServer = errors.New("the durable queue needs nats-server " + minServer + " or later")
+	ErrServer = stream.ErrOldServer
 )
 
 const (
-	minServer = "2.12"
-	minMinor  = 12
+	// minMinor is the oldest version 2 that can.
+	minMinor = 12
 	// AckWait is how long a runner may be silent before its work is given to
 	// another; three times in it, it says that it still has it.
 	AckWait = 30 * time.Second
@@ -62,6 +63,7 @@ type Queue struct {
 	cfg    Config
 	stream stream.Stream
 	bucket *kv.Lazy
+	mayNot atomic.Bool // write records
 
 	mu    sync.Mutex
 	there bool            // the stream is
@@ -87,12 +89,7 @@ func (q *Queue) ProgressEvery() time.Duration { return q.cfg.AckWait / 3 }
 
 // CheckServer says whether the server of a connection is too old for a queue.
 // Error: ErrServer.
-func CheckServer(nc *nats.Conn) error {
-	if version, older := stream.OlderThan(nc, minMinor); older {
-		return fmt.Errorf("%w: this one is %s", ErrServer, version)
-	}
-	return nil
-}
+func CheckServer(nc *nats.Conn) error { return stream.Need(nc, "the durable queue needs", minMinor) }
 
 // Find says whether the queue is there. Error: ErrNoQueue.
 func (q *Queue) Find(ctx context.Context) error {

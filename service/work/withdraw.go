@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/service/stream"
@@ -26,9 +24,7 @@ func (q *Queue) Withdraw(ctx context.Context, id, why string) (*pb.Run, error) {
 		if err != nil {
 			return run, err
 		}
-		run.State, run.Reason, run.Error = pb.State_ABORTED, pb.ReasonAborted, why
-		run.Ended = timestamppb.Now()
-		run.LogStream, run.LogSubject = q.cfg.Space.LogStream(), q.cfg.Space.Log(noRunner, run.GetId())
+		run = q.ended(run, ending{pb.State_ABORTED, pb.ReasonAborted, why})
 		_, err = q.cfg.Store.Create(ctx, run)
 		switch {
 		case errors.Is(err, store.ErrExists):
