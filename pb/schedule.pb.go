@@ -470,7 +470,9 @@ type Schedule struct {
 	// In replies: no tick of it can come any more.
 	Over bool `protobuf:"varint,21,opt,name=over,proto3" json:"over,omitempty"`
 	// In replies to list and show: the newest record of its ticks.
-	Last          *Run `protobuf:"bytes,22,opt,name=last,proto3" json:"last,omitempty"`
+	Last *Run `protobuf:"bytes,22,opt,name=last,proto3" json:"last,omitempty"`
+	// In replies: the pipeline whose definition has it. Its ticks start jobs.
+	Pipeline      string `protobuf:"bytes,23,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -659,6 +661,13 @@ func (x *Schedule) GetLast() *Run {
 	return nil
 }
 
+func (x *Schedule) GetPipeline() string {
+	if x != nil {
+		return x.Pipeline
+	}
+	return ""
+}
+
 // SchedulePause says since when a schedule is paused, and by whom.
 type SchedulePause struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -828,7 +837,7 @@ const file_schedule_proto_rawDesc = "" +
 	"\x0fScheduleHistory\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"\xa8\x05\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\xc4\x05\n" +
 	"\bSchedule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cron\x18\x02 \x01(\tR\x04cron\x12\x0e\n" +
@@ -852,7 +861,8 @@ const file_schedule_proto_rawDesc = "" +
 	"\x06paused\x18\x13 \x01(\v2\x18.runnel.v1.SchedulePauseR\x06paused\x12.\n" +
 	"\x04next\x18\x14 \x03(\v2\x1a.google.protobuf.TimestampR\x04next\x12\x12\n" +
 	"\x04over\x18\x15 \x01(\bR\x04over\x12\"\n" +
-	"\x04last\x18\x16 \x01(\v2\x0e.runnel.v1.RunR\x04last\"Q\n" +
+	"\x04last\x18\x16 \x01(\v2\x0e.runnel.v1.RunR\x04last\x12\x1a\n" +
+	"\bpipeline\x18\x17 \x01(\tR\bpipeline\"Q\n" +
 	"\rSchedulePause\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\"\xbe\x01\n" +

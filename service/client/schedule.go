@@ -2,7 +2,7 @@ package client
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -15,6 +15,8 @@ var (
 	ErrUnknownSchedule = schedule.ErrUnknown
 	// ErrScheduleChanged: another client has changed it since it was read.
 	ErrScheduleChanged = schedule.ErrChanged
+	// ErrScheduleOwned: a pipeline's definition has the schedule.
+	ErrScheduleOwned = schedule.ErrOwned
 )
 
 // Schedule says when the NATS server has a task run, where, and what becomes of a
@@ -72,7 +74,7 @@ func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 		return err
 	}
 	if s, err := all.Get(ctx, name); err == nil && s.Pipeline != "" {
-		return fmt.Errorf("cannot remove schedule %s: it belongs to pipeline %q: take it out of the definition, or pause it", name, s.Pipeline)
+		return s.Owned("remove")
 	}
 	return all.Remove(ctx, name)
 }
@@ -97,27 +99,97 @@ func (c *Client) pauseSchedule(ctx context.Context, name string, paused bool, by
 	return all.SetPaused(ctx, name, paused, by)
 }
 
-// FireSchedule has a schedule's task run now, beside its ticks, and returns the
-// id of the work, or of the group of runs. Error: ErrUnknownSchedule.
+// FireSchedule has a schedule's task run now, beside its ticks and also while it is
+// paused, and returns the id of the work or, with all, of the group of runs. Error:
+// ErrUnknownSchedule.
 func (c *Client) FireSchedule(ctx context.Context, name string) (id string, err error) {
-	s, err := c.GetSchedule(ctx, name)
+	all, err := c.schedules(ctx)
+	if err != nil {
+		return "", err
+	}
+	s, err := all.Get(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	if s.Pipeline != "" {
-		return "", fmt.Errorf("cannot run schedule %s now: it starts jobs of pipeline %q (runnel pipeline run)", name, s.Pipeline)
+		return "", s.Owned("run")
 	}
 	if s.All {
-		return "", fmt.Errorf("cannot run schedule %s now: it is for all runners; start its task with the same selection", name)
+		return all.FireNow(ctx, s)
 	}
-	id = schedule.TickID(name, time.Now()) + "-now"
+	id = schedule.NowID(name, time.Now())
 	_, err = c.Enqueue(ctx, Work{Pool: s.PoolOrDefault(), Task: s.Request(id)})
 	return id, err
+}
+
+// ChangeSchedule stores a schedule over the one that is there, which keeps its
+// pause: over revision Rev of it, or any if that is 0. Errors: ErrUnknownSchedule,
+// ErrScheduleChanged, *pb.InvalidError.
+func (c *Client) ChangeSchedule(ctx context.Context, s Schedule) (Schedule, error) {
+	all, err := c.schedules(ctx)
+	if err != nil {
+		return s, err
+	}
+	if !s.All {
+		if _, err := c.makeQueue(ctx); err != nil {
+			return s, err
+		}
+	}
+	return all.Change(ctx, s, s.Rev)
+}
+
+// ScheduleOf is the schedule that a message of the wire has.
+func ScheduleOf(m *pb.Schedule) Schedule { return schedule.FromMessage(m) }
+
+// ShownSchedules lists all by name, each with its next ticks and the newest record
+// of those that it had.
+func (c *Client) ShownSchedules(ctx context.Context) ([]*pb.Schedule, error) {
+	all, err := c.Schedules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]*pb.Schedule, len(all))
+	for i, s := range all {
+		if shown[i], err = c.shown(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return shown, nil
+}
+
+// ShownSchedule is one of them. Error: ErrUnknownSchedule.
+func (c *Client) ShownSchedule(ctx context.Context, name string) (*pb.Schedule, error) {
+	s, err := c.GetSchedule(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return c.shown(ctx, s)
+}
+
+func (c *Client) shown(ctx context.Context, s Schedule) (*pb.Schedule, error) {
+	m := s.Message(time.Now())
+	runs, err := c.ScheduleRuns(ctx, s.Name, 1)
+	if len(runs) > 0 {
+		m.Last = runs[0]
+	}
+	return m, err
 }
 
 // ScheduleRuns lists the records of a schedule's ticks, the newest first: also of
 // those that have no run.
 func (c *Client) ScheduleRuns(ctx context.Context, name string, limit int) ([]*pb.Run, error) {
-	reply, err := c.Query(ctx, &pb.Query{All: true, Tags: map[string]string{schedule.TagSchedule: name}, Limit: int64(limit)})
+	reply, err := c.ScheduleHistory(ctx, name, limit, "")
 	return reply.GetRuns(), err
+}
+
+// ScheduleHistory is a page of them; next is from the reply before. It needs no
+// runner.
+func (c *Client) ScheduleHistory(ctx context.Context, name string, limit int, next string) (*pb.QueryReply, error) {
+	q := schedule.History(name, limit)
+	q.Next = next
+	reply, err := c.Query(ctx, q)
+	if errors.Is(err, ErrNoRunners) {
+		return c.QueryRecords(ctx, q)
+	}
+	return reply, err
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // Fire is a message by which a schedule says that it is due.
@@ -18,6 +20,8 @@ type Fire struct {
 	Tick time.Time
 	// MadeUp: the wall clock jumped over the tick.
 	MadeUp bool
+	// Now is the id of the group of runs, of a fire that somebody asked for.
+	Now string
 	// Repeated: it is the second time of a wall clock that was put back.
 	Repeated bool
 }
@@ -47,6 +51,10 @@ func (s *Store) Fire(ctx context.Context, m jetstream.Msg) (Fire, error) {
 	}
 	def.All = all
 	f.Schedule = def
+	if now := m.Headers().Get(HeaderNow); now != "" {
+		f.Tick, f.Now = meta.Timestamp.UTC().Truncate(time.Second), now
+		return f, subjects.Token(now)
+	}
 	return f, f.findTick(m.Headers(), meta.Timestamp)
 }
 

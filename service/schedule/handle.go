@@ -39,6 +39,9 @@ type Note struct {
 // Handle does what is to be done for a fire, once. It may be called again for the
 // same fire.
 func (s *Store) Handle(ctx context.Context, fire Fire, p Place) error {
+	if fire.Now != "" {
+		return p.Start(ctx, fire, fire.Now, "")
+	}
 	if fire.Paused != nil || !fire.Within(fire.Tick) {
 		return nil
 	}

@@ -255,6 +255,19 @@ func (s Schedule) checkTask() error {
 // TickID is the id of a tick's run.
 func TickID(name string, tick time.Time) string { return name + "-" + tick.UTC().Format(tickLayout) }
 
+// Owned is the ErrOwned of a schedule that is a pipeline's.
+func (s Schedule) Owned(what string) error {
+	return fmt.Errorf("cannot %s schedule %s: %w: pipeline %q", what, s.Name, ErrOwned, s.Pipeline)
+}
+
+// NowID is the id of a run beside the ticks.
+func NowID(name string, now time.Time) string { return TickID(name, now) + "-now" }
+
+// History asks for the records of a schedule's ticks.
+func History(name string, limit int) *pb.Query {
+	return &pb.Query{All: true, Tags: map[string]string{TagSchedule: name}, Limit: int64(limit)}
+}
+
 // Request is the task of a tick.
 func (s Schedule) Request(id string) *pb.TaskRequest {
 	req := proto.CloneOf(s.Task)

@@ -25,8 +25,10 @@ var (
 	ErrUnknown = errors.New("unknown schedule")
 	// ErrChanged: another client has changed the schedule since it was read.
 	ErrChanged = errors.New("the schedule has changed meanwhile")
+	// ErrOwned: a pipeline's definition has the schedule.
+	ErrOwned = errors.New("a pipeline's definition has it")
 	// ErrServer: the NATS server can't fire schedules.
-	ErrServer = errors.New("schedules need nats-server " + minServer + " or later")
+	ErrServer = stream.ErrOldServer
 )
 
 // Headers of definitions and fires.
@@ -36,11 +38,13 @@ const (
 	// HeaderGap, on a fire, is the instant at which the wall clock jumped over a
 	// tick.
 	HeaderGap = "Runner-Gap"
+	// HeaderNow, on a fire that somebody asked for, is the id of the group of runs.
+	HeaderNow = "Runner-Now"
 )
 
 const (
-	minServer = "2.14"
-	minMinor  = 14
+	// minMinor is the oldest version 2 that can.
+	minMinor = 14
 	// fireLife is how long a fire stays in the stream.
 	fireLife = 24 * time.Hour
 	// maxHanging is how many pulls may wait on a consumer: one a runner and pool.
@@ -92,8 +96,12 @@ func (s *Store) Open(ctx context.Context) error {
 	return err
 }
 
-// ensure makes stream and bucket where there are none.
+// ensure makes stream and bucket where there are none: only an admin may, where
+// roles are in use.
 func (s *Store) ensure(ctx context.Context) error {
+	if err := s.Open(ctx); !errors.Is(err, ErrNone) {
+		return err
+	}
 	if err := CheckServer(s.cfg.JS.Conn()); err != nil {
 		return err
 	}
@@ -123,12 +131,7 @@ func (s *Store) replicas(ctx context.Context) int {
 }
 
 // CheckServer says whether a connection's server is too old. Error: ErrServer.
-func CheckServer(nc *nats.Conn) error {
-	if version, older := stream.OlderThan(nc, minMinor); older {
-		return fmt.Errorf("%w: this one is %s", ErrServer, version)
-	}
-	return nil
-}
+func CheckServer(nc *nats.Conn) error { return stream.Need(nc, "schedules need", minMinor) }
 
 func (s *Store) open(ctx context.Context, create bool) (*kv.Bucket, error) {
 	b, err := s.bucket.Open(ctx, create)
@@ -138,8 +141,8 @@ func (s *Store) open(ctx context.Context, create bool) (*kv.Bucket, error) {
 	return b, err
 }
 
-// Put stores a schedule over revision rev: 0 for a new one. Its ticks count from
-// now. Errors: ErrChanged, ErrServer, *pb.InvalidError.
+// Put stores a schedule over revision rev, whose pause it keeps: 0 for a new one.
+// Its ticks count from now. Errors: ErrChanged, ErrServer, *pb.InvalidError.
 func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, error) {
 	now, err := s.cfg.ServerTime(ctx)
 	if err != nil {
@@ -147,6 +150,9 @@ func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, er
 	}
 	def.Since = now.UTC()
 	if err := def.Check(now); err != nil {
+		return def, err
+	}
+	if def.Paused, err = s.pauseOf(ctx, def.Name, rev); err != nil {
 		return def, err
 	}
 	if err := s.ensure(ctx); err != nil {
@@ -158,6 +164,39 @@ func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, er
 		}
 	}
 	return s.publish(ctx, def, rev)
+}
+
+// Change stores a schedule over the one that is there: revision rev of it, or any
+// if that is 0. Errors: ErrUnknown, and those of Put.
+func (s *Store) Change(ctx context.Context, def Schedule, rev uint64) (Schedule, error) {
+	there, err := s.Get(ctx, def.Name)
+	var invalid *pb.InvalidError
+	if err != nil && !errors.As(err, &invalid) {
+		return def, err
+	}
+	if there.Pipeline != "" {
+		return def, there.Owned("change")
+	}
+	if rev == 0 {
+		rev = there.Rev
+	}
+	return s.Put(ctx, def, rev)
+}
+
+// pauseOf is the pause of the schedule that is written over.
+func (s *Store) pauseOf(ctx context.Context, name string, rev uint64) (*Pause, error) {
+	if rev == 0 {
+		return nil, nil
+	}
+	there, err := s.Get(ctx, name)
+	var invalid *pb.InvalidError
+	switch {
+	case errors.As(err, &invalid): // another client's, which is none
+		return nil, nil
+	case errors.Is(err, ErrUnknown), err == nil && there.Rev != rev:
+		return nil, fmt.Errorf("cannot store schedule %s: %w", name, ErrChanged)
+	}
+	return there.Paused, err
 }
 
 // publish stores a definition that was checked, and the message of its next gap.

@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/service/run"
 	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // replaceWait is how long the run that another replaces may take to end, at a time.
@@ -66,14 +67,23 @@ func (f *Fires) runs(ctx context.Context, id string) (bool, error) {
 
 // begin starts a run of a tick, and returns when it has its record.
 func (f *Fires) begin(ctx context.Context, fire schedule.Fire, id, after string) error {
-	s, err := f.cfg.Runner.Submit(fire.Request(id), func(string) string { return "" }, f.cfg.Policy())
+	s, err := f.cfg.Runner.Submit(fire.Request(id), func(header string) string {
+		if header == subjects.HeaderGroup {
+			return fire.Now // its runs are one fan-out
+		}
+		return ""
+	}, f.cfg.Policy())
+	if fire.Now != "" {
+		id += "-" + f.cfg.Name
+	}
 	if err == nil {
 		err = f.cfg.Runner.CheckHost(s.Request.GetSpec().GetTask())
 	}
 	if err != nil {
 		return f.note(ctx, fire, schedule.Note{ID: id, Reason: pb.ReasonRejected, Text: err.Error()})
 	}
-	if wait := time.Until(fire.Tick.Add(offset(f.cfg.Name, fire.JitterMax()))); wait > 0 || after != "" {
+	wait := time.Until(fire.Tick.Add(offset(f.cfg.Name, fire.JitterMax())))
+	if fire.Now == "" && wait > 0 || after != "" {
 		f.lives.Go(func() {
 			if f.waitFor(ctx, wait, after) {
 				if err := f.launch(ctx, s, fire, id); err != nil {

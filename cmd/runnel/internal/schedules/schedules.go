@@ -69,6 +69,8 @@ func advise(err error) error {
 	switch {
 	case errors.Is(err, client.ErrUnknownSchedule):
 		return fmt.Errorf("%w (runnel schedule ls)", err)
+	case errors.Is(err, client.ErrScheduleOwned):
+		return fmt.Errorf("%w (runnel pipeline show, runnel pipeline run)", err)
 	case errors.Is(err, client.ErrScheduleChanged):
 		return fmt.Errorf("%w (runnel schedule show tells; add --replace to write over it)", err)
 	}
@@ -92,27 +94,8 @@ func when(s client.Schedule) string {
 
 // next is a schedule's next tick.
 func next(s client.Schedule, now time.Time) time.Time {
-	if s.Paused != nil {
-		return time.Time{}
-	}
-	p, err := s.Pattern()
-	if err != nil {
-		return time.Time{}
-	}
-	if s.Every != "" { // it counts from when it was made
-		since := s.Since.Round(time.Second)
-		if since.IsZero() {
-			return time.Time{}
-		}
-		return since.Add((now.Sub(since)/p.Interval() + 1) * p.Interval())
-	}
-	for due := range p.Between(now, now.AddDate(5, 0, 0)) {
-		if s.Until != nil && due.At.After(*s.Until) {
-			break
-		}
-		if s.Within(due.At) {
-			return due.At
-		}
+	if ticks := s.Next(now, 1); len(ticks) > 0 {
+		return ticks[0]
 	}
 	return time.Time{}
 }
