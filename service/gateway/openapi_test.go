@@ -75,6 +75,9 @@ func (d *document) find(method, path string) (name string, op operation) {
 	return method + " " + best, op
 }
 
+// exercise is one request.
+type exercise struct{ method, path, body string }
+
 // Each operation of the document is exercised, and what it answers is as its
 // schema says; so is every error.
 func TestOpenAPI(t *testing.T) {
@@ -89,7 +92,7 @@ func TestOpenAPI(t *testing.T) {
 	slow := w.schedule(`{"pipeline":"slow"}`)
 	const python = `print(1)`
 	exercised := map[string]bool{}
-	for _, c := range []struct{ method, path, body string }{
+	for _, c := range append([]exercise{
 		{"GET", "/healthz", ""}, {"GET", "/readyz", ""}, {"GET", "/metrics", ""}, {"GET", "/openapi.json", ""},
 		{"GET", "/signin", ""}, {"POST", "/signin", `{"token":"` + token(t) + `"}`}, {"POST", "/signout", ""}, {"GET", "/api/v1/me", ""},
 		{"GET", "/api/v1/runners?where=cpus+%3E+0", ""}, {"GET", "/api/v1/runners/r1", ""}, {"DELETE", "/api/v1/runners/r1", ""},
@@ -111,7 +114,7 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"ping"}`},
 		{"GET", "/api/v2/piston/runtimes", ""}, {"GET", "/api/v2/piston/packages", ""}, {"POST", "/api/v2/piston/packages", ""}, {"DELETE", "/api/v2/piston/packages", ""}, {"GET", "/api/v2/piston/connect", ""},
 		{"POST", "/api/v2/piston/execute", `{"language":"python","version":"*","files":[{"name":"a.py","content":"` + python + `"}],"args":["x"],"stdin":"y"}`},
-	} {
+	}, ofQueueAndSchedules...) {
 		name, op := doc.find(c.method, c.path)
 		if op.Responses == nil {
 			t.Errorf("%s %s is not described", c.method, c.path)

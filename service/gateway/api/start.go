@@ -38,10 +38,8 @@ func checkTarget(t client.Target) error {
 	return err
 }
 
-// task is what is asked to be run, and where. What it is, is one of command, argv,
-// script and code.
-type task struct {
-	ID        string                  `json:"id,omitempty" doc:"the run's id: the same again, with the same task, returns the first run. Default: a new one"`
+// Program is what is asked to be run: one of command, argv, script and code.
+type Program struct {
 	Name      string                  `json:"name,omitempty" doc:"for readers"`
 	Command   string                  `json:"command,omitempty" doc:"shell text"`
 	Argv      []string                `json:"argv,omitempty" doc:"exact arguments, no shell"`
@@ -64,11 +62,17 @@ type task struct {
 	Isolation string                  `json:"isolation,omitempty" enum:"none,standard,strict" doc:"default: the runner's policy"`
 	Network   bool                    `json:"network,omitempty" doc:"a strict run has the host's network"`
 	Log       *asked[*pb.Log]         `json:"log,omitempty" doc:"how its output is cut and kept"`
-	Target    target                  `json:"target,omitempty"`
-	Wait      string                  `json:"wait,omitempty" doc:"a duration, at most 30s: how long to wait for its end"`
 }
 
-type startIn struct{ Body task }
+// asksRun is a program, and where it is to run.
+type asksRun struct {
+	Program
+	ID     string `json:"id,omitempty" doc:"the run's id: the same again, with the same task, returns the first run. Default: a new one"`
+	Target target `json:"target,omitempty"`
+	Wait   string `json:"wait,omitempty" doc:"a duration, at most 30s: how long to wait for its end"`
+}
+
+type startIn struct{ Body asksRun }
 
 // userTag is the tag that says who asked for a run, as the token claims; a
 // caller's own tag of that name is replaced.
@@ -111,13 +115,7 @@ func (s *server) start(ctx context.Context, in *startIn) (*startOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	if who.Sub != "" {
-		what := req.GetSpec().GetTask()
-		if what.Tags = maps.Clone(what.GetTags()); what.Tags == nil {
-			what.Tags = map[string]string{}
-		}
-		what.Tags[userTag] = who.Sub
-	}
+	claim(req.GetSpec().GetTask(), who)
 	var out *startOut
 	if t.Target.All {
 		out, err = s.startAll(ctx, t, req)
@@ -137,77 +135,101 @@ func (s *server) start(ctx context.Context, in *startIn) (*startOut, error) {
 
 // isCodeAlone: what scope code allows, source in a language on any runner, held
 // as its policy says for languages.
-func (t task) isCodeAlone() bool {
+func (t asksRun) isCodeAlone() bool {
 	return t.Lang != "" && t.Command == "" && t.Script == "" && t.User == "" && t.Dir == "" && !t.Network &&
 		(t.Isolation == "" || t.Isolation == "strict") && t.Target == (target{})
 }
 
+// claim puts on a task who asks for it.
+func claim(what *pb.Task, who auth.Caller) {
+	if who.Sub == "" || what == nil {
+		return
+	}
+	if what.Tags = maps.Clone(what.GetTags()); what.Tags == nil {
+		what.Tags = map[string]string{}
+	}
+	what.Tags[userTag] = who.Sub
+}
+
 // request is the task as the wire has it; what is wrong with it is said by its
 // validation, in the fields' own names.
-func (t task) request() (*pb.TaskRequest, error) {
-	what := &pb.Task{
-		Name: t.Name, Argv: t.Argv, Dir: t.Dir, User: t.User, Timeout: t.Timeout, Grace: t.Grace, Expires: t.Expires,
-		Tags: t.Tags, Isolation: t.Isolation, Network: t.Network, Stdin: []byte(t.Stdin),
-	}
-	if err := t.setProgram(what); err != nil {
+func (t asksRun) request() (*pb.TaskRequest, error) {
+	what, err := t.task()
+	if err != nil {
 		return nil, err
 	}
-	if t.Binary {
-		var err error
-		if what.Stdin, err = base64.StdEncoding.DecodeString(t.Stdin); err != nil {
-			return nil, problem(http.StatusBadRequest, "stdin: it is not base64: %s", err)
-		}
-	}
-	for _, p := range t.Params {
-		what.Params = append(what.Params, p.is)
-	}
-	if t.Limits != nil {
-		what.Limits = t.Limits.is
-	}
-	if t.Log != nil {
-		what.Log = t.Log.is
-	}
-	id := t.ID
+	return requestOf(t.ID, what)
+}
+
+// requestOf is a request for a task, under its own id or a new one.
+func requestOf(id string, what *pb.Task) (*pb.TaskRequest, error) {
 	if id == "" {
 		id = ulid.Make().String()
 	}
-	req := &pb.TaskRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Metadata: &pb.Metadata{Name: t.Name, Id: id}, Spec: &pb.TaskSpec{Task: what}}
+	req := &pb.TaskRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Metadata: &pb.Metadata{Name: what.GetName(), Id: id}, Spec: &pb.TaskSpec{Task: what}}
 	return req, req.Validate()
 }
 
+// task is the program as the wire has it.
+func (p Program) task() (*pb.Task, error) {
+	what := &pb.Task{
+		Name: p.Name, Argv: p.Argv, Dir: p.Dir, User: p.User, Timeout: p.Timeout, Grace: p.Grace, Expires: p.Expires,
+		Tags: p.Tags, Isolation: p.Isolation, Network: p.Network, Stdin: []byte(p.Stdin),
+	}
+	if err := p.setProgram(what); err != nil {
+		return nil, err
+	}
+	if p.Binary {
+		var err error
+		if what.Stdin, err = base64.StdEncoding.DecodeString(p.Stdin); err != nil {
+			return nil, problem(http.StatusBadRequest, "stdin: it is not base64: %s", err)
+		}
+	}
+	for _, param := range p.Params {
+		what.Params = append(what.Params, param.is)
+	}
+	if p.Limits != nil {
+		what.Limits = p.Limits.is
+	}
+	if p.Log != nil {
+		what.Log = p.Log.is
+	}
+	return what, nil
+}
+
 // setProgram puts in what is to be run.
-func (t task) setProgram(into *pb.Task) error {
+func (p Program) setProgram(into *pb.Task) error {
 	kinds := 0
-	for _, is := range []bool{t.Command != "", len(t.Argv) > 0, t.Script != "", t.Lang != ""} {
+	for _, is := range []bool{p.Command != "", len(p.Argv) > 0, p.Script != "", p.Lang != ""} {
 		if is {
 			kinds++
 		}
 	}
 	switch {
-	case kinds == 0 && (t.Code != "" || len(t.Files) > 0):
+	case kinds == 0 && (p.Code != "" || len(p.Files) > 0):
 		return problem(http.StatusBadRequest, "code needs a language")
 	case kinds != 1:
 		return problem(http.StatusBadRequest, "a task is one of command, argv, script, and code with its language")
-	case t.Lang == "" && (t.Code != "" || len(t.Files) > 0 || len(t.Args) > 0 || t.Version != ""):
+	case p.Lang == "" && (p.Code != "" || len(p.Files) > 0 || len(p.Args) > 0 || p.Version != ""):
 		return problem(http.StatusBadRequest, "code, files, args and version need a language")
-	case t.Command != "":
-		into.Commands = []string{t.Command}
-	case t.Script != "":
-		into.File = &pb.File{Content: []byte(t.Script)}
-	case t.Lang != "":
-		into.Language = &pb.Language{Name: t.Lang, Version: t.Version}
-		into.Argv = t.Args
-		if t.Code != "" {
-			into.File = &pb.File{Content: []byte(t.Code)}
+	case p.Command != "":
+		into.Commands = []string{p.Command}
+	case p.Script != "":
+		into.File = &pb.File{Content: []byte(p.Script)}
+	case p.Lang != "":
+		into.Language = &pb.Language{Name: p.Lang, Version: p.Version}
+		into.Argv = p.Args
+		if p.Code != "" {
+			into.File = &pb.File{Content: []byte(p.Code)}
 		}
-		for _, f := range t.Files {
+		for _, f := range p.Files {
 			into.Files = append(into.Files, f.is)
 		}
 	}
 	return nil
 }
 
-func (s *server) startOne(ctx context.Context, t task, req *pb.TaskRequest) (*startOut, error) {
+func (s *server) startOne(ctx context.Context, t asksRun, req *pb.TaskRequest) (*startOut, error) {
 	r, err := s.Client.Start(ctx, t.Target.is(), req)
 	if err != nil {
 		return nil, err
@@ -215,7 +237,7 @@ func (s *server) startOne(ctx context.Context, t task, req *pb.TaskRequest) (*st
 	return &startOut{Location: "/api/v1/runs/" + r.GetId(), Body: started{ID: r.GetId(), Runs: []run{{is: r}}}}, nil
 }
 
-func (s *server) startAll(ctx context.Context, t task, req *pb.TaskRequest) (*startOut, error) {
+func (s *server) startAll(ctx context.Context, t asksRun, req *pb.TaskRequest) (*startOut, error) {
 	id := req.GetMetadata().GetId()
 	out := &startOut{Location: "/api/v1/runs?group=" + url.QueryEscape(id), Body: started{ID: id, Group: id, Runs: []run{}}}
 	result, err := client.Collect(client.FanOut(ctx, s.Client, client.TaskOf(t.Target.is(), req), client.FanOptions{Limit: t.Target.Limit, Batch: t.Target.Batch}))
