@@ -35,4 +35,3 @@ func (s *Store) FireNow(ctx context.Context, def Schedule) (id string, err error
 	}
 	return id, nil
 }
-
