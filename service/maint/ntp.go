@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ const (
 // reading is one trusted look at a server's clock.
 type reading struct {
 	server      string
+	address     string        // of the machine that answered, however it was named
 	offset      time.Duration // positive: this host is behind
 	uncertainty time.Duration // root distance: offset is wrong by this at most
 	stratum     uint8
@@ -98,7 +100,16 @@ func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) 
 	if len(trusted) == 0 {
 		return reading{}, fmt.Errorf("%w%s: %w", ErrNoServer, origin, byCause(failed))
 	}
-	return best(trusted)
+	return best(oneVoteEach(trusted))
+}
+
+// oneVoteEach leaves out what a server has answered under a second name, or a second
+// spelling of it: it must not outvote another by itself.
+func oneVoteEach(readings []reading) (each []reading) {
+	slices.SortFunc(readings, func(a, b reading) int {
+		return cmp.Or(strings.Compare(a.address, b.address), cmp.Compare(a.uncertainty, b.uncertainty))
+	})
+	return slices.CompactFunc(readings, func(a, b reading) bool { return a.address == b.address })
 }
 
 // askServer asks one server, and once more if it stayed silent or asked to be
@@ -139,6 +150,7 @@ func (k *Keeper) question(ctx context.Context, server string) (reading, error) {
 		Dialer: func(_, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
 			if err == nil {
+				r.address = unmapped(conn.RemoteAddr())
 				stopClosing = context.AfterFunc(ctx, func() { conn.Close() })
 			}
 			return conn, err
@@ -160,6 +172,15 @@ func (k *Keeper) question(ctx context.Context, server string) (reading, error) {
 	r.offset = t.ServerRecv.Sub(t.ClientXmit)/2 + t.ServerXmit.Sub(t.ClientRecv)/2
 	r.uncertainty, r.stratum, r.at = response.RootDistance, response.Stratum, t.ClientRecv
 	return r, nil
+}
+
+// unmapped is an address in one spelling.
+func unmapped(address net.Addr) string {
+	at, err := netip.ParseAddrPort(address.String())
+	if err != nil {
+		return address.String()
+	}
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).String()
 }
 
 // errRate: the server answers, but not so often.
@@ -194,9 +215,11 @@ func doubt(r *ntp.Response) error {
 // best is the answer with the smallest root distance of those that the majority
 // bears out: each says that the time is within its uncertainty, and more than
 // half of them have a time in common. The others are falsetickers (RFC 5905,
-// 11.2.1). Without a majority it is an ErrNoMajority.
+// 11.2.1). Without a majority, or where a server that is unsure makes two of them
+// that contradict each other, it is an ErrNoMajority.
 func best(readings []reading) (reading, error) {
 	var borneOut []reading
+	isTie := false
 	for _, edge := range readings { // the most agree at the lower end of one of them
 		var agree []reading
 		for _, r := range readings {
@@ -204,20 +227,35 @@ func best(readings []reading) (reading, error) {
 				agree = append(agree, r)
 			}
 		}
-		if len(agree) > len(borneOut) {
-			borneOut = agree
+		switch {
+		case len(agree) > len(borneOut):
+			borneOut, isTie = agree, false
+		case len(agree) == len(borneOut) && !closest(agree).agrees(closest(borneOut)):
+			isTie = true
 		}
 	}
-	if 2*len(borneOut) <= len(readings) {
+	if 2*len(borneOut) <= len(readings) || isTie {
 		return reading{}, fmt.Errorf("%w: %s", ErrNoMajority, saidBy(readings))
 	}
-	b := slices.MinFunc(borneOut, func(x, y reading) int { return cmp.Compare(x.uncertainty, y.uncertainty) })
+	b := closest(borneOut)
 	for _, r := range readings {
 		if !slices.ContainsFunc(borneOut, func(other reading) bool { return other.server == r.server }) {
 			b.falsetickers = append(b.falsetickers, r.server)
 		}
 	}
 	return b, nil
+}
+
+// closest is the one with the smallest root distance.
+func closest(readings []reading) reading {
+	return slices.MinFunc(readings, func(x, y reading) int { return cmp.Compare(x.uncertainty, y.uncertainty) })
+}
+
+// agrees says whether two readings have a time in common.
+func (r reading) agrees(other reading) bool {
+	low, high := r.within()
+	otherLow, otherHigh := other.within()
+	return low <= otherHigh && otherLow <= high
 }
 
 // within is the range of offsets that a reading allows, with what two right

@@ -151,6 +151,39 @@ func TestMajority(t *testing.T) {
 	}
 }
 
+// A server has one vote, however often and in which spelling it is named.
+func TestOneVoteUnderManyNames(t *testing.T) {
+	honest, liar := serveTime(t, 0, nil), serveTime(t, time.Minute, nil)
+	_, port, _ := net.SplitHostPort(liar.address)
+	names := []string{liar.address, "localhost:" + port, "[::ffff:127.0.0.1]:" + port, "LOCALHOST:" + port}
+	k, m := keeper(t, Config{Servers: append(names, honest.address), AllowSet: true})
+	reply, err := maint(k, &pb.ClockQuery{Ntp: true, Sync: true})
+	if !errors.Is(err, ErrNoMajority) || reply.Clock.Sync.Status != StatusIndeterminate {
+		t.Errorf("got %v, %v; want no majority: one says this and one that", reply, err)
+	}
+	m.untouched(t)
+}
+
+// A server that is unsure agrees with everybody. It is no reason to believe either of
+// two that contradict each other, and never a matter of who answered first.
+func TestTwoMajoritiesAreNone(t *testing.T) {
+	at := func(offset, uncertainty time.Duration) reading {
+		return reading{server: offset.String(), offset: offset, uncertainty: uncertainty}
+	}
+	here, there, unsure := at(0, 10*time.Millisecond), at(time.Second, 10*time.Millisecond), at(500*time.Millisecond, 600*time.Millisecond)
+	for _, order := range [][]reading{{here, there, unsure}, {there, here, unsure}, {unsure, there, here}, {unsure, here, there}} {
+		if r, err := best(order); !errors.Is(err, ErrNoMajority) {
+			t.Errorf("believed %v, %v", r, err)
+		}
+	}
+	also := at(5*time.Millisecond, 10*time.Millisecond)
+	for _, order := range [][]reading{{here, there, unsure, also}, {there, unsure, also, here}} {
+		if r, err := best(order); err != nil || r.offset > time.Millisecond*5 || !slices.Equal(r.falsetickers, []string{there.server}) {
+			t.Errorf("got %v, %v; want one of the two that agree", r, err)
+		}
+	}
+}
+
 // A host that was told of no server is compared with the default ones, and a host
 // without a way to them says which they are.
 func TestDefaultServers(t *testing.T) {
