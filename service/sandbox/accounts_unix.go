@@ -54,7 +54,18 @@ func lookUpAccount(nameOrID string, done <-chan struct{}) (passwdEntry, error) {
 	if !ok {
 		return passwdEntry{}, fmt.Errorf("getent says %.100q", out)
 	}
+	if entry.name != nameOrID && isNumber(nameOrID) && !isNumberOf(nameOrID, entry) {
+		return passwdEntry{}, errNoAccount
+	}
 	return entry, nil
+}
+
+func isNumber(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// isNumberOf: getent reads a number into 32 bits, so that 4294967296 is root to it.
+func isNumberOf(number string, entry passwdEntry) bool {
+	n, err := strconv.ParseUint(number, 10, 31)
+	return err == nil && int(n) == entry.uid
 }
 
 // lookUpByGo is for systems that have no such file, and for programs built with C.

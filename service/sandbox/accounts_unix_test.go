@@ -86,6 +86,19 @@ func TestAccountOfDirectory(t *testing.T) {
 	}
 }
 
+// A number that is too large is nobody's, whatever getent makes of it.
+func TestNumberThatWrapsRound(t *testing.T) {
+	directory(t, `echo "root:*:0:0:root:/root:/bin/sh"`, `echo 0`)
+	for _, key := range []string{"4294967296", "8589934592", "18446744073709551616"} {
+		if who, err := findAccount(key, nil); err == nil || !strings.Contains(err.Error(), "no such user") {
+			t.Errorf("%s is %+v, %v", key, who, err)
+		}
+	}
+	if who, err := findAccount("00", nil); err != nil || who.uid != 0 {
+		t.Errorf("00 is %+v, %v", who, err)
+	}
+}
+
 // A directory service that hangs is waited for as long as the run wants it.
 func TestDirectoryThatHangs(t *testing.T) {
 	directory(t, "exec sleep 1000", "exec sleep 1000")

@@ -28,7 +28,7 @@ func (o *order) resolve() error {
 			}
 		}
 	}
-	found, err := lookProgram(o.argv[0], o.dir, []string{"PATH=" + o.searchPath})
+	found, err := lookProgram(o.argv[0], o.dir, []string{"PATH=" + o.searchPath}, account{})
 	o.path = found
 	return err
 }

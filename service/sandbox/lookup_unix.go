@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,9 @@ import (
 // defaultPath is what execvp searches when the environment has no PATH.
 const defaultPath = "/bin:/usr/bin"
 
-// lookProgram finds the file to execute as the task would: in the task's own PATH, whose relative entries, like a relative program, count from dir.
-func lookProgram(name, dir string, env []string) (string, error) {
+// lookProgram finds the file to execute as the task would: in the task's own PATH, whose relative entries, like a relative program, count from dir. What the task's account
+// may not execute is passed over, as execvp does: root's PATH may begin in root's home.
+func lookProgram(name, dir string, env []string, who account) (string, error) {
 	op := fmt.Sprintf("find program %q", name)
 	if name == "" {
 		return "", startErrorf("find program", "its name is empty")
@@ -36,6 +38,9 @@ func lookProgram(name, dir string, env []string) (string, error) {
 	for _, entry := range filepath.SplitList(path) {
 		full := filepath.Join(within(dir, entry), name)
 		err := executable(full)
+		if err == nil && !mayExecute(full, who) {
+			err = plainError{"permission denied for user " + who.name, fs.ErrPermission}
+		}
 		if err == nil {
 			return full, nil
 		}
@@ -47,6 +52,36 @@ func lookProgram(name, dir string, env []string) (string, error) {
 		return "", startErrorf(op, "%w", denied)
 	}
 	return "", startErrorf(op, "%w in $PATH", errNoProgram)
+}
+
+// mayExecute says whether an account may execute a file, as its mode has it. It costs a few looks where all may.
+func mayExecute(path string, who account) bool {
+	if who.cred == nil {
+		return true
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return false
+	}
+	const owner, group, other = 0o100, 0o010, 0o001
+	class := other
+	switch {
+	case int(st.Uid) == who.uid:
+		class = owner
+	case int(st.Gid) == who.gid || slices.Contains(who.groups, st.Gid):
+		class = group
+	}
+	if int(st.Mode)&class == 0 {
+		return false
+	}
+	for parent := filepath.Dir(path); ; parent = filepath.Dir(parent) {
+		if err := unix.Stat(parent, &st); err != nil || int(st.Mode)&other == 0 {
+			return mayEnter(filepath.Dir(path), who)
+		}
+		if parent == filepath.Dir(parent) {
+			return true
+		}
+	}
 }
 
 // executable says in plain words why the file at path can't be a program. What the account may do is the kernel's to say, at exec.

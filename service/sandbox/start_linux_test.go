@@ -159,6 +159,13 @@ func TestUser(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	noBit, theirs := filepath.Join(open, "nobit"), filepath.Join(open, "theirs")
+	for dir, mode := range map[string]os.FileMode{noBit: 0o700, theirs: 0o755} {
+		path := filepath.Join(dir, "program")
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(path, []byte("#!/bin/sh\necho theirs\n"), mode), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	eachWay(t, allWays, func(t *testing.T, h *sandbox.Host) {
 		script := sh(`id -u; id -g; id -G; echo $HOME $USER $LOGNAME; pwd; echo hi >/dev/stdout; cat /dev/stdin`)
 		want := nobody.Uid + "\n" + nobody.Gid + "\n" + nobody.Gid + "\n" + nobody.HomeDir + " nobody nobody\n/\nhi\ninput"
@@ -171,6 +178,10 @@ func TestUser(t *testing.T) {
 		_, out := run(t, h, sandbox.Spec{Argv: sh("id -u; id -G"), User: "54321", Dir: "/"})
 		if got := out[0].String(); got != "54321\n54321\n" {
 			t.Errorf("as a number without an entry: %q", got)
+		}
+		_, out = run(t, h, sandbox.Spec{Argv: []string{"program"}, User: "nobody", Dir: "/", Env: []string{"PATH=" + closed + ":" + noBit + ":" + theirs + ":/bin:/usr/bin"}})
+		if got := out[0].String(); got != "theirs\n" {
+			t.Errorf("what it may not execute is not passed over: got %q", got)
 		}
 		_, out = run(t, h, sandbox.Spec{Argv: sh("echo $HOME"), User: "nobody", Dir: "/", Params: []string{"HOME=/else"}})
 		if got := out[0].String(); got != "/else\n" {

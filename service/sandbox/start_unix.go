@@ -202,7 +202,7 @@ func (h *Host) findProgram(spec Spec, cmd *command, env []string) (err error) {
 	if err := checkDir(spec.Dir); err != nil {
 		return err
 	}
-	cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, env)
+	cmd.path, err = lookProgram(spec.Argv[0], spec.Dir, env, cmd.who)
 	return err
 }
 
