@@ -54,10 +54,21 @@ const (
 func (s *Service) watchLink() {
 	ticker := time.NewTicker(linkLook)
 	defer ticker.Stop()
+	// It may be let in for less than a look takes to come.
+	nc, js := s.conns.nc, s.conns.js.Conn()
+	letIn, letInJS := nc.StatusChanged(nats.CONNECTED), js.StatusChanged(nats.CONNECTED)
+	defer js.RemoveStatusListener(letInJS)
+	defer nc.RemoveStatusListener(letIn)
 	var since, said time.Time
 	for {
 		select {
 		case <-ticker.C:
+		case <-letIn:
+			since = time.Time{}
+			continue
+		case <-letInJS:
+			since = time.Time{}
+			continue
 		case <-s.life.ctx.Done():
 			return
 		}

@@ -72,8 +72,12 @@ func TestRefusedForLong(t *testing.T) {
 	if run := c.final("holds"); run["state"] != "COMPLETE" || run["logComplete"] != true {
 		t.Errorf("the run: %v", run)
 	}
+	again := time.Now()
 	restart(server, "wrong")
 	givesUp(t, s, "Authorization Violation")
+	if waited := time.Since(again); waited < giveUpAfter {
+		t.Errorf("it has given up %s after it was refused again: the time before counted", waited)
+	}
 }
 
 // A connection that was closed for good, by whoever has it, is no quiet end.
