@@ -58,7 +58,7 @@ func TestLookProgram(t *testing.T) {
 		{name: "", env: path, words: "its name is empty"},
 		{name: strings.Repeat("x", 300), env: path, words: "no such program in $PATH"},
 	} {
-		found, err := lookProgram(c.name, dir, []string{"PATH=/wrong", c.env}[1:])
+		found, err := lookProgram(c.name, dir, []string{"PATH=/wrong", c.env}[1:], account{})
 		switch {
 		case c.words == "" && (err != nil || found != c.found):
 			t.Errorf("%q in %s: %q, %v; want %s", c.name, c.env, found, err, c.found)
@@ -66,10 +66,10 @@ func TestLookProgram(t *testing.T) {
 			t.Errorf("%q in %s: %q, %v; want %q", c.name, c.env, found, err, c.words)
 		}
 	}
-	if _, err := lookProgram("none", dir, []string{path}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := lookProgram("none", dir, []string{path}, account{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("none: %v", err)
 	}
-	if _, err := lookProgram("plain", dir, []string{"PATH=second"}); !errors.Is(err, fs.ErrPermission) {
+	if _, err := lookProgram("plain", dir, []string{"PATH=second"}, account{}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("plain: %v", err)
 	}
 }
@@ -78,7 +78,7 @@ func TestLookProgram(t *testing.T) {
 func BenchmarkLookProgram(b *testing.B) {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/usr/bin:/bin"}
 	for b.Loop() {
-		if _, err := lookProgram("true", "", env); err != nil {
+		if _, err := lookProgram("true", "", env, account{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,13 +11,16 @@ import (
 type TargetFlags struct{ client.Target }
 
 // Add gives the flags to a command that asks runners.
-func (t *TargetFlags) Add(cmd *cobra.Command) {
+func (t *TargetFlags) Add(a *App, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&t.On, "on", "", "the runner called `NAME`")
 	flags.StringVar(&t.Pool, "pool", "", "the runners of `POOL`: one of them, or all with --all")
 	flags.BoolVar(&t.All, "all", false, "every runner instead of one")
 	flags.StringVar(&t.Where, "where", "", "runners that match `EXPR`, such as 'labels.env == \"prod\" && cpus > 8'")
 	cli.Group(flags, cli.FlagsWhere, "on", "pool", "all", "where")
+	a.CompleteFlag(cmd, "on", RunnerNames)
+	a.CompleteFlag(cmd, "pool", PoolNames)
+	a.CompleteFlag(cmd, "where", Selectors)
 }
 
 // FanFlags say how a fan-out goes.

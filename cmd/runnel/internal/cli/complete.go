@@ -4,7 +4,21 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+// PlainUsages takes the marks of values out of flags' texts, which shells show as
+// they are beside the flags that they complete.
+func PlainUsages(cmd *cobra.Command) {
+	plain := func(f *pflag.Flag) {
+		f.Usage = strings.ReplaceAll(strings.ReplaceAll(f.Usage, "`", ""), "\n", " ")
+	}
+	cmd.PersistentFlags().VisitAll(plain)
+	cmd.Flags().VisitAll(plain)
+	for _, sub := range cmd.Commands() {
+		PlainUsages(sub)
+	}
+}
 
 // CompleteValues makes the shell complete a flag's values. A list that is
 // separated by commas is completed at its end.

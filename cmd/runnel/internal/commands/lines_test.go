@@ -110,6 +110,23 @@ func TestLinesOfRuns(t *testing.T) {
 		{words("wait --at-most -1s away"), 125, `\A\z`, `--at-most -1s: it must be more than 0`},
 		{words("wait --for RUNNING away"), 0, `^away +`, ``},
 
+		// What a shell is told when Tab is pressed: only what the command can be about.
+		{[]string{"__complete", "logs", "a"}, 0, `\Aaway\tRUNNING web1 \S+ ago sleeper\n:36\n\z`, ``},
+		{[]string{"__complete", "logs", "one", ""}, 0, `\A:36\n\z`, ``},
+		{[]string{"__complete", "abort", ""}, 0, `\Aaway\tRUNNING .*\n:36\n\z`, ``},
+		{[]string{"__complete", "abort", "away", ""}, 0, `\A:36\n\z`, ``},
+		{[]string{"__complete", "rm", "th"}, 0, `\Athree\tCOMPLETE db1 \S+ ago .*exit 3\n:36\n\z`, ``},
+		{[]string{"__complete", "wait", "--for", "RUN"}, 0, `^RUNNING$`, ``},
+		{[]string{"__complete", "ps", "--tag", "team"}, 0, `\Ateam=red\t1 run\n:36\n\z`, ``},
+		{[]string{"__complete", "run", "--on", ""}, 0, `\Adb1\tready, db\nweb1\tready, default web\n:36\n\z`, ``},
+		{[]string{"__complete", "run", "--pool", "d"}, 0, `\Adb\t1 runner\ndefault\t1 runner\n:36\n\z`, ``},
+		{[]string{"__complete", "glance", "sys", "--where", "labels."}, 0, `\Alabels\.env=="prod"\t1 runner\n:36\n\z`, ``},
+		{[]string{"__complete", "serve", "--label", ""}, 0, `\Aenv=prod\t1 runner\n:36\n\z`, ``},
+		{[]string{"__complete", "forget", "db1", ""}, 0, `\Aweb1\t.*\n:36\n\z`, ``},
+		{[]string{"__complete", "queue", "pause", "w"}, 0, `\Aweb\t1 runner\n:36\n\z`, ``},
+		{[]string{"__complete", "run", "--m"}, 0, "\\A[^`]*--memory-max\tmemory: BYTES, or 64M[^`]*\\z", ``},
+		{[]string{"__complete", "--prefix", "nobody.here", "run", "--on", ""}, 0, `\A:36\n\z`, `\A(Completion ended .*\n)?\z`},
+
 		{words("rm away"), 125, `\A\z`, `^runnel: .*away`}, // it lives
 		{words("abort away"), 0, `^away +ABORTED`, ``},
 		{words("abort away"), 0, `^away +ABORTED`, ``},
@@ -169,7 +186,7 @@ func TestLinesWithoutAFleet(t *testing.T) {
 		{words("completion fish"), 0, `fish completion`, ``},
 		{words("completion powershell"), 0, `(?i)powershell`, ``},
 		{words("completion tcsh"), 125, `\A\z`, `tcsh`},
-		{[]string{"__complete", "ps", "--state", ""}, 0, `(?s)^ABORTED$.*^RUNNING$`, ``},
+		{[]string{"__complete", "ps", "--state", ""}, 0, `(?s)^RUNNING$.*^ABORTED$`, ``},
 		{[]string{"__complete", "run", "--isolation", ""}, 0, `(?s)none.*standard.*strict`, ``},
 		{[]string{"__complete", "--log-level", ""}, 0, `debug`, ``},
 		{[]string{"__complete", "gateway", "token", "--scope", ""}, 0, `admin`, ``},

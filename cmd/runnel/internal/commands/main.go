@@ -30,6 +30,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/prunner"
@@ -59,6 +61,9 @@ func run(ctx context.Context, args []string, std app.Stdio) error {
 	a := app.New(std)
 	root := newRoot(a)
 	root.SetArgs(args)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		cli.PlainUsages(root)
+	}
 	a.Again = func(fresh *app.App) error {
 		root := newRoot(fresh)
 		root.SetArgs(args)

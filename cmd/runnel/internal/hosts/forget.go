@@ -20,6 +20,8 @@ func newForgetCommand(a *app.App) *cobra.Command {
 		Short:   "Take runners that are gone for good off the list",
 		Example: "  runnel forget web3\n  runnel forget web3 web4",
 		Args:    cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: a.Complete(app.RunnerNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return forget(ctx, a, s, args) })
 		},

@@ -62,7 +62,7 @@ func newMaintClockCommand(a *app.App) *cobra.Command {
 	flags.BoolVar(&c.sync, "sync", false, "set the clock by NTP, and verify")
 	flags.BoolVar(&c.force, "force", false, "with --sync: even if a daemon keeps the clock")
 	cli.Group(flags, cli.FlagsWhat, "ntp", "time", "sync", "force")
-	c.where.Add(cmd)
+	c.where.Add(a, cmd)
 	c.fan.Add(cmd)
 	flags.BoolVar(&c.json, "json", false, "the replies, one JSON object a line")
 	cli.Group(flags, cli.FlagsOutput, "json")

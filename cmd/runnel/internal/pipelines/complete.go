@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -11,31 +10,6 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/service/client"
 )
-
-// completer finds what the shell may put at a place; it is not asked for what is
-// there already.
-type completer func(ctx context.Context, s *app.Session, args []string) ([]string, error)
-
-func complete(a *app.App, find completer) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) (found []string, _ cobra.ShellCompDirective) {
-		_ = a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) (err error) {
-			found, err = find(ctx, s, args)
-			return err
-		})
-		found = slices.DeleteFunc(found, func(one string) bool { return slices.Contains(args, one) })
-		return found, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// first completes the first argument alone.
-func first(find completer) completer {
-	return func(ctx context.Context, s *app.Session, args []string) ([]string, error) {
-		if len(args) > 0 {
-			return nil, nil
-		}
-		return find(ctx, s, args)
-	}
-}
 
 func completePipelines(ctx context.Context, s *app.Session, _ []string) (names []string, err error) {
 	all, err := s.Pipelines(ctx)
@@ -79,11 +53,4 @@ func completeJobThenTask(ctx context.Context, s *app.Session, args []string) ([]
 		return completeTasks(ctx, s, args)
 	}
 	return nil, nil
-}
-
-// completeFlag has a flag's values found.
-func completeFlag(a *app.App, cmd *cobra.Command, flag string, find completer) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, complete(a, find)); err != nil {
-		panic(err) // a slip of ours, seen by any test
-	}
 }

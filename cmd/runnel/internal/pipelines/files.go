@@ -133,7 +133,7 @@ func newRemoveCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline rm deploy",
 		Args:    cobra.MinimumNArgs(1),
 
-		ValidArgsFunction: complete(a, completePipelines),
+		ValidArgsFunction: a.Complete(completePipelines),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, name := range args {

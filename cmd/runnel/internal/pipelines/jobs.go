@@ -65,7 +65,7 @@ func newJobsCommand(a *app.App) *cobra.Command {
 	cmd.Flags().StringVar(&name, "pipeline", "", "only jobs of the pipeline `NAME`")
 	cmd.Flags().IntVar(&limit, "limit", 20, "`N` jobs at most")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "pipeline", "limit")
-	completeFlag(a, cmd, "pipeline", completePipelines)
+	a.CompleteFlag(cmd, "pipeline", completePipelines)
 	jsonFlag(cmd, &asJSON, "the jobs")
 	return cmd
 }
@@ -138,7 +138,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline show 0d1f…",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: complete(a, first(completeJobs)),
+		ValidArgsFunction: a.Complete(app.Once(completeJobs)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				job, err := findJob(ctx, s, args[0])
@@ -231,7 +231,7 @@ func newCancelCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline cancel 0d1f… --reason 'wrong tag'",
 		Args:    cobra.MinimumNArgs(1),
 
-		ValidArgsFunction: complete(a, completeJobs),
+		ValidArgsFunction: a.Complete(completeJobs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, id := range args {
@@ -271,7 +271,7 @@ func newLogsCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline logs 0d1f…\n  runnel pipeline logs -f 0d1f… test",
 		Args:    cobra.RangeArgs(1, 2),
 
-		ValidArgsFunction: complete(a, completeJobThenTask),
+		ValidArgsFunction: a.Complete(completeJobThenTask),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				job, err := findJob(ctx, s, args[0])

@@ -41,7 +41,7 @@ func newRunCommand(a *app.App) *cobra.Command {
   echo '{"n": 3}' | runnel pipeline run deploy --vars -`,
 		Args: cobra.ExactArgs(1),
 
-		ValidArgsFunction: complete(a, first(completePipelines)),
+		ValidArgsFunction: a.Complete(app.Once(completePipelines)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return p.run(cmd.Context(), args[0]) },
 	}
 	flags := cmd.Flags()
@@ -137,7 +137,7 @@ func newRerunCommand(a *app.App) *cobra.Command {
 		Example: "  runnel pipeline rerun 0d1f…\n  runnel pipeline rerun 0d1f… --failed --follow\n  runnel pipeline rerun 0d1f… --from test",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: complete(a, first(completeJobs)),
+		ValidArgsFunction: a.Complete(app.Once(completeJobs)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				old, err := findJob(ctx, s, args[0])
@@ -157,7 +157,7 @@ func newRerunCommand(a *app.App) *cobra.Command {
 	flags.BoolVar(&opts.Failed, "failed", false, "keep the tasks that ended well")
 	flags.StringVar(&opts.From, "from", "", "run `TASK` and those that depend on it; keep the others")
 	cmd.MarkFlagsMutuallyExclusive("failed", "from")
-	completeFlag(a, cmd, "from", completeTasks)
+	a.CompleteFlag(cmd, "from", completeTasks)
 	cli.Group(flags, cli.FlagsWhat, "failed", "from")
 	flags.BoolVarP(&follow, "follow", "f", false, "show what happens until the job ends; its result is the exit code")
 	flags.BoolVar(&asJSON, "json", false, "print the job as JSON")

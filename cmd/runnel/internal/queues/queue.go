@@ -150,6 +150,8 @@ func newShowCommand(a *app.App) *cobra.Command {
 		Short:   "Show the attempts of work, and the one that it waits for",
 		Example: "  runnel queue show nightly-7",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: a.Complete(app.Once(workIDs)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return show(ctx, s, args[0], asJSON) })
 		},

@@ -41,8 +41,10 @@ func newAbortCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
+	cmd.ValidArgsFunction = a.Complete(runIDs(liveStates...))
 	flags := cmd.Flags()
-	flags.StringToStringVar(&tags, "tag", nil, "every live run with the tag `K=V`")
+	flags.Var(cli.KeyValues{To: &tags}, "tag", "every live run with the tag `K=V`; may be repeated, for several tags")
+	a.CompleteFlag(cmd, "tag", tagPairs)
 	cli.Group(flags, cli.FlagsWhat, "tag")
 	flags.BoolVar(&asJSON, "json", false, "the records, one JSON object a line")
 	cli.Group(flags, cli.FlagsOutput, "json")
@@ -59,7 +61,7 @@ func idsOf(ctx context.Context, s *app.Session, args []string, tags map[string]s
 		}
 		ids = append(ids, run.GetId())
 	}
-	query := &pb.Query{All: true, Tags: tags, States: []pb.State{pb.State_PENDING, pb.State_RUNNING}}
+	query := &pb.Query{All: true, Tags: tags, States: liveStates}
 	for len(tags) > 0 {
 		reply, err := s.Query(ctx, query)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -49,7 +48,8 @@ func newPsCommand(a *app.App) *cobra.Command {
 	flags.Var(cli.KeyValues{To: &p.tags}, "tag", "runs with the tag `K=V` only; may be repeated")
 	flags.Int64Var(&p.limit, "limit", 20, "at most `N` runs; 0: all")
 	cli.Group(flags, cli.FlagsWhat, "state", "tag", "limit")
-	cli.CompleteValues(cmd, "state", slices.Sorted(maps.Keys(pb.State_value))...)
+	completeStates(cmd, "state")
+	a.CompleteFlag(cmd, "tag", tagPairs)
 	flags.BoolVar(&p.json, "json", false, "the records, one JSON object a line")
 	flags.BoolVarP(&p.wide, "wide", "w", false, "whole ids, names and errors, however narrow the terminal is")
 	cli.Group(flags, cli.FlagsOutput, "json", "wide")
@@ -81,10 +81,7 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 	left := p.limit
 	for {
 		query.Limit = left
-		reply, err := s.Query(ctx, query)
-		if errors.Is(err, client.ErrNoRunners) {
-			reply, err = s.QueryRecords(ctx, query)
-		}
+		reply, err := asked(ctx, s, query)
 		if err != nil {
 			return err
 		}
@@ -112,6 +109,15 @@ func (p *psCommand) run(ctx context.Context, s *app.Session) error {
 		return nil
 	}
 	return table.Write(p.Out)
+}
+
+// asked is a page of a list, also while no runner is there to ask.
+func asked(ctx context.Context, s *app.Session, query *pb.Query) (*pb.QueryReply, error) {
+	reply, err := s.Query(ctx, query)
+	if errors.Is(err, client.ErrNoRunners) {
+		return s.QueryRecords(ctx, query)
+	}
+	return reply, err
 }
 
 // waiting is the work of the queue that the list is about.

@@ -101,8 +101,9 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags.Var(cli.KeyValues{To: &r.tags}, "tag", "a tag `K=V` for its record; may be repeated")
 	flags.StringVar(&r.id, "id", "", "its `ID`, of your own: it never runs twice")
 	cli.Group(flags, cli.FlagsWhat, "command", "file", "param", "stdin", "dir", "as", "name", "tag", "id")
+	r.CompleteFlag(cmd, "tag", tagPairs)
 
-	r.where.Add(cmd)
+	r.where.Add(r.App, cmd)
 	r.fan.Add(cmd)
 
 	flags.DurationVar(&r.timeout, "timeout", 0, "end it after so long; answers are waited for as $NATS_TIMEOUT says")

@@ -30,6 +30,7 @@ func newShowCommand(a *app.App) *cobra.Command {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return showRun(ctx, s, args[0], asJSON) })
 		},
 	}
+	cmd.ValidArgsFunction = a.Complete(app.Once(runIDs()))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the record as one JSON object")
 	cli.Group(cmd.Flags(), cli.FlagsOutput, "json")
 	return cmd

@@ -51,17 +51,13 @@ func jsonFlag(cmd *cobra.Command, to *bool, what string) {
 
 // names completes those of schedules.
 func names(a *app.App) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		var found []string
-		_ = a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
-			all, err := s.Schedules(ctx)
-			for _, one := range all {
-				found = append(found, one.Name)
-			}
-			return err
-		})
-		return found, cobra.ShellCompDirectiveNoFileComp
-	}
+	return a.Complete(app.Once(func(ctx context.Context, s *app.Session, _ []string) (found []string, err error) {
+		all, err := s.Schedules(ctx)
+		for _, one := range all {
+			found = append(found, one.Name+"\t"+when(one))
+		}
+		return found, err
+	}))
 }
 
 // advise adds what to do next.

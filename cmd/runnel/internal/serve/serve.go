@@ -136,6 +136,8 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")
 	flags.BoolVar(&s.cfg.NoCgroup, "no-cgroup", false, "leave cgroups alone")
 	cli.Group(flags, cli.FlagsHow, "log-max-age", "log-max-bytes", "retention", "keep", "spool-max-bytes", "ntp", "max-step", "cgroup", "no-cgroup")
+	s.CompleteFlag(cmd, "pool", app.PoolNames)
+	s.CompleteFlag(cmd, "label", app.LabelPairs)
 	s.pipelines.addFlags(cmd)
 	s.webFlags.Add(cmd)
 	cli.BindEnvAll(cmd)
