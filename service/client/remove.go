@@ -38,8 +38,9 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 }
 
 // RemoveOlder removes the runs that ended longer ago than that, and returns
-// their ids. One that somebody else removes meanwhile is no error.
-func (c *Client) RemoveOlder(ctx context.Context, age time.Duration) (removed []string, err error) {
+// their ids. One that somebody else removes meanwhile is no error. Of many, each
+// one that is gone is told with the number of all; nil: it need not be.
+func (c *Client) RemoveOlder(ctx context.Context, age time.Duration, each func(id string, of int)) (removed []string, err error) {
 	s, err := c.records(ctx)
 	if err != nil {
 		return nil, err
@@ -53,6 +54,9 @@ func (c *Client) RemoveOlder(ctx context.Context, age time.Duration) (removed []
 		switch err := s.Remove(ctx, id); {
 		case err == nil:
 			removed = append(removed, id)
+			if each != nil {
+				each(id, len(old))
+			}
 		case !errors.Is(err, store.ErrUnknownRun) && !errors.Is(err, store.ErrConflict):
 			return removed, err
 		}

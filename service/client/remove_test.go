@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -86,10 +87,12 @@ func TestRemove(t *testing.T) {
 	if next, err := c.Wait(ctx, "next"); err != nil || next.GetExitCode() != 6 {
 		t.Errorf("got %v, %v", next, err)
 	}
-	if removed, err := other.RemoveOlder(ctx, time.Hour); err != nil || len(removed) != 0 {
+	if removed, err := other.RemoveOlder(ctx, time.Hour, nil); err != nil || len(removed) != 0 {
 		t.Errorf("removed %q, %v", removed, err)
 	}
-	if removed, err := other.RemoveOlder(ctx, 0); err != nil || !slices.Equal(removed, []string{"next"}) {
+	var told []string
+	each := func(id string, of int) { told = append(told, fmt.Sprint(id, " of ", of)) }
+	if removed, err := other.RemoveOlder(ctx, 0, each); err != nil || !slices.Equal(removed, []string{"next"}) || !slices.Equal(told, []string{"next of 1"}) {
 		t.Errorf("removed %q, %v", removed, err)
 	}
 	if _, err := c.Abort(ctx, live.GetId(), 10*time.Second); err != nil {

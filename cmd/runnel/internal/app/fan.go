@@ -26,8 +26,8 @@ func Names(all []string) string {
 // FanProgress shows on a terminal how many have answered.
 func (a *App) FanProgress(opts client.FanOptions) (client.FanOptions, func()) {
 	var p *term.Progress
-	opts.Expected = func(names []string) { p = term.NewProgress(a.Err, a.ErrLook, len(names)) }
-	opts.Answered = func(string) { p.Add() }
+	opts.Expected = func(names []string) { p = term.NewProgress(a.Err, a.ErrLook, "runners", int64(len(names))) }
+	opts.Answered = func(string) { p.Add(1) }
 	return opts, func() {
 		if p != nil {
 			p.Done()

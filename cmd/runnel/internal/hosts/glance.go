@@ -40,7 +40,7 @@ func newGlanceCommand(a *app.App) *cobra.Command {
 }
 
 func (g *glanceCommand) addFlags(cmd *cobra.Command) {
-	g.where.Add(cmd)
+	g.where.Add(g.App, cmd)
 	g.fan.Add(cmd)
 	cmd.Flags().BoolVar(&g.json, "json", false, "the replies, one JSON object a line")
 	cli.Group(cmd.Flags(), cli.FlagsOutput, "json")
@@ -123,10 +123,14 @@ type replyTable struct {
 
 // show asks, and shows the replies as a table.
 func (g *glanceCommand) show(ctx context.Context, s *app.Session, query *pb.Glance, table replyTable) error {
+	bar := term.NewProgress(g.Err, g.ErrLook, "entries", 0)
 	end, err := g.ask(ctx, s, query, func(reply *pb.GlanceReply) error {
+		before := len(table.Rows)
 		table.add(reply)
+		bar.Add(int64(len(table.Rows) - before))
 		return nil
 	})
+	bar.Done()
 	if err != nil {
 		return err
 	}

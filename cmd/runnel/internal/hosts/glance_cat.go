@@ -46,7 +46,7 @@ func newGlanceCatCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
-	g.where.Add(cmd)
+	g.where.Add(a, cmd)
 	g.fan.Add(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is added, until interrupted")
 	cmd.Flags().Var(app.Size{To: &tail}, "tail", "begin `N` bytes, or 64K, before the end")
@@ -89,7 +89,12 @@ func (c *cat) one(ctx context.Context, where client.Target) error {
 	defer stop()
 	reply, err := c.s.Glance(ctx, where, c.query(c.from))
 	if err == nil {
-		err = c.rest(ctx, reply, c.Out)
+		to := &counting{to: c.Out, bar: term.NewProgress(c.Err, c.ErrLook.Beside(c.Look), term.Bytes, 0)}
+		if !c.follow {
+			to.bar.Total = reply.GetFile().GetSize() - reply.GetFile().GetOffset()
+		}
+		err = c.rest(ctx, reply, to)
+		to.bar.Done()
 	}
 	if err != nil && ctx.Err() != nil {
 		return &cli.ExitError{Code: cli.ExitAborted}
@@ -179,6 +184,18 @@ func (c *cat) all(ctx context.Context) error {
 		}
 	}
 	return c.glanceCommand.App.SayFan(&result.FanLists)
+}
+
+// counting writes what it is given, and shows how much that was.
+type counting struct {
+	to  io.Writer
+	bar *term.Progress
+}
+
+func (c *counting) Write(data []byte) (int, error) {
+	n, err := c.to.Write(data)
+	c.bar.Add(int64(n))
+	return n, err
 }
 
 // prefixed writes lines with something in front of each.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/service/client"
 )
 
@@ -29,6 +30,8 @@ func newRmCommand(a *app.App) *cobra.Command {
 		Short:   "Remove work that waits: it never starts",
 		Example: "  runnel queue rm nightly-7",
 		Args:    cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: a.Complete(waitingIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
 				for _, id := range args {
@@ -61,6 +64,8 @@ func newRetryCommand(a *app.App) *cobra.Command {
 		Use:     "retry ID… | --failed",
 		Short:   "Try failed work once more, whatever its number of attempts is",
 		Example: "  runnel queue retry nightly-7\n  runnel queue retry --failed",
+
+		ValidArgsFunction: a.Complete(failedIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if failed == (len(args) > 0) {
 				return errors.New("which work? name it, or use --failed for all that has failed")
@@ -75,8 +80,11 @@ func newRetryCommand(a *app.App) *cobra.Command {
 						args = append(args, run.GetGroup())
 					}
 				}
+				bar := term.NewProgress(a.Err, a.ErrLook.Beside(a.Look), "runs", int64(len(args)))
+				defer bar.Done()
 				for _, id := range args {
 					attempt, err := s.Retry(ctx, id)
+					bar.Add(1)
 					if err == nil {
 						_, err = fmt.Fprintln(a.Out, attempt)
 					}
@@ -100,6 +108,8 @@ func newPoolCommand(a *app.App, use, short string, do func(context.Context, *app
 		Short:   short,
 		Example: "  runnel queue " + use + " default",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: a.Complete(app.Once(app.PoolNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return do(ctx, s, args[0]) })
 		},

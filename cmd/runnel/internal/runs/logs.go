@@ -52,6 +52,7 @@ func newLogsCommand(a *app.App) *cobra.Command {
 			return l.run(cmd.Context(), args[0])
 		},
 	}
+	cmd.ValidArgsFunction = a.Complete(app.Once(runIDs()))
 	flags := cmd.Flags()
 	flags.BoolVarP(&l.follow, "follow", "f", false, "wait for what is still to come, until the run ends")
 	flags.StringVar(&l.stream, "stream", "", "only `stdout|stderr`")
@@ -124,7 +125,12 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 		show.out, show.raw = term.NewStreams(file, file), true
 	}
 	follow := func(run *pb.Run) error {
-		result, err := s.Follow(ctx, run, opts, show.Record)
+		bar := l.progress(run)
+		result, err := s.Follow(ctx, run, opts, func(r lines.Record) error {
+			bar.Add(int64(len(r.Text)))
+			return show.Record(r)
+		})
+		bar.Done()
 		if printing := show.Flush(); err == nil {
 			err = printing
 		}
@@ -148,6 +154,20 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 	}
 	return nil
 }
+
+// progress is of what goes into a file: elsewhere the output itself shows it.
+func (l *logsCommand) progress(run *pb.Run) *term.Progress {
+	look := l.ErrLook
+	look.Terminal = look.Terminal && l.out != "" && l.out != "-"
+	bar := term.NewProgress(l.Err, look, term.Bytes, 0)
+	if l.isWhole() && l.stream == "" {
+		bar.Total = run.GetBytes()
+	}
+	return bar
+}
+
+// isWhole says whether the output is wanted from its beginning.
+func (l *logsCommand) isWhole() bool { return l.from <= 1 && l.tail == 0 && l.since == "" }
 
 // attempts are the runs whose output is meant.
 func (l *logsCommand) attempts(ctx context.Context, s *app.Session, id string) ([]*pb.Run, error) {
@@ -176,13 +196,12 @@ func (l *logsCommand) attempts(ctx context.Context, s *app.Session, id string) (
 // conclude tells what the log was like. Text that is missing is an error,
 // whoever reads only standard output has to learn of it.
 func (l *logsCommand) conclude(run *pb.Run, result logs.FollowResult) error {
-	whole := l.from <= 1 && l.tail == 0 && l.since == ""
 	switch {
-	case result.Truncated && whole:
+	case result.Truncated && l.isWhole():
 		return errors.New("the beginning of this output has been removed: it was older, or more, than is kept")
 	case result.Missing > 0:
 		return fmt.Errorf("%s of this output are missing", term.Plural(int(result.Missing), "message"))
-	case result.Problem != nil && whole:
+	case result.Problem != nil && l.isWhole():
 		return fmt.Errorf("this output is not complete: %w", result.Problem)
 	case l.raw:
 		return nil

@@ -37,6 +37,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return rm(ctx, s, args, older) })
 		},
 	}
+	cmd.ValidArgsFunction = a.Complete(runIDs(finalStates...))
 	cmd.Flags().DurationVar(&older, "older", 0, "every run that ended longer ago than this")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "older")
 	return cmd
@@ -68,10 +69,13 @@ func rm(ctx context.Context, s *app.Session, args []string, older time.Duration)
 		removed++
 	}
 	if older >= 0 {
-		ids, err := s.RemoveOlder(ctx, older)
-		for _, id := range ids {
+		bar := term.NewProgress(s.App.Err, s.App.ErrLook.Beside(s.App.Look), "runs", 0)
+		ids, err := s.RemoveOlder(ctx, older, func(id string, of int) {
+			bar.Total = int64(of)
+			bar.Add(1)
 			fmt.Fprintln(s.App.Out, id)
-		}
+		})
+		bar.Done()
 		removed += len(ids)
 		if err != nil {
 			return fmt.Errorf("%s removed, but then: %w", term.Plural(removed, "run"), err)

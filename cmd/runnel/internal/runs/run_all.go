@@ -37,12 +37,12 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		}
 		leave(err)
 	}
-	bar := term.NewProgress(r.Stdio.Err, r.barLook(), 0)
+	bar := term.NewProgress(r.Stdio.Err, r.ErrLook.Beside(r.Look), "runners", 0)
 	fan := r.fan.FanOptions
 	fan.Timeout = s.Target.Timeout
 	fan.Expected = func(names []string) {
 		show.width = term.Longest(names)
-		bar.Total = len(names)
+		bar.Total = int64(len(names))
 	}
 	fan.Enough = all.isAborted
 	result, err := s.RunAll(ctx, r.where.Target, req, client.RunAllOptions{FanOptions: fan, RunEvents: client.RunEvents{
@@ -55,7 +55,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 		},
 		Ended: func(o client.Outcome) {
 			show.end(o.Run.GetRunner())
-			bar.Add()
+			bar.Add(1)
 		},
 	}})
 	bar.Done()
@@ -125,13 +125,6 @@ func (a *allRuns) add(id string, tell func()) {
 	if a.aborted {
 		a.aborts.Go(func() { a.abort(id) })
 	}
-}
-
-// barLook draws a bar only where it does not mix with output.
-func (r *runCommand) barLook() term.Look {
-	l := r.ErrLook
-	l.Terminal = l.Terminal && !r.Look.Terminal
-	return l
 }
 
 // allPrinter prints the output of many runs. Text is printed in whole lines, so

@@ -11,6 +11,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/store"
@@ -43,10 +44,12 @@ func newWaitCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
+	cmd.ValidArgsFunction = a.Complete(runIDs(liveStates...))
 	flags := cmd.Flags()
 	flags.StringVar(&state, "for", "", "wait for this `STATE`, such as RUNNING (default: any final one)")
 	flags.DurationVar(&atMost, "at-most", 0, "give up after this long")
 	cli.Group(flags, cli.FlagsWhat, "for", "at-most")
+	completeStates(cmd, "for")
 	flags.BoolVar(&asJSON, "json", false, "the records, one JSON object a line")
 	cli.Group(flags, cli.FlagsOutput, "json")
 	return cmd
@@ -75,6 +78,8 @@ func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOption
 		states = []pb.State{pb.State(n)}
 	}
 	code := 0
+	bar := term.NewProgress(s.App.Err, s.App.ErrLook.Beside(s.App.Look), "runs", int64(len(args)))
+	defer bar.Done()
 	for _, arg := range args {
 		run, err := s.Find(ctx, arg)
 		if err == nil {
@@ -87,6 +92,7 @@ func waitFor(ctx context.Context, s *app.Session, args []string, opts waitOption
 		if err != nil {
 			return fmt.Errorf("cannot wait for run %s: %w", arg, err)
 		}
+		bar.Add(1)
 		if opts.asJSON {
 			err = s.App.PrintJSON(run)
 		} else {

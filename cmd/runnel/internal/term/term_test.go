@@ -205,8 +205,13 @@ func TestTableOnATerminal(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, Look{Terminal: true, width: 80}, 4)
-	p.Add()
+	p := NewProgress(&out, Look{Terminal: true, width: 80}, "runners", 4)
+	p.Add(0)
+	if out.Len() > 0 {
+		t.Errorf("at once: got %q, want nothing of work that may be over in a moment", out.String())
+	}
+	p.drawn = p.drawn.Add(-time.Second)
+	p.Add(1)
 	if got := out.String(); !strings.Contains(got, "1/4 runners") || !strings.Contains(got, "[======  ") {
 		t.Errorf("got %q, want a bar that is a quarter full", got)
 	}
@@ -215,10 +220,38 @@ func TestProgress(t *testing.T) {
 		t.Errorf("got %q, want the line taken away", out.String())
 	}
 	out.Reset()
-	p = NewProgress(&out, Look{}, 0)
-	p.Add()
+	p = NewProgress(&out, Look{}, "runners", 0)
+	p.drawn = p.drawn.Add(-time.Second)
+	p.Add(1)
 	p.Done()
 	if out.Len() > 0 {
 		t.Errorf("in a pipe: got %q, want nothing", out.String())
+	}
+}
+
+// However narrow the terminal, the line fits into it, and the counts go last.
+func TestProgressFits(t *testing.T) {
+	for _, test := range []struct {
+		width int
+		noun  string
+		total int64
+		want  string
+	}{
+		{80, "runs", 1000, "[============            ] 500/1000 runs, 50/s"},
+		{40, "runs", 1000, "[========         ] 500/1000 runs, 50/s"},
+		{26, "runs", 1000, "500/1000 runs, 50/s"},
+		{16, "runs", 1000, "500/1000 runs"},
+		{8, "runs", 1000, "500/100"},
+		{80, "runs", 0, "500 runs, 50/s"},
+		{80, "runs", 400, "[========================] 400/400 runs, 50/s"},
+		{80, Bytes, 2000, "[======                  ] 500 B of 2.0 kB, 50 B/s"},
+		{80, Bytes, 0, "500 B, 50 B/s"},
+	} {
+		p := NewProgress(nil, Look{width: test.width}, test.noun, test.total)
+		p.count = 500
+		got := p.line(p.began.Add(10 * time.Second))
+		if got != test.want || len(got) >= test.width {
+			t.Errorf("%d columns: got %q, want %q", test.width, got, test.want)
+		}
 	}
 }
