@@ -217,11 +217,13 @@ func (g *Gateway) routes() http.Handler {
 	methods := map[string][]string{}
 	table := g.table()
 	for _, row := range table {
-		methods[row.Path] = append(methods[row.Path], row.Method)
-		if row.Method == http.MethodGet {
-			methods[row.Path] = append(methods[row.Path], http.MethodHead)
+		for _, path := range spellings(row.Path) {
+			methods[path] = append(methods[path], row.Method)
+			if row.Method == http.MethodGet {
+				methods[path] = append(methods[path], http.MethodHead)
+			}
+			mux.Handle(row.Method+" "+path, g.house.Guard.Wrap(row.Scope, g.claiming(row.Handle)))
 		}
-		mux.Handle(row.Method+" "+row.Path, g.house.Guard.Wrap(row.Scope, g.claiming(row.Handle)))
 	}
 	var err error
 	if g.doc, err = openapi.Write(g.house.Doc, table); err != nil {
@@ -243,6 +245,15 @@ func (g *Gateway) routes() http.Handler {
 		}
 	})
 	return reply.WithDeadlines(g.recovered(g.withHeaders(mux)))
+}
+
+// spellings are the patterns of a path: some of Piston's clients end theirs with a
+// slash.
+func spellings(path string) []string {
+	if strings.HasPrefix(path, "/api/v2/") {
+		return []string{path, path + "/{$}"}
+	}
+	return []string{path}
 }
 
 // claiming has what a request asks of the fleet say for whom: as this gateway

@@ -108,8 +108,13 @@ func (l *scopeList) UnmarshalJSON(body []byte) error {
 
 // tokenOf is the token of a request: of the header, or of a cookie.
 func (g *Guard) tokenOf(r *http.Request) (token string, cookie bool) {
-	if kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(kind, "Bearer") && token != "" {
+	header := r.Header.Get("Authorization")
+	if kind, token, _ := strings.Cut(header, " "); strings.EqualFold(kind, "Bearer") && token != "" {
 		return strings.TrimSpace(token), false
+	}
+	// Piston's clients send their key as it is.
+	if reply.IsPiston(r) && strings.Count(header, ".") == 2 && !strings.Contains(header, " ") {
+		return header, false
 	}
 	for _, name := range []string{g.CookieName(), "jwt"} {
 		if c, err := r.Cookie(name); err == nil && c.Value != "" {

@@ -220,10 +220,11 @@ func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
 		return nil, "", errors.New("if specified, stdin is required to be a string")
 	}
 	task.Stdin = []byte(stdin)
-	if len(q.Args) > 0 && json.Unmarshal(q.Args, &task.Argv) != nil {
+	if len(q.Args) > 0 && string(q.Args) != `""` && json.Unmarshal(q.Args, &task.Argv) != nil { // some clients send "" for none
 		return nil, "", errors.New("if specified, args is required to be an array of strings")
 	}
-	timeout := pistonRunTimeout + pistonCompileTimeout
+	compile, run := pistonCompileTimeout, pistonRunTimeout
+	task.Limits = &pb.Limits{}
 	for _, limit := range []struct {
 		name string
 		raw  json.RawMessage
@@ -241,17 +242,25 @@ func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
 		switch {
 		case n == nil || *n <= 0:
 		case limit.name == "run_memory_limit":
-			task.Limits = &pb.Limits{MemoryMax: structpb.NewNumberValue(math.Floor(*n))}
+			task.Limits.MemoryMax = structpb.NewNumberValue(math.Floor(*n))
 		case limit.name == "compile_memory_limit":
 			task.Language.CompileMemoryMax = structpb.NewNumberValue(math.Floor(*n))
 		case limit.name == "run_timeout":
-			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonRunTimeout
+			run = milliseconds(*n)
 		case limit.name == "compile_timeout":
-			timeout += time.Duration(*n*float64(time.Millisecond)) - pistonCompileTimeout
+			compile = milliseconds(*n)
 		}
 	}
-	task.Timeout = timeout.String()
+	// The program's own time is bounded however quickly it was compiled.
+	task.Limits.WallTime, task.Timeout = run.String(), (compile + run).String()
 	return task, language, nil
+}
+
+// maxMilliseconds keeps a duration from overflowing; the policy has the real bound.
+const maxMilliseconds = 1e12
+
+func milliseconds(n float64) time.Duration {
+	return time.Duration(min(n, maxMilliseconds) * float64(time.Millisecond))
 }
 
 func (q *pistonRequest) files() ([]*pb.SourceFile, error) {
@@ -290,8 +299,9 @@ func (q *pistonRequest) files() ([]*pb.SourceFile, error) {
 
 func decodeContent(text, encoding string) ([]byte, error) {
 	switch encoding {
-	case "base64":
-		return base64.StdEncoding.DecodeString(text)
+	case "base64": // of either alphabet, padded or not, in lines or not
+		text = strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "", "=", "").Replace(text)
+		return base64.RawStdEncoding.DecodeString(text)
 	case "hex":
 		return hex.DecodeString(text)
 	}
@@ -306,23 +316,25 @@ func text(s string) *string { return &s }
 
 // runStage is the result of the program itself.
 func (c *codeResult) runStage() pistonStage {
+	if c.record.GetReason() == "compile" { // it was not run; Piston shows the compiler's result in its place
+		return c.compileStage()
+	}
 	s, run := c.run.stage(), c.record
 	s.CPUTime, s.Memory = run.GetCpuTime()*1000, run.GetPeakMemory()
 	if run.GetStarted() != nil && run.GetEnded() != nil {
 		s.WallTime = float64(run.GetEnded().AsTime().Sub(run.GetStarted().AsTime()).Milliseconds())
 	}
-	if run.GetReason() == "compile" {
-		return s // it was not run
-	}
 	code := run.GetExitCode()
 	s.Code = &code
 	switch {
-	case run.GetState() == pb.State_TIMEDOUT:
+	case run.GetState() == pb.State_TIMEDOUT, run.GetReason() == "cpu-limit":
 		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("TO"), text("Time limit exceeded")
 	case run.GetReason() == "output-limit", c.run.stdout.cut:
-		s.Code, s.Status, s.Message = nil, text("OL"), text("stdout length exceeded")
+		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("OL"), text("stdout length exceeded")
 	case c.run.stderr.cut:
-		s.Code, s.Status, s.Message = nil, text("EL"), text("stderr length exceeded")
+		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("EL"), text("stderr length exceeded")
+	case run.GetReason() == "oom":
+		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("SG"), text("out of memory")
 	case run.GetState() != pb.State_COMPLETE:
 		s.Code, s.Status, s.Message = nil, text("XX"), text(run.GetError())
 	case run.GetSignal() != "":
@@ -337,8 +349,13 @@ func (c *codeResult) runStage() pistonStage {
 func (c *codeResult) compileStage() pistonStage {
 	s, step := c.compile.stage(), c.record.GetCompile()
 	code := step.GetExitCode()
+	if step == nil {
+		code = c.record.GetExitCode()
+	}
 	s.Code, s.CPUTime, s.WallTime, s.Memory = &code, step.GetCpuTime()*1000, step.GetWallTime()*1000, step.GetPeakMemory()
 	switch {
+	case step.GetReason() == "timeout", step.GetReason() == "cpu-limit":
+		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("TO"), text("Time limit exceeded")
 	case step.GetSignal() != "":
 		s.Code, s.Signal, s.Status = nil, text(step.GetSignal()), text("SG")
 	case code != 0:

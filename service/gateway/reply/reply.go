@@ -105,11 +105,14 @@ func Message(w http.ResponseWriter, code int, text string) {
 
 // Refusal writes errors as the clients of a path expect them.
 func Refusal(r *http.Request) func(http.ResponseWriter, int, string) {
-	if strings.HasPrefix(r.URL.Path, "/api/v2/") {
+	if IsPiston(r) {
 		return Message
 	}
 	return Error
 }
+
+// IsPiston says whether a request is one to Piston's routes.
+func IsPiston(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/v2/") }
 
 // acceptsGzip says whether a client wants its answer compressed.
 func acceptsGzip(r *http.Request) bool {
