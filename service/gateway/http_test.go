@@ -206,7 +206,7 @@ func TestCompilerIsApart(t *testing.T) {
 
 func TestMemoryLimit(t *testing.T) {
 	w := open(t)
-	rig.Eventually(t, "bash is known", func() bool {
+	rig.EventuallyIn(t, 3*time.Minute, "bash is known", func() bool {
 		_, text := w.do("GET", "/api/v2/runtimes", "", bearer(t))
 		return strings.Contains(text, `"bash"`)
 	})
