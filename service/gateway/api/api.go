@@ -33,6 +33,7 @@ func Routes(h *room.House) []room.Route {
 	s.describeGlances(d)
 	s.describeMaint(d)
 	s.describeRuns(d)
+	s.describeLastLines(d)
 	s.describeJobs(d)
 	s.describeQueue(d)
 	s.describeSchedules(d)
