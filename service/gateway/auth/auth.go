@@ -106,36 +106,42 @@ func (l *scopeList) UnmarshalJSON(body []byte) error {
 	return nil
 }
 
-// tokenOf is the token of a request: of the header, or of a cookie.
-func (g *Guard) tokenOf(r *http.Request) (token string, cookie bool) {
+// tokensOf are the tokens of a request: that of the header, or those of cookies.
+func (g *Guard) tokensOf(r *http.Request) (tokens []string, cookie bool) {
 	header := r.Header.Get("Authorization")
 	if kind, token, _ := strings.Cut(header, " "); strings.EqualFold(kind, "Bearer") && token != "" {
-		return strings.TrimSpace(token), false
+		return []string{strings.TrimSpace(token)}, false
 	}
 	// Piston's clients send their key as it is.
 	if reply.IsPiston(r) && strings.Count(header, ".") == 2 && !strings.Contains(header, " ") {
-		return header, false
+		return []string{header}, false
 	}
 	for _, name := range []string{g.CookieName(), "jwt"} {
 		if c, err := r.Cookie(name); err == nil && c.Value != "" {
-			return c.Value, true
+			tokens = append(tokens, c.Value)
 		}
 	}
-	return "", false
+	return tokens, true
 }
 
 // CookieName is this fleet's own: cookies don't know ports.
 func (g *Guard) CookieName() string { return "runnel_" + g.cfg.Fleet }
 
-// authenticate finds out who makes a request.
-func (g *Guard) authenticate(r *http.Request) (Caller, error) {
-	token, cookie := g.tokenOf(r)
-	if token == "" {
-		return Caller{}, errNoToken
+// authenticate finds out who makes a request. An outdated cookie of ours does not
+// hide a good one that an older program has set.
+func (g *Guard) authenticate(r *http.Request) (who Caller, err error) {
+	tokens, cookie := g.tokensOf(r)
+	first := errNoToken
+	for i, token := range tokens {
+		if who, err = g.Check(token); err == nil {
+			who.Cookie = cookie
+			return who, nil
+		}
+		if i == 0 {
+			first = err
+		}
 	}
-	who, err := g.Check(token)
-	who.Cookie = cookie
-	return who, err
+	return Caller{}, first
 }
 
 // Check says whose a token is.
@@ -151,7 +157,12 @@ func (g *Guard) Check(token string) (Caller, error) {
 // it says nothing of them.
 func Verify(secret, token string) (Caller, error) {
 	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return []byte(secret), nil },
+	_, err := jwt.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		if _, ok := t.Header["crit"]; ok { // what must be understood, and is not
+			return nil, errUnauthorized
+		}
+		return []byte(secret), nil
+	},
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt())
 	if err != nil {
 		return Caller{}, wordsOf(err)

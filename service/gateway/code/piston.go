@@ -142,7 +142,7 @@ func (g *server) pistonExecute(w http.ResponseWriter, r *http.Request) {
 		err = json.Unmarshal(body, &req)
 	}
 	if err != nil {
-		reply.Message(w, http.StatusBadRequest, "invalid JSON: "+err.Error())
+		reply.Message(w, http.StatusBadRequest, "invalid JSON: "+reply.DecodeError(err).Error())
 		return
 	}
 	task, name, err := req.task()

@@ -259,7 +259,7 @@ func (g *server) scheduleJob(w http.ResponseWriter, r *http.Request) {
 		vars, err = variablesOf(body.Variables)
 	}
 	if err != nil {
-		reply.Error(w, http.StatusBadRequest, "Error decoding JSON: "+err.Error())
+		reply.Error(w, http.StatusBadRequest, "Error decoding JSON: "+reply.DecodeError(err).Error())
 		return
 	}
 	if body.Pipeline == "" {
@@ -293,12 +293,12 @@ func variablesOf(text json.RawMessage) (map[string]any, error) {
 	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
 		return nil, nil
 	}
-	if trimmed[0] == '[' {
-		var list []any
-		if err := json.Unmarshal(trimmed, &list); err != nil || len(list) > 0 {
-			return nil, errors.New("variables: an object is expected")
-		}
+	var list []any
+	switch {
+	case json.Unmarshal(trimmed, &list) == nil && len(list) == 0:
 		return nil, nil
+	case trimmed[0] != '{':
+		return nil, errors.New("variables: an object is expected")
 	}
 	return definition.ReadVariables(trimmed)
 }
