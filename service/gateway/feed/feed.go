@@ -10,6 +10,7 @@ package feed
 import (
 	"container/list"
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -197,6 +198,9 @@ func (f *Feed) follow(ctx context.Context, js jetstream.JetStream) {
 	said := false
 	for ctx.Err() == nil {
 		err := f.watch(ctx, js)
+		if errors.Is(err, kv.ErrNoBucket) {
+			f.empty()
+		}
 		if err != nil && ctx.Err() == nil && !said {
 			said = true
 			f.cfg.Logger.Debug("cannot follow a bucket yet", "bucket", f.cfg.Bucket, "error", err)
@@ -243,6 +247,18 @@ func (f *Feed) begin(info *jetstream.StreamInfo, again context.CancelCauseFunc) 
 	f.bytes, f.skew, f.ready, f.again = 0, time.Until(info.TimeStamp), false, again
 	f.start, f.last, f.floor = info.State.LastSeq, info.State.LastSeq, info.State.LastSeq
 	f.wake()
+}
+
+// empty: a bucket that nobody has made has nothing in it.
+func (f *Feed) empty() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ready {
+		f.order.Init()
+		clear(f.keys)
+		f.bytes, f.start, f.last, f.floor, f.ready = 0, 0, 0, 0, true
+		f.wake()
+	}
 }
 
 func (f *Feed) caughtUp() {

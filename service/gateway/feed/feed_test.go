@@ -51,6 +51,34 @@ func since(f *feed.Feed, rev uint64) string {
 	return fmt.Sprint(text, ok)
 }
 
+// Before there is a bucket the feed is up to date, with nothing; what comes then
+// is seen by who has looked already.
+func TestNoBucketYet(t *testing.T) {
+	js, err := jetstream.New(rig.Connect(t, rig.Memory(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := feed.Open(js, feed.Config{Bucket: "things", All: true})
+	t.Cleanup(f.Close)
+	if err := f.Ready(rig.Within(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(f, 0); got != "true" {
+		t.Errorf("before there is one: %s", got)
+	}
+	bucket, err := kv.Open(rig.Within(t, time.Minute), js, kv.Config{Name: "things"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Set(rig.Within(t, time.Minute), "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	rig.Eventually(t, "what was put", func() bool { return f.Last() > 0 && f.IsReady() })
+	if got := since(f, 0); got != "a=1 true" && got != "false" {
+		t.Errorf("then: %q", got)
+	}
+}
+
 // Steps in between are joined, the last state of each key is there, in order.
 func TestNewestStates(t *testing.T) {
 	bucket, f, put := open(t, feed.Config{})
