@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/runnel-io/runnel/service/gateway/auth"
 )
 
 // commentTime is how often a stream of events shows that it lives.
@@ -28,11 +30,15 @@ type Events struct {
 }
 
 // Open begins an answer of events. Its context ends with the request, when
-// the client takes nothing for too long, and with life; done is for the
-// end of the handler.
+// the client takes nothing for too long, when the caller's token expires, and
+// with life; done is for the end of the handler.
 func Open(life context.Context, w http.ResponseWriter, r *http.Request) (ctx context.Context, s *Events, done func()) {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(r.Context()) // no deadline: what asks NATS has its own where there is none
 	unhook := context.AfterFunc(life, cancel)
+	expired := func() bool { return true }
+	if until := auth.CallerOf(r.Context()).Until; !until.IsZero() {
+		expired = time.AfterFunc(time.Until(until), cancel).Stop
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
@@ -49,6 +55,7 @@ func Open(life context.Context, w http.ResponseWriter, r *http.Request) (ctx con
 	s.wg.Go(func() { s.keepSending(ctx) })
 	return ctx, s, func() {
 		unhook()
+		expired()
 		cancel()
 		s.wg.Wait()
 		s.mu.Lock()
