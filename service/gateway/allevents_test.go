@@ -3,11 +3,14 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/gateway/auth"
@@ -142,11 +145,40 @@ func TestEventsOfNothing(t *testing.T) {
 	}
 }
 
+// A stream lasts as long as the token that it was asked for with.
+func TestEventsEndWithTheToken(t *testing.T) {
+	w := open(t)
+	for life := 2 * time.Second; ; life *= 2 { // a busy machine may be late with its first request
+		text, err := auth.Token(secret, "me", []auth.Scope{auth.ScopeRead}, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, _ := http.NewRequestWithContext(rig.Within(t, 2*time.Minute), "GET", w.url+"/api/v1/events?topics=fleet", nil)
+		req.Header.Set("Authorization", "Bearer "+text)
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode == http.StatusUnauthorized && life < time.Minute {
+			continue
+		}
+		if _, err := io.Copy(io.Discard, res.Body); res.StatusCode != 200 || err != nil {
+			t.Fatalf("%s: %v", res.Status, err)
+		}
+		if res, text := w.do("GET", "/api/v1/events?topics=fleet", "", "Authorization: Bearer "+text); res.StatusCode != 401 || !strings.Contains(text, "token is expired") {
+			t.Errorf("after its end: %s %s", res.Status, text)
+		}
+		return
+	}
+}
+
 // positions are those of a log event's records.
 func positions(t *testing.T, e event) (run string, pos []int) {
 	t.Helper()
 	var data struct {
 		Run     string
+		At      [][3]int // message, record, how many
 		Records []struct{ Pos int }
 		Record  struct{ Pos int }
 	}
@@ -155,6 +187,16 @@ func positions(t *testing.T, e event) (run string, pos []int) {
 	}
 	for _, r := range data.Records {
 		pos = append(pos, r.Pos)
+	}
+	if e.kind == "log" {
+		n, last := 0, ""
+		for _, at := range data.At {
+			n += at[2]
+			last = fmt.Sprintf("log:%s=%d.%d", data.Run, at[0], at[1]+at[2]-1)
+		}
+		if n != len(pos) || !strings.Contains(e.id+",", last+",") {
+			t.Fatalf("%d records at %v, after which the id is %s", len(pos), data.At, e.id)
+		}
 	}
 	return data.Run, pos
 }

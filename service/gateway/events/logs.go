@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -63,16 +64,29 @@ func (s *sender) withLog(ctx context.Context, id string) (*pb.Run, error) {
 	}
 }
 
-// logData is {"run":ID,"records":[…]}.
+// logData is {"run":ID,"at":[[MESSAGE,RECORD,COUNT],…],"records":[…]}: at says in
+// which messages the records are, the number of the first in each, and how many.
 func logData(run string, records []tails.Record) []byte {
-	size := len(run) + 32
+	size := len(run) + 64
 	for _, r := range records {
 		size += len(r.Text) + 1
 	}
 	b := make([]byte, 0, size)
 	b = append(b, `{"run":"`...)
 	b = append(b, run...)
-	b = append(b, `","records":[`...)
+	b = append(b, `","at":[`...)
+	for i := 0; i < len(records); {
+		first, n := records[i].Place, 1
+		for i+n < len(records) && records[i+n].Place == (tails.Place{Seq: first.Seq, Record: first.Record + n}) {
+			n++
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "[%d,%d,%d]", first.Seq, first.Record, n)
+		i += n
+	}
+	b = append(b, `],"records":[`...)
 	for i, r := range records {
 		if i > 0 {
 			b = append(b, ',')
