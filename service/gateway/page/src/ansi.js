@@ -28,41 +28,38 @@ export function indexed(n) {
   return rgb(level(Math.floor(n / 36)), level(Math.floor(n / 6) % 6), level(n % 6))
 }
 
-function colour(args, i) {
-  if (args[i + 1] === 5) return [args[i + 2] <= 255 ? indexed(args[i + 2] || 0) : '', 2]
-  if (args[i + 1] === 2) return [rgb(...[2, 3, 4].map(k => Math.min(255, args[i + k] || 0))), 4]
+// colour reads what follows 38, 48 or 58: the colour, and how many numbers that took.
+function colour(args) {
+  if (args[0] === 5) return [args[1] <= 255 ? indexed(args[1] || 0) : '', 2]
+  if (args[0] === 2) return [rgb(...[1, 2, 3].map(k => Math.min(255, args[k] || 0))), 4]
   return ['', 0]
 }
 
+// what a number turns on or off
+const switches = {
+  1: { bold: true }, 2: { dim: true }, 3: { italic: true }, 4: { underline: true }, 7: { inverse: true }, 8: { hide: true }, 9: { strike: true },
+  21: { underline: true }, 22: { bold: false, dim: false }, 23: { italic: false }, 24: { underline: false }, 27: { inverse: false }, 28: { hide: false }, 29: { strike: false },
+  39: { fg: '' }, 49: { bg: '' },
+}
+const grounded = { 38: 'fg', 48: 'bg', 58: '' } // 58 is the underline's own colour, which is not shown
+
 function sgr(style, text) {
-  const args = text === '' ? [0] : text.split(/[;:]/).map(Number)
+  const words = text.split(';')
   let s = { ...style }
-  for (let i = 0; i < args.length; i++) {
-    const n = args[i]
+  for (let i = 0; i < words.length; i++) {
+    const [n, ...sub] = words[i].split(':').map(Number) // 38:2::1:2:3 is one word, 38;2;1;2;3 five
     if (n === 0) s = { ...plain }
-    else if (n === 1) s.bold = true
-    else if (n === 2) s.dim = true
-    else if (n === 3) s.italic = true
-    else if (n === 4) s.underline = true
-    else if (n === 7) s.inverse = true
-    else if (n === 8) s.hide = true
-    else if (n === 9) s.strike = true
-    else if (n === 22) s.bold = s.dim = false
-    else if (n === 23) s.italic = false
-    else if (n === 24) s.underline = false
-    else if (n === 27) s.inverse = false
-    else if (n === 28) s.hide = false
-    else if (n === 29) s.strike = false
+    else if (n === 4 && sub.length) s.underline = sub[0] !== 0
+    else if (n in switches) Object.assign(s, switches[n])
     else if (n >= 30 && n <= 37) s.fg = n - 30
-    else if (n === 39) s.fg = ''
     else if (n >= 40 && n <= 47) s.bg = n - 40
-    else if (n === 49) s.bg = ''
     else if (n >= 90 && n <= 97) s.fg = n - 82
     else if (n >= 100 && n <= 107) s.bg = n - 92
-    else if (n === 38 || n === 48) {
-      const [c, used] = colour(args, i)
-      s[n === 38 ? 'fg' : 'bg'] = c
-      i += used
+    else if (n in grounded) {
+      if (sub[0] === 2 && sub.length > 4) sub.splice(1, 1) // the colour space
+      const [c, used] = colour(sub.length ? sub : words.slice(i + 1, i + 5).map(Number))
+      if (grounded[n]) s[grounded[n]] = c
+      if (!sub.length) i += used
     }
   }
   return s
@@ -127,7 +124,11 @@ export function readable(c) {
   known.set(c, text)
   return text
 }
-const isLight = c => luminance(split(c)) > .18
+// what reads on a ground of any colour
+const over = c => {
+  const l = luminance(split(c))
+  return contrast(l, luminance([25, 31, 37])) >= 4.5 ? '#191f25' : contrast(l, 1) >= 4.5 ? '#ffffff' : '#000000'
+}
 
 // dress gives an element its colours by the style object: the policy blocks attributes.
 export function dress(el, s) {
@@ -139,7 +140,7 @@ export function dress(el, s) {
     css.color = 'var(--well)'
   } else if (bg === 'ink') { css.backgroundColor = 'var(--ink)'; css.color = 'var(--well)' } else if (bg && bg !== 'well') {
     css.backgroundColor = bg
-    css.color = isLight(bg) ? '#191f25' : '#ffffff'
+    css.color = over(bg)
   } else if (typeof fg === 'number') css.color = `var(--a${fg})`
   else if (fg === 'well') css.color = 'var(--well)'
   else if (fg) css.color = readable(fg)

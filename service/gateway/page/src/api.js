@@ -11,7 +11,8 @@ export const signedOut = signal('')     // the server's words; empty while signe
 
 // The server's clock counts: this machine's may be wrong by days.
 let offset = 0
-export const now = () => Date.now() + offset
+export const serverTime = t => t + offset
+export const now = () => serverTime(Date.now())
 export function setClock(date) {
   const t = Date.parse(date)
   if (t && Math.abs(t + 500 - now()) > 1500) offset = t + 500 - Date.now()

@@ -3,10 +3,10 @@ import { html } from 'htm/preact'
 import { render } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { useComputed } from '@preact/signals'
-import { get, may, me, now, signedOut } from './api.js'
+import { get, may, me, now, serverTime, signedOut } from './api.js'
 import { go, hash, here } from './router.js'
 import { link } from './link.js'
-import { hurry } from './live.js'
+import { hurry, onSignedIn, signed } from './live.js'
 import { Icon, kept, news } from './ui.js'
 import { clockSeconds, duration, second } from './time.js'
 import { SignIn, signOut } from './signin.js'
@@ -54,7 +54,7 @@ function Foot() {
   }
   return html`<footer class=${cut || l.state === 'back' ? 'foot cut' : 'foot'}>
     <span class="now" role="status">${
-      cut ? html`<${Icon} name="warn" /><b>Cut off since ${clockSeconds(l.since)}.</b> <span class="opt">What you see is from then.</span> <span class="opt">Trying again in ${left}</span>`
+      cut ? html`<${Icon} name="warn" /><b>Cut off since ${clockSeconds(serverTime(l.since))}.</b> <span class="opt">What you see is from then.</span> <span class="opt">Trying again in ${left}</span>`
         : l.state === 'back' ? html`<${Icon} name="complete" /><b>Back after ${duration(l.gone)}.</b> <span class="opt">It goes on where it was.</span>`
           : news.value ? html`<${Icon} name="tick" cls="c-ok" /><span>${news.value}</span>`
             : l.state === 'live' ? html`<${Icon} name="online" cls="c-ok" /><span>Live</span>`
@@ -118,11 +118,12 @@ function step(e, by) {
   rows[Math.min(rows.length - 1, Math.max(0, at + by))].focus()
 }
 
-async function begin() {
+async function begin(hello) {
   for (let wait = 500; ; wait = Math.min(wait * 2, 8000)) {
     try {
       me.value = await get('/api/v1/me')
       signedOut.value = ''
+      if (hello) signed({ hello })
       if (link.value.state === 'cut' && link.value.own) link.value = { state: 'connecting' }
       return
     } catch (err) {
@@ -134,6 +135,7 @@ async function begin() {
   }
 }
 export { begin, hash }
+onSignedIn(() => begin(false))
 
 render(html`<${App} />`, document.getElementById('app'))
-begin()
+begin(true)

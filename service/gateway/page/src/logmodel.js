@@ -90,6 +90,7 @@ export class LogModel {
     if (this.early && m.op !== 'refused') { this.early.push(m); return }
     if (m.op === 'records') {
       const was = this.next
+      this.error = null
       for (const r of m.records) this.record(r)
       this.next = Math.max(this.next, m.last + 1)
       this.arrived += this.next - was
@@ -97,10 +98,11 @@ export class LogModel {
     } else if (m.op === 'reset') {
       this.lines.clear()
     } else if (m.op === 'end') {
-      if (m.record?.tag === 'EOF') this.takeEnd(m.record, m.sum)
+      if (m.record?.tag === 'EOF') this.takeEnd(m.record, m.sum && { ...m.sum, live: true })
       else this.lost = true
     } else if (m.op === 'checking') this.sum = { state: 'checking', bytes: m.bytes }
     else if (m.op === 'checked') this.judge(m)
+    else if (m.op === 'let in') this.error = null
     else if (m.op === 'refused') this.error = Object.assign(new Error(m.words), { status: m.status })
     else return
     this.told()
@@ -146,10 +148,10 @@ export class LogModel {
     else if (!was && !this.sum) this.sum = { state: 'unknown' }
   }
 
-  judge({ sha256, bytes, error }) {
+  judge({ sha256, bytes, error, live }) {
     const want = this.end?.sha256
     if (error) this.sum = { state: 'unknown', error }
-    else if (sha256 === want) this.sum = { state: 'verified', sha256, bytes }
+    else if (sha256 === want) this.sum = { state: 'verified', sha256, bytes, live }
     else if (this.first > 1) this.sum = { state: 'unknown' }
     else this.sum = { state: 'differs', sha256, want, bytes }
   }

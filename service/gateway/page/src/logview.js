@@ -303,7 +303,7 @@ function Proof({ model, compact }) {
   if (model.lost) return html`<span class="c-warn">no end record, so no hash to compare</span>`
   if (!model.end || !s) return null
   if (model.first > 1) return html`<span class="dim">its beginning is gone, so it can't be verified</span>`
-  if (s.state === 'verified') return html`<span class="ver"><${Icon} name="tick" /> ${compact ? 'verified' : 'sha256 verified '}${!compact && html`<code class="w1" title=${s.sha256}>${s.sha256.slice(0, 8)}…${s.sha256.slice(-4)}</code>`}</span>`
+  if (s.state === 'verified') return html`<span class="ver"><${Icon} name="tick" /> ${compact ? 'verified' : 'sha256 verified '}${!compact && html`<code class="w1" title=${`${s.sha256}, of the ${bytes(s.bytes)} that ${s.live ? 'came live' : 'were read for it'}`}>${s.sha256.slice(0, 8)}…${s.sha256.slice(-4)}</code>`}</span>`
   if (s.state === 'checking') return html`<span class="dim">verifying, ${bytes(s.bytes || 0)} of ${bytes(model.end.bytes || 0)}</span>`
   if (s.state === 'differs') return html`<span class="st bad"><${Icon} name="failed" />sha256 differs: <code>${s.sha256.slice(0, 12)}</code>, not <code>${s.want.slice(0, 12)}</code>
     <button type="button" class="btn" onClick=${() => model.check()}>Fetch again</button></span>`

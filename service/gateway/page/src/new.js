@@ -129,7 +129,7 @@ export function New() {
       ${v.to === 'pool' && html`<div><label class="lab" for="pool">Pool</label><span class="fld"><select id="pool" value=${v.pool} onChange=${e => set({ pool: e.target.value })}><option value="">choose</option>${pools.map(p => html`<option value=${p}>${p}</option>`)}</select></span></div>`}
       ${v.to === 'where' && field('where', 'Selector', 'where', 'labels.env == "prod" && cpus > 8')}
       ${v.to !== 'on' && html`<label class="in"><input type="checkbox" checked=${v.all} onChange=${e => set({ all: e.target.checked })} /> on every one of them, not on one</label>`}
-      <p class="say" aria-live="polite">${whom}</p>
+      <p class="say" aria-live="polite">${fleet.current && !online.length ? html`No runner is online. <a href="/fleet">How to start one</a>` : whom}</p>
       <details open=${more.value} onToggle=${e => { more.value = e.currentTarget.open }}><summary class="btn bare">More</summary><div class="form inner">
         <div class="rowf">${field('name', 'Name', 'name', 'for readers')}${field('user', 'User', 'user', "the runner's own")}${field('dir', 'Directory', 'dir', "the runner's own")}</div>
         <div class="rowf">${field('timeout', 'Timeout', 'timeout', 'none')}${field('memory', 'Memory', 'memory', 'no limit')}

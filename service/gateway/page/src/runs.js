@@ -2,7 +2,7 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { useSignal } from '@preact/signals'
-import { get, may, post, query } from './api.js'
+import { get, may, now, post } from './api.js'
 import { here, setQuery } from './router.js'
 import { millis, group } from './time.js'
 import { Ago, Empty, Find, Icon, Problem, RunState, State, Tags, Took, isFinal, tell, useTitle, wentWell } from './ui.js'
@@ -44,6 +44,24 @@ export function pathOf(f, from, next, limit = 100) {
   return '/api/v1/runs?' + q
 }
 
+// restOfGroups are the runs of fan-outs that a page's end cuts: a row counts all of its hosts.
+const cutWithin = 60e3 // ms in which a fan-out starts all its runs
+async function restOfGroups(f, from, page) {
+  const last = page.runs[page.runs.length - 1]
+  if (!page.next || !last) return []
+  const ids = new Set(page.runs.filter(r => r.group && millis(r.created) - millis(last.created) < cutWithin).map(r => r.group))
+  const all = []
+  for (const id of ids) {
+    for (let next = ''; ;) {
+      const more = await get(pathOf(f, from, next, 1000) + '&group=' + encodeURIComponent(id))
+      all.push(...more.runs)
+      next = more.next
+      if (!next) break
+    }
+  }
+  return all
+}
+
 // groupRows makes one row of the runs of a fan-out.
 function groupRows(runs) {
   const rows = [], groups = new Map()
@@ -77,17 +95,20 @@ export function Runs() {
 
   const load = async next => {
     const mine = more.current = {}
-    if (!next) from.current = f.since ? Date.now() - parseInt(f.since, 10) * 3600e3 : 0
+    if (!next) from.current = f.since ? now() - parseInt(f.since, 10) * 3600e3 : 0
     list.value = { ...list.value, loading: true }
     try {
       const page = await get(pathOf(f, from.current, next))
       if (more.current !== mine) return
       const runs = new Map(next ? list.value.runs : [])
-      for (const r of page.runs) runs.set(r.id, r)
+      for (const r of [...page.runs, ...await restOfGroups(f, from.current, page)]) runs.set(r.id, r)
+      if (more.current !== mine) return
       list.value = { runs, next: page.next, loading: false, error: null }
     } catch (error) { if (more.current === mine) list.value = { ...list.value, loading: false, error } }
   }
   useEffect(() => { load('') }, [key])
+  // Whoever could not tell can, as soon as something has run.
+  useEffect(() => { if (list.value.error && live.items.size) load('') }, [live.items.size])
   useEffect(() => {
     const seen = new IntersectionObserver(e => { if (e[0].isIntersecting && list.value.next && !list.value.loading) load(list.value.next) }, { rootMargin: '600px' })
     if (sentinel.current) seen.observe(sentinel.current)
@@ -122,6 +143,7 @@ export function Runs() {
   const filtered = key !== JSON.stringify(readFilter({}))
   const picked = all.filter(r => chosen.value.has(r.id) && !isFinal(r))
   const type = v => { text.value = v; clearTimeout(typing.current); typing.current = setTimeout(() => setQuery({ text: v }), 250) }
+  const nobody = /^no runners available/i.test(list.value.error?.message) && !rows.length
   const going = [...live.items.values()].filter(r => r.state === 'RUNNING').length
   return html`<div class="head"><h1>Runs</h1>${going > 0 && html`<${State} word=${`${group(going)} going`} shape="running" colour="run" />`}
     <div class="acts1">${picked.length > 0 && html`<button type="button" class="btn harm" disabled=${link.value.state === 'cut'} onClick=${() => dialog.current.showModal()}><${Icon} name="aborted" />Abort ${picked.length}</button>`}</div></div>
@@ -130,11 +152,13 @@ export function Runs() {
       <span class="fld"><label class="dim" for="fsince">Since</label><select id="fsince" value=${f.since} onChange=${e => setQuery({ since: e.target.value })}>${sinces.map(([v, t]) => html`<option value=${v}>${t}</option>`)}</select></span>
       ${f.runner && html`<button type="button" class="chip" aria-pressed="true" onClick=${() => setQuery({ runner: '' })}>on <bdi>${f.runner}</bdi> <${Icon} name="failed" /></button>`}
       ${held.value.length > 0 && html`<button type="button" class="chip" onClick=${showNew}><${Icon} name="up" /><b>${held.value.length}</b> new</button>`}</div>
-    ${list.value.error && html`<${Problem} what="Cannot list the runs" error=${list.value.error} />`}
+    ${live.refused && html`<${Problem} what="Cannot follow the runs" error=${live.refused} />`}
+    ${nobody ? html`<${Empty} icon="offline" title="No runners yet" label="Runs" code="runnel serve --server nats://10.0.0.1:4222"><p>Runners tell what has run, and none is there. Start one on any machine that reaches this NATS server.</p><//>`
+      : list.value.error && html`<${Problem} what="Cannot list the runs" error=${list.value.error} />`}
     ${!list.value.loading && !rows.length && !list.value.error ? (filtered
       ? html`<${Empty} icon="find" title="No run matches" label="Runs"><p>Nothing is left by this filter.</p><button type="button" class="btn" onClick=${() => { text.value = ''; setQuery({ text: '', state: '', runner: '', since: '' }) }}>Clear the filter</button><//>`
       : html`<${Empty} icon="pending" title="Nothing has run yet" label="Runs" code="runnel run -- uptime"><p>Whatever runs on the fleet is listed here, from this page, the command line or any NATS client.</p><//>`)
-      : html`<div class="sheet" onPointerEnter=${() => { busy.current = true }} onPointerLeave=${() => { busy.current = false }}>
+      : !nobody && html`<div class="sheet" onPointerEnter=${() => { busy.current = true }} onPointerLeave=${() => { busy.current = false }}>
         <table><caption class="vh">Runs, newest first</caption><thead><tr>${may('run') && html`<th class="pick"><span class="vh">Choose</span></th>`}<th>Run</th><th>State</th><th class="w1">Runner</th><th class="num w1">Started</th><th class="num">Took</th><th class="w2">Command</th><th class="w3">Tags</th><th class="num w2">Lines</th></tr></thead>
         <tbody>${rows.map(r => (r.run ? html`<${Row} key=${r.run.id} run=${r.run} chosen=${chosen} />` : html`<${GroupRow} key=${r.group} group=${r.group} runs=${r.runs} />`))}</tbody></table>
         <div class="more" ref=${sentinel}>${list.value.loading ? 'reading' : list.value.next ? 'more come as you scroll' : `${group(all.length)} runs, all that match`}</div></div>`}

@@ -3,12 +3,14 @@ import { html } from 'htm/preact'
 import { useSignal } from '@preact/signals'
 import { get, me, post, signedOut } from './api.js'
 import { here } from './router.js'
+import { signed } from './live.js'
 import { Icon, useTitle } from './ui.js'
 
 export async function signOut() {
   try { await post('/signout') } catch { /* then the cookie was no good either */ }
   me.value = null
   signedOut.value = 'you signed out'
+  signed({ out: signedOut.value })
 }
 
 export function SignIn() {
@@ -23,6 +25,7 @@ export function SignIn() {
       await post('/signin', { token: token.value.trim() })
       me.value = await get('/api/v1/me')
       signedOut.value = ''
+      signed({})
     } catch (err) { problem.value = err.message }
     busy.value = false
   }

@@ -21,6 +21,7 @@ export function useTopic(key) {
       s.stop = listen(key, m => {
         const was = s.value.peek()
         if (m.op === 'refused') { s.value.value = { ...was, refused: new Error(m.words) }; return }
+        if (m.op === 'let in') { s.value.value = { ...was, refused: null }; return }
         if (m.op !== 'state' && m.op !== 'change') return
         const items = m.op === 'state' ? new Map() : new Map(was.items)
         for (const one of m.items) {
