@@ -35,38 +35,60 @@ export async function until(what, f, seconds = 90) {
 }
 
 export class World {
-  static async open({ simulate = 0, args = [], name = 'web1' } = {}) {
+  // apart: the gateway is a process of its own, so that it alone can go away.
+  static async open({ simulate = 0, args = [], name = 'web1', apart = false } = {}) {
     const w = new World()
     w.dir = await mkdtemp(join(tmpdir(), 'runnel-browser-'))
     w.env = { ...process.env, HOME: w.dir, XDG_CONFIG_HOME: join(w.dir, 'config'), XDG_DATA_HOME: join(w.dir, 'data'), RUNNEL_JWT_SECRET: 'a secret of the browser tests', NO_COLOR: '1' }
     w.port = await freePort()
     w.nats = await freePort()
-    w.args = ['serve', '--name', name, '--http', `127.0.0.1:${w.port}`, '--listen', `127.0.0.1:${w.nats}`, ...(simulate ? ['--simulate', String(simulate)] : []), ...args]
     w.url = `http://127.0.0.1:${w.port}`
-    w.errors = []
+    const http = ['--http', `127.0.0.1:${w.port}`]
+    w.args = ['serve', '--name', name, ...(apart ? [] : http), '--listen', `127.0.0.1:${w.nats}`, ...(simulate ? ['--simulate', String(simulate)] : []), ...args]
+    w.gatewayArgs = apart && ['gateway', ...http, '--context', `runnel-${name}`]
     await w.start()
     w.browser = await chromium.launch({ executablePath: process.env.RUNNEL_CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] })
     return w
   }
 
   async start() {
-    this.output = ''
-    this.server = spawn(binary, this.args, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const s of [this.server.stdout, this.server.stderr]) s.on('data', b => { this.output += b })
-    const gone = new Promise((_, no) => this.server.once('exit', code => no(new Error(`runnel serve ended with ${code}: ${this.output}`))))
-    gone.catch(() => {})
-    await Promise.race([gone, until('the gateway is ready', async () => (await fetch(this.url + '/readyz')).ok && /ready: /.test(this.output), 120)])
+    this.server = await this.process(this.args, async p => /ready: /.test(p.output) && (this.gatewayArgs || (await fetch(this.url + '/readyz')).ok))
+    if (this.gatewayArgs) await this.startGateway()
   }
 
-  async stop(signal = 'SIGTERM') {
-    const ended = new Promise(done => this.server.once('exit', done))
-    this.server.kill(signal)
-    await ended
+  // emptyGateway is that of another fleet of the same server, which has no runner; gives its address.
+  async emptyGateway() {
+    const port = await freePort(), url = `http://127.0.0.1:${port}`
+    const args = [...this.gatewayArgs, '--prefix', 'empty']
+    args[args.indexOf('--http') + 1] = `127.0.0.1:${port}`
+    this.empty = await this.process(args, async () => (await fetch(url + '/healthz')).ok)
+    return url
+  }
+
+  async startGateway() { this.gateway = await this.process(this.gatewayArgs, async () => (await fetch(this.url + '/readyz')).ok) }
+
+  // process starts one of runnel and waits until it is ready.
+  async process(args, ready) {
+    const p = spawn(binary, args, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    p.output = ''
+    for (const s of [p.stdout, p.stderr]) s.on('data', b => { p.output += b })
+    p.ended = new Promise(done => p.once('exit', done))
+    const early = p.ended.then(code => { throw new Error(`runnel ${args[0]} ended with ${code}: ${p.output}`) })
+    early.catch(() => {})
+    await Promise.race([early, until(`runnel ${args[0]} is ready`, () => ready(p), 120)])
+    return p
+  }
+
+  async stop(signal = 'SIGTERM', p = this.server) {
+    if (p.exitCode === null && p.signalCode === null) p.kill(signal)
+    await p.ended
   }
 
   async close() {
     await this.browser?.close()
-    if (this.server.exitCode === null) await this.stop()
+    if (this.empty) await this.stop('SIGTERM', this.empty)
+    if (this.gateway) await this.stop('SIGTERM', this.gateway)
+    if (this.server) await this.stop()
     await rm(this.dir, { recursive: true, force: true })
   }
 

@@ -1,0 +1,88 @@
+// Lists of their whole size: a thousand runners, ten thousand runs (RUNNEL_LONG=1), some of each else.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { World, clean, long, until } from './world.js'
+
+const [runners, fanouts, singles] = long ? [1000, 9, 1000] : [30, 5, 40]
+let w, runs = 0
+before(async () => {
+  w = await World.open({ simulate: runners - 1 })
+  await until('all runners are there', async () => (await w.api('GET', '/api/v1/runners')).runners.length === runners, 180)
+  for (let i = 0; i < fanouts; i++) runs += (await w.api('POST', '/api/v1/runs', { command: 'true', name: 'everywhere ' + i, target: { all: true }, wait: '60s' })).runs.length
+  for (let i = 0; i < singles; i += 20) await Promise.all(Array.from({ length: 20 }, (_, k) => w.api('POST', '/api/v1/runs', { command: 'true', name: 'single ' + (i + k), wait: '60s' })))
+  runs += singles
+}, { timeout: 600000 })
+after(() => w?.close())
+
+const count = (page, what = 'main tbody tr') => page.locator(what).count()
+const head = page => page.evaluate(() => document.querySelector('main').innerText)
+
+async function open(page, path, ready) {
+  await page.addInitScript(() => {
+    window.longest = 0
+    new PerformanceObserver(l => { for (const e of l.getEntries()) window.longest = Math.max(window.longest, e.duration) }).observe({ type: 'longtask', buffered: true })
+  })
+  await page.goto(w.url + path, { waitUntil: 'commit' })
+  await page.waitForFunction(([what, text, n]) => what ? document.querySelectorAll(what).length > n : document.querySelector('main')?.innerText.replace(/,/g, '').includes(text), ready, { polling: 'raf', timeout: 300000 })
+  return page.evaluate(() => performance.now())
+}
+
+// scroll goes down in steps and says how long the longest frame was.
+const scroll = (page, steps) => page.evaluate(async steps => {
+  let worst = 0, last = performance.now()
+  for (let i = 0; i < steps; i++) {
+    scrollBy(0, 400)
+    await new Promise(done => requestAnimationFrame(done))
+    worst = Math.max(worst, performance.now() - last)
+    last = performance.now()
+  }
+  return worst
+}, steps)
+
+test(`${runners} runners`, { timeout: 600000 }, async () => {
+  const page = await w.page({ width: 1600 })
+  const first = await open(page, '/fleet', ['', `${runners} runners`])
+  console.log(`# ${runners} runners: shown after ${Math.round(first)} ms, longest task ${Math.round(await page.evaluate(() => window.longest))} ms`)
+  for (let i = 0; i < 200 && await count(page) < runners; i++) await page.evaluate(() => scrollTo(0, document.body.scrollHeight))
+  await until('all rows come as one scrolls', async () => { await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); return await count(page) === runners })
+  await page.evaluate(() => scrollTo(0, 0))
+  console.log(`# longest frame while scrolling ${Math.round(await scroll(page, 40))} ms`)
+  await page.fill('[data-find]', `-${runners - 1}`)
+  await until('one is left', async () => await count(page) === 1)
+  await page.fill('[data-find]', '')
+  await page.click('text=Matrix')
+  await until('as marks', async () => await count(page, '.mx li') === runners)
+  clean(page)
+  await page.context().close()
+})
+
+test(`${fanouts * runners + singles} runs`, { timeout: 600000 }, async () => {
+  const page = await w.page({ width: 1600 })
+  const first = await open(page, '/runs', ['main tbody tr', '', 20])
+  console.log(`# ${runs} runs: the first shown after ${Math.round(first)} ms, longest task ${Math.round(await page.evaluate(() => window.longest))} ms`)
+  await until('all come as one scrolls', async () => { await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); return /all that match/.test(await head(page)) }, 240)
+  assert.equal(await count(page), fanouts + singles)
+  // A fan-out is one row, of all its hosts.
+  const groups = await page.evaluate(() => [...document.querySelectorAll('main tbody tr')].map(r => r.innerText.replace(/\s+/g, ' ').replace(/,/g, '')).filter(t => /everywhere/.test(t)))
+  assert.equal(groups.length, fanouts)
+  for (const g of groups) assert.match(g, new RegExp(`${runners} of ${runners} good.*${runners} hosts`))
+  console.log(`# longest frame while scrolling ${Math.round(await scroll(page, 40))} ms`)
+  // A new run comes by itself.
+  await page.evaluate(() => scrollTo(0, 0))
+  await w.run(['true'], { name: 'the newest' })
+  await until('a new run is seen', async () => /the newest/.test(await head(page)) || (await page.locator('text=/\\d+ new/').count() > 0))
+  await page.fill('[data-find]', 'single 17')
+  await until('those with that text', async () => { const t = await page.evaluate(() => [...document.querySelectorAll('main tbody th')].map(e => e.innerText)); return t.length > 0 && t.every(x => x.startsWith('single 17')) })
+  clean(page)
+  await page.context().close()
+})
+
+test(`a fan-out over ${runners} hosts`, { timeout: 600000 }, async () => {
+  const { runs: list } = await w.api('GET', '/api/v1/runs?limit=1000&text=everywhere')
+  const page = await w.page({ width: 1600 })
+  const first = await open(page, '/fanout/' + list[0].group, ['', `${runners} of ${runners} good`])
+  console.log(`# a fan-out over ${runners}: shown after ${Math.round(first)} ms, longest task ${Math.round(await page.evaluate(() => window.longest))} ms`)
+  assert.equal(await count(page, '.map g'), runners)
+  clean(page)
+  await page.context().close()
+})
