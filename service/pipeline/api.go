@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -215,10 +216,14 @@ func (t *term) accept(job *pb.Job, in records.Input) (*pb.Job, error) {
 // acceptOnce puts a job in its pipeline's queue. The head is written first: it is
 // what decides.
 func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
-	if old, err := t.readJob(job.GetId()); err == nil {
-		return t.again(old.job, job)
-	} else if !errors.Is(err, client.ErrUnknownJob) {
-		return nil, err
+	if t.index.Knows(job.GetId()) { // all jobs are in it: a new one costs no question
+		old, err := t.readJob(job.GetId())
+		if err == nil {
+			return t.again(old.job, job)
+		}
+		if !errors.Is(err, client.ErrUnknownJob) {
+			return nil, err
+		}
 	}
 	at := now()
 	job.Created = stamp(at)
@@ -226,6 +231,7 @@ func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 		return nil, err
 	}
 	var accepted waitlist.Accepted
+	var rev uint64
 	headed := false
 	q := t.queue(job.GetPipeline())
 	ordered := &atomic.Bool{}
@@ -253,7 +259,8 @@ func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 		if err := t.saveInput(job.GetId(), in); err != nil {
 			return err
 		}
-		_, err := t.saveJob(job, 0)
+		var err error
+		rev, err = t.saveJob(job, 0)
 		return err
 	})
 	if err != nil {
@@ -266,7 +273,7 @@ func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 		t.tasks.Go(func() { t.retain(job.GetPipeline()) })
 	}
 	if accepted.Start {
-		t.begin(job.GetId())
+		t.work(stored{proto.CloneOf(job), rev}, in)
 	} else if in.Definition.Interrupt {
 		t.interrupt(job)
 	}

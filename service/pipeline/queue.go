@@ -210,7 +210,7 @@ func (t *term) begin(id string) {
 			}
 			return
 		}
-		t.work(j)
+		t.work(j, records.Input{})
 	})
 }
 

@@ -261,7 +261,7 @@ func (t *term) takeJob(j stored) error {
 		if err := t.rewrite(&j); err != nil {
 			return err
 		}
-		t.work(j)
+		t.work(j, records.Input{})
 		return nil
 	}
 	t.e.log.Warn("a job was taken out of its queue by an engine that was lost", "job", j.job.GetId(), "pipeline", j.job.GetPipeline())

@@ -41,10 +41,11 @@ type cancelation struct {
 	written    chan struct{} // closed when the record says so
 }
 
-// work has a job go on, or begin.
-func (t *term) work(j stored) {
+// work has a job go on, or begin. It reads what the job works with, unless it is
+// given that.
+func (t *term) work(j stored, in records.Input) {
 	w := &work{
-		t: t, id: j.job.GetId(), job: j.job, rev: j.rev,
+		t: t, id: j.job.GetId(), job: j.job, rev: j.rev, in: in,
 		attempts: map[string]*attempt.Attempt{}, ended: make(chan *attempt.Attempt), fixes: make(chan *fix), cancels: make(chan cancelation), over: make(chan struct{}),
 	}
 	w.later = time.NewTimer(time.Hour)
@@ -160,8 +161,10 @@ func (w *work) prepare() (err error) {
 	if w.job.Start == nil {
 		w.job.Start = stamp(now())
 	}
-	if w.in, err = w.t.readInput(w.id); err != nil {
-		return err
+	if w.in.Definition == nil {
+		if w.in, err = w.t.readInput(w.id); err != nil {
+			return err
+		}
 	}
 	if w.vars, err = definition.ReadVariables([]byte(w.job.GetVariablesJson())); err != nil {
 		return &unfitError{err}

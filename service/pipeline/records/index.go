@@ -96,6 +96,14 @@ func (x *Index) Get(id string) *pb.Job {
 	return x.jobs[id]
 }
 
+// Knows says whether there is a job of that id.
+func (x *Index) Knows(id string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, known := x.created[id]
+	return known
+}
+
 // Page is the rows of a page, newest first, older than the cursor, and whether
 // there are more.
 func (x *Index) Page(pipeline string, before row, limit int) (rows []row, more bool) {
