@@ -95,14 +95,15 @@ func tidy(err error) string {
 	return strings.TrimSpace(strings.TrimPrefix(s, "proto:"))
 }
 
-// refuseNull names the first null: JSON has it, no field here means anything by it.
+// refuseNull names the first null: JSON has it, no field here means anything by it,
+// but for the variables of a job, which are any JSON.
 func refuseNull(body []byte) error {
 	if !bytes.Contains(body, []byte("null")) {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	key, inObject, wantKey := "", []bool{}, false
+	key, inObject, wantKey, free := "", []bool{}, false, 0 // free: how deep variables are
 	for {
 		token, err := d.Token()
 		if err != nil {
@@ -115,8 +116,14 @@ func refuseNull(body []byte) error {
 		case json.Delim:
 			if t == '{' || t == '[' {
 				inObject = append(inObject, t == '{')
+				if free == 0 && t == '{' && key == "variables" {
+					free = len(inObject)
+				}
 			} else {
 				inObject = inObject[:len(inObject)-1]
+				if len(inObject) < free {
+					free, key = 0, ""
+				}
 			}
 		case string:
 			if wantKey {
@@ -124,6 +131,9 @@ func refuseNull(body []byte) error {
 				continue
 			}
 		case nil:
+			if free > 0 {
+				break
+			}
 			return invalid("invalid JSON: %q is null: leave it out or give it a value", key)
 		}
 		wantKey = len(inObject) > 0 && inObject[len(inObject)-1]

@@ -3,6 +3,7 @@ package pb
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -67,6 +68,26 @@ func TestJSONRoundTrip(t *testing.T) {
 			t.Fatalf("got %v and %v, want %v", &ours, &theirs, run)
 		}
 	})
+}
+
+// Null is a value in the variables of a job, and nowhere else.
+func TestNullInVariables(t *testing.T) {
+	const request = `{"kind":"runner","spec":{"pipeline":{"schedule":{"variables":%s,"pipeline":"p"%s}}}}`
+	for _, c := range []struct {
+		variables, more string
+		good            bool
+	}{
+		{`{"a":null,"b":[null,{"variables":{"c":null}}]}`, "", true},
+		{`{}`, `,"user":null`, false},
+		{`{"variables":{}}`, `,"user":null`, false},
+		{`null`, "", false},
+	} {
+		body := fmt.Sprintf(request, c.variables, c.more)
+		err := DecodeRequest([]byte(body), false, &PipelineRequest{})
+		if (err == nil) != c.good {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
 }
 
 func TestBadRequestsAreNamed(t *testing.T) {
