@@ -25,6 +25,14 @@ func (e *Error) Error() string { return e.Text }
 // GetStatus is huma.StatusError.
 func (e *Error) GetStatus() int { return e.status }
 
+// GetHeaders is huma.HeadersError: who is one too many is told when to come again.
+func (e *Error) GetHeaders() http.Header {
+	if e.status == http.StatusTooManyRequests {
+		return http.Header{"Retry-After": {"1"}}
+	}
+	return nil
+}
+
 func problem(status int, format string, args ...any) error {
 	return &Error{status, fmt.Sprintf(format, args...)}
 }
@@ -94,6 +102,9 @@ var codes = []struct {
 }
 
 func codeOf(err error) int {
+	if errors.Is(err, client.ErrFull) {
+		return http.StatusTooManyRequests
+	}
 	if code := client.Code(err); code >= 400 && code < 600 {
 		return code
 	}

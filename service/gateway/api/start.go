@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -13,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/stream"
 )
 
 // target says where a task is to run. Empty: on any one runner.
@@ -230,11 +233,48 @@ func (p Program) setProgram(into *pb.Task) error {
 }
 
 func (s *server) startOne(ctx context.Context, t asksRun, req *pb.TaskRequest) (*startOut, error) {
-	r, err := s.Client.Start(ctx, t.Target.is(), req)
+	r, err := s.startSoon(ctx, t.Target.is(), req)
 	if err != nil {
 		return nil, err
 	}
 	return &startOut{Location: "/api/v1/runs/" + r.GetId(), Body: started{ID: r.GetId(), Runs: []run{{is: r}}}}, nil
+}
+
+const (
+	fullWait  = time.Second // that a request waits for a place
+	fullPause = fullWait / 20
+)
+
+// startSoon waits for a place for a moment, where any runner of several may take
+// the task.
+func (s *server) startSoon(ctx context.Context, to client.Target, req *pb.TaskRequest) (*pb.Run, error) {
+	for began := time.Now(); ; {
+		r, err := s.Client.Start(ctx, to, req)
+		switch {
+		case err == nil || to.On != "" || !s.isFull(ctx, to, err):
+			return r, err
+		case time.Since(began) > fullWait:
+			return nil, problem(http.StatusTooManyRequests, "all runners that are meant are busy: try again in a second")
+		}
+		if err := stream.Pause(ctx, fullPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isFull says whether a task was not taken for want of a place. A full runner
+// hears nothing of what any may do, so that none answers; it is still online.
+func (s *server) isFull(ctx context.Context, to client.Target, err error) bool {
+	if errors.Is(err, client.ErrFull) || errors.Is(err, client.ErrBusy) {
+		return true
+	}
+	if !errors.Is(err, client.ErrNoRunners) {
+		return false
+	}
+	runners, err := s.Client.Runners(ctx)
+	return err == nil && slices.ContainsFunc(runners, func(r client.Runner) bool {
+		return r.Online && (to.Pool == "" || slices.Contains(r.Card.GetPools(), to.Pool))
+	})
 }
 
 func (s *server) startAll(ctx context.Context, t asksRun, req *pb.TaskRequest) (*startOut, error) {

@@ -258,6 +258,8 @@ func (c *codeResult) failure() string {
 		return "aborted"
 	case run.GetState() == pb.State_FAILED:
 		return run.GetError()
+	case run.GetSignal() != "":
+		return "killed by " + run.GetSignal()
 	}
 	return ""
 }

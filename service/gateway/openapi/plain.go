@@ -50,8 +50,11 @@ var plain = map[string]route{
 	"GET /api/v2/connect":     {summary: "Interactive runs: not yet (Piston)", reply: pistonProblem{}, status: http.StatusNotImplemented},
 }
 
+// health is a gateway's, or that of the runner beside it.
 type health struct {
-	Status string `json:"status"`
+	Status string `json:"status,omitempty"`
+	Runner string `json:"runner,omitempty"`
+	State  string `json:"state,omitempty"`
 }
 
 type signIn struct {
