@@ -17,12 +17,17 @@ export async function open() {
     new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve)),
     ended.then((code) => { throw new Error(`jsrunner ended with ${code}`); }),
   ]);
-  const { url, seed } = JSON.parse(line);
+  const { url, seed, http, token } = JSON.parse(line);
   const nc = await connect({ servers: url, authenticator: nkeyAuthenticator(new TextEncoder().encode(readFileSync(seed, 'utf8').trim())) });
   after(async () => {
     await nc.close();
     child.stdin.end();
     await ended;
   });
+  web.http = http;
+  web.token = token;
   return nc;
 }
+
+// web is where the fleet's gateway is, once it is open, and a token for it.
+export const web = {};

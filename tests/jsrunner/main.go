@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/gateway"
+	"github.com/runnel-io/runnel/service/gateway/auth"
 )
 
 func main() {
@@ -49,12 +52,43 @@ func run() (err error) {
 		}
 		defer stop()
 	}
-	where := map[string]string{"url": server.URL(), "seed": server.SeedFile()}
+	web, stop, err := serve(server)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	where := map[string]string{"url": server.URL(), "seed": server.SeedFile(), "http": web.URL, "token": web.token}
 	if err := json.NewEncoder(os.Stdout).Encode(where); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// web is a gateway, and a token for all that it serves.
+type web struct {
+	*httptest.Server
+	token string
+}
+
+func serve(server *embedded.Server) (w web, stop func(), err error) {
+	const secret = "a secret of the tests in js"
+	nc, err := server.Connect(nats.Name("gateway"))
+	if err != nil {
+		return w, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	g, err := gateway.New(ctx, nc, gateway.Config{Secret: secret, Version: "1.2.3"})
+	if err == nil {
+		w.token, err = auth.Token(secret, "js", []auth.Scope{auth.ScopeAdmin}, time.Hour)
+	}
+	if err != nil {
+		nc.Close()
+		return w, nil, err
+	}
+	w.Server = httptest.NewServer(g.Handler())
+	return w, func() { g.Stop(); w.Close(); g.Close(); nc.Close() }, nil
 }
 
 func start(server *embedded.Server, cfg service.Config, dir string) (stop func(), err error) {
