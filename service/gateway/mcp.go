@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/reply"
@@ -20,9 +21,10 @@ const maxMessage = 1 << 20
 // tool asks for the scope that it needs.
 func agents(h *room.House) []room.Route {
 	server := mcp.New(mcp.Config{
-		Client: h.Client,
-		Logger: h.Log,
-		User:   func(ctx context.Context) string { return auth.CallerOf(ctx).Sub },
+		Client:  h.Client,
+		Version: h.Version,
+		Logger:  h.Log,
+		User:    func(ctx context.Context) string { return auth.CallerOf(ctx).Sub },
 		May: func(ctx context.Context, need mcp.Need) error {
 			if !auth.CallerOf(ctx).May(auth.Scope(need)) {
 				return fmt.Errorf("the token does not allow this: it needs scope %s", need)
@@ -49,6 +51,32 @@ func agents(h *room.House) []room.Route {
 		defer context.AfterFunc(h.Life, cancel)()
 		r = r.WithContext(ctx)
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		server.ServeHTTP(w, r)
+		server.ServeHTTP(&inJSON{ResponseWriter: w}, r)
 	}}}
 }
+
+// inJSON answers with {"error":…} where the library refuses a message in plain text.
+type inJSON struct {
+	http.ResponseWriter
+	refused int // with this status, which is not written yet
+}
+
+func (j *inJSON) WriteHeader(code int) {
+	if code >= http.StatusBadRequest && strings.HasPrefix(j.Header().Get("Content-Type"), "text/plain") {
+		j.refused = code
+		return
+	}
+	j.ResponseWriter.WriteHeader(code)
+}
+
+func (j *inJSON) Write(text []byte) (int, error) {
+	if j.refused != 0 {
+		j.Header().Del("Content-Length")
+		reply.Error(j.ResponseWriter, j.refused, strings.TrimSpace(string(text)))
+		return len(text), nil
+	}
+	return j.ResponseWriter.Write(text)
+}
+
+// Unwrap is for http.ResponseController.
+func (j *inJSON) Unwrap() http.ResponseWriter { return j.ResponseWriter }

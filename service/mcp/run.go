@@ -82,6 +82,9 @@ type runOut struct {
 // doRun is the tool run.
 func doRun(ctx context.Context, c *call, in runIn) (out runOut, err error) {
 	task := &pb.Task{Argv: in.Argv, Dir: in.Dir, User: in.As, Name: in.Name, Tags: in.Tags, Stdin: []byte(in.Stdin)}
+	if (in.Command == "") == (len(in.Argv) == 0) {
+		return out, errors.New("cannot run this: give either a command or argv")
+	}
 	if in.Command != "" {
 		task.Commands = []string{in.Command}
 	}
