@@ -40,8 +40,10 @@ func (r *ScheduleRequest) Validate() error {
 			return invalid("spec.schedule.%s.name is missing", part.name)
 		}
 	}
-	if n := action.GetHistory().GetLimit(); n < 0 || n > maxPage {
-		return invalid("spec.schedule.history.limit: %d must be from 0 to %d", n, maxPage)
+	for of, n := range map[string]int64{"list": action.GetList().GetLimit(), "history": action.GetHistory().GetLimit()} {
+		if n < 0 || n > maxPage {
+			return invalid("spec.schedule.%s.limit: %d must be from 0 to %d", of, n, maxPage)
+		}
 	}
 	return nil
 }

@@ -264,7 +264,11 @@ func (x *ScheduleAction) GetHistory() *ScheduleHistory {
 
 // ListSchedules lists all.
 type ListSchedules struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most. Default, 0: 100; at most 1000.
+	Limit int64 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From the reply before, for the next page.
+	Next          string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +301,20 @@ func (x *ListSchedules) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListSchedules.ProtoReflect.Descriptor instead.
 func (*ListSchedules) Descriptor() ([]byte, []int) {
 	return file_schedule_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListSchedules) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListSchedules) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 // ScheduleRef names a schedule.
@@ -731,7 +749,7 @@ type ScheduleReply struct {
 	Schedules []*Schedule `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
 	// Of history: the records, newest first.
 	Runs []*Run `protobuf:"bytes,2,rep,name=runs,proto3" json:"runs,omitempty"`
-	// Of history: not empty when there are more: give it back in history.next.
+	// Of list and history: not empty when there are more: give it back in their next.
 	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	// Of run: the id of the work or, with all, of the group of runs.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
@@ -829,8 +847,10 @@ const file_schedule_proto_rawDesc = "" +
 	"\x05pause\x18\x06 \x01(\v2\x16.runnel.v1.ScheduleRefR\x05pause\x12.\n" +
 	"\x06resume\x18\a \x01(\v2\x16.runnel.v1.ScheduleRefR\x06resume\x12(\n" +
 	"\x03run\x18\b \x01(\v2\x16.runnel.v1.ScheduleRefR\x03run\x124\n" +
-	"\ahistory\x18\t \x01(\v2\x1a.runnel.v1.ScheduleHistoryR\ahistory\"\x0f\n" +
-	"\rListSchedules\"5\n" +
+	"\ahistory\x18\t \x01(\v2\x1a.runnel.v1.ScheduleHistoryR\ahistory\"9\n" +
+	"\rListSchedules\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x03R\x05limit\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"5\n" +
 	"\vScheduleRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\"O\n" +

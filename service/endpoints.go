@@ -48,6 +48,13 @@ func (s *Service) table() []endpoint.Row {
 			Ask:   `{"kind":"runner","spec":{"abort":{"run":"ID","wait":"2s"}}}`,
 			Reply: `{"run":{…},"service":{…}}`,
 		},
+		{
+			Verb: subjects.Schedule, Reach: endpoint.ReachAny, Handle: endpoint.Handle(s.schedule),
+			About:   "list, show, add, change, remove, pause, resume and run schedules",
+			Ask:     `{"kind":"runner","spec":{"schedule":{"list":{}}}}`,
+			Reply:   `{"schedules":[…],"runs":[…],"next":"","id":"","service":{…}}`,
+			Smaller: "use a smaller limit",
+		},
 	}, s.cfg.Endpoints...)
 }
 

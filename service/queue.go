@@ -2,6 +2,7 @@ package service
 
 import (
 	"github.com/runnel-io/runnel/service/queue"
+	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/service/schedule/fires"
 	"github.com/runnel-io/runnel/service/work"
 )
@@ -11,6 +12,8 @@ type waiting struct {
 	work  *work.Queue
 	queue *queue.Queue
 	fires *fires.Fires
+	// schedules are the fleet's.
+	schedules *schedule.Store
 }
 
 // openQueue makes what takes work of the durable queue, once there is one. It must

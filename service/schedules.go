@@ -17,9 +17,10 @@ import (
 
 // openSchedules makes what handles the fires of schedules, once there are any.
 func (s *Service) openSchedules() {
+	s.waiting.schedules = schedule.New(schedule.Config{JS: s.conns.js, Space: s.space, Replicas: s.cfg.Replicas, ServerTime: s.store.ServerTime})
 	s.waiting.fires = fires.New(fires.Config{
 		Name: s.cfg.Name, Pools: s.cfg.Pools, Space: s.space, JS: s.conns.js, Records: s.store, Runner: s.runner, Logger: s.log,
-		Schedules: schedule.New(schedule.Config{JS: s.conns.js, Space: s.space, Replicas: s.cfg.Replicas, ServerTime: s.store.ServerTime}),
+		Schedules: s.waiting.schedules,
 		Work:      s.waiting.work,
 		Policy:    s.runPolicy,
 		Matches:   s.matcher(),

@@ -15,7 +15,7 @@ func (s Space) ScheduleStream() string { return s.upper() + "_SCHEDULE" }
 // ScheduleBucket is the KV bucket of what each schedule has done last.
 func (s Space) ScheduleBucket() string { return s.lower() + "_schedule" }
 
-func (s Space) schedule(rest string) string { return s.prefix + "." + string(schedule) + "." + rest }
+func (s Space) schedule(rest string) string { return s.prefix + "." + string(Schedule) + "." + rest }
 
 // ScheduleDef is the subject of a schedule's definition.
 func (s Space) ScheduleDef(name string) string { return s.schedule(tokenDef + "." + name) }

@@ -66,13 +66,13 @@ const (
 	Query    Verb = "query"
 	Abort    Verb = "abort"
 	Pipeline Verb = "pipeline"
+	Schedule Verb = "schedule"
 	logVerb  Verb = "log"
 	queue    Verb = "queue"
-	schedule Verb = "schedule"
 )
 
 // Verbs lists every verb that can be asked.
-func Verbs() []Verb { return []Verb{Task, Glance, Maint, Query, Abort, Pipeline} }
+func Verbs() []Verb { return []Verb{Task, Glance, Maint, Query, Abort, Pipeline, Schedule} }
 
 // Reserved says whether a token can't be in a prefix after its first one, nor
 // name a further verb: it is a verb, or what else each prefix has.
@@ -81,9 +81,8 @@ func Reserved(token string) bool {
 	return slices.Contains(Verbs(), v) || !v.Asked()
 }
 
-// Asked says whether a verb is a request's: log, queue and schedule have other
-// subjects.
-func (v Verb) Asked() bool { return v != logVerb && v != queue && v != schedule }
+// Asked says whether a verb is a request's: log and queue have other subjects.
+func (v Verb) Asked() bool { return v != logVerb && v != queue }
 
 // Queue is the queue group of the any scopes.
 const Queue = "runner"

@@ -18,6 +18,7 @@ const (
 	CodeTooLarge   = 413
 	CodeBusy       = 429
 	CodeInternal   = 500
+	CodeUnable     = 501
 	CodeFull       = 503
 )
 

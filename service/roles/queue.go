@@ -32,7 +32,28 @@ func (l *list) useQueue(pool string) {
 	l.ask(api+"STREAM.MSG.GET."+l.queueBucket(), "read from the leader what is paused, and what has failed")
 }
 
-// scheduler has the queue and nothing else.
+// readSchedules is what it takes to see schedules.
+func (l *list) readSchedules() {
+	stream := l.space.ScheduleStream()
+	l.ask(api+"STREAM.INFO."+stream, "find the schedules")
+	l.ask(api+"STREAM.MSG.GET."+stream, "read a schedule")
+}
+
+// useSchedules is the whole of a client's use: add, change, pause, run and remove.
+func (l *list) useSchedules() {
+	bucket := l.space.ScheduleBucket()
+	last := subjects.BucketStream(bucket)
+	l.readSchedules()
+	l.ask(l.space.ScheduleDef("*"), "add, change and pause schedules")
+	l.ask(l.space.ScheduleGap("*"), "add the tick that the wall clock skips")
+	l.ask(l.space.Fired(true, "*", "*"), "run a schedule for all now")
+	l.ask(l.space.ScheduleTell(), "tell the runners that there are schedules")
+	l.ask(api+"STREAM.INFO."+last, "find what schedules have done last")
+	l.ask(api+"STREAM.MSG.GET."+last, "read what a schedule has done last")
+	l.ask(subjects.KeySubject(bucket, ">"), "forget what a removed schedule has done last")
+}
+
+// scheduler has the queue and schedules, and nothing else.
 func (l *list) scheduler() {
 	l.request(subjects.Query, subjects.Any, "wait for work")
 	l.readRecords()
@@ -40,6 +61,13 @@ func (l *list) scheduler() {
 	l.listen()
 	l.readQueue()
 	l.useQueue("*")
+	l.removeWork()
+	l.request(subjects.Schedule, subjects.Any, "have a runner do it")
+	l.useSchedules()
+}
+
+// removeWork is what it takes to remove work that waits.
+func (l *list) removeWork() {
 	l.ask(api+"STREAM.MSG.DELETE."+l.queueStream(), "remove work that waits")
 	l.ask(subjects.KeySubject(l.space.RunsBucket(), "*"), "record that removed work never starts")
 }

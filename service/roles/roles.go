@@ -37,10 +37,11 @@ const (
 	// Engine is a Runner that also runs pipelines: `runnel serve --engine`.
 	Engine Role = "engine"
 	// Gateway is a process of `runnel gateway`: it asks for everybody who has a token.
-	// It removes neither records nor runners' cards; that takes an Admin.
+	// It removes neither records nor runners' cards; that takes an Admin. Of work that
+	// waits it writes the record that it was removed.
 	Gateway Role = "gateway"
-	// Scheduler puts work into the queue of any pool, pauses it and removes work:
-	// the queue and nothing else.
+	// Scheduler puts work into the queue of any pool, pauses it and removes work, and
+	// has the schedules: these and nothing else.
 	Scheduler Role = "scheduler"
 	// Admin makes streams and buckets, and removes runs and runners.
 	Admin Role = "admin"
@@ -157,6 +158,7 @@ func (l *list) viewer() {
 	l.readCards()
 	l.readLogs()
 	l.readQueue()
+	l.readSchedules()
 	l.listen()
 }
 
@@ -165,6 +167,8 @@ func (l *list) operator() {
 	l.request(subjects.Task, everywhere, "run tasks anywhere")
 	l.request(subjects.Abort, everywhere, "end runs")
 	l.request(subjects.Maint, everywhere, "compare and set clocks")
+	l.request(subjects.Schedule, subjects.Any, "have a runner change schedules")
+	l.useSchedules()
 	l.request(subjects.Pipeline, subjects.Any, "start, list and cancel pipelines' jobs")
 	l.hear(subjects.KeySubject(l.space.JobsBucket(), "*"), "see that a job has changed")
 }
@@ -261,10 +265,11 @@ func (l *list) runner() {
 }
 
 // handleFires is what schedules take of a runner: what is fired for its own pools,
-// which it puts into the queue, and for all. It keeps the messages of gaps, by
-// which it could have any pool run a task: leave these lines out for a runner that
-// must not, and another one handles its pool's schedules.
+// which it puts into the queue, and for all. It keeps the messages of gaps, and
+// does what the verb asks, by which it could have any pool run a task: leave these
+// lines out for a runner that must not, and others do it.
 func (l *list) handleFires() {
+
 	stream, bucket := l.space.ScheduleStream(), l.space.ScheduleBucket()
 	last := subjects.BucketStream(bucket)
 	l.hear(l.space.ScheduleTell(), "hear that there are schedules")
@@ -276,13 +281,16 @@ func (l *list) handleFires() {
 		l.ask(api+"CONSUMER.CREATE."+consumer+".>", "share it with the pool's other runners")
 		l.ask(api+"CONSUMER.MSG.NEXT."+consumer, "read what schedules fire for the pool")
 		l.ask("$JS.ACK."+consumer+".>", "say that a fire is handled")
-		l.ask(l.space.Work(pool, "normal", "*"), "queue what schedules fire for the pool")
 	}
 	all := stream + "." + subjects.FireConsumerAll(l.user.Name)
 	l.ask(api+"CONSUMER.CREATE."+all, "read what schedules fire for all")
 	l.ask(api+"CONSUMER.MSG.NEXT."+all, "read what schedules fire for all")
 	l.ask(api+"CONSUMER.DELETE."+all, "read it anew")
+	l.ask(l.space.Work("*", "normal", "*"), "queue what schedules fire, and what one is asked to run now")
 	l.ask(l.space.ScheduleGap("*"), "keep the tick that the wall clock skips")
+	l.ask(l.space.ScheduleDef("*"), "do what the verb asks: add, change and pause")
+	l.ask(l.space.Fired(true, "*", "*"), "do what the verb asks: run a schedule for all now")
+	l.ask(l.space.ScheduleTell(), "tell the others that there are schedules")
 	l.ask(api+"STREAM.INFO."+last, "find what schedules have done last")
 	l.ask(api+"STREAM.MSG.GET."+last, "read what a schedule has done last")
 	l.ask(subjects.KeySubject(bucket, ">"), "write what a schedule has done last")
@@ -353,21 +361,24 @@ func (l *list) engine() {
 func (l *list) gateway() {
 	l.request(subjects.Glance, everywhere, "look at any host")
 	l.request(subjects.Query, subjects.Any, "find runs and wait for them")
+	l.readRecords()
 	l.readCards()
 	l.readLogs()
 	l.listen()
+	l.readQueue()
+	l.useQueue("*")
+	l.removeWork()
 	runs, shared := l.space.RunsBucket(), l.space.GatewayBucket()
 	for _, bucket := range []string{runs, l.space.FleetBucket(), l.space.PipelinesBucket(), l.space.JobsBucket(), shared} {
 		stream := subjects.BucketStream(bucket)
 		l.ask(api+"CONSUMER.DELETE."+stream+".*", "end a watch")
 		l.ask("$JS.FC."+stream+".>", "flow control while it watches")
-		if bucket == l.space.FleetBucket() {
+		if bucket == l.space.FleetBucket() || bucket == runs {
 			continue // it reads those anyway
 		}
-		l.ask(api+"STREAM.INFO."+stream, "find records, pipelines, jobs and other gateways")
+		l.ask(api+"STREAM.INFO."+stream, "find pipelines, jobs and other gateways")
 		l.ask(api+"CONSUMER.CREATE."+stream+".>", "follow how they change")
 	}
-	l.ask(api+"DIRECT.GET."+subjects.BucketStream(runs)+"."+subjects.KeySubject(runs, "*"), "read one record")
 	l.ask(api+"STREAM.MSG.GET."+subjects.BucketStream(shared), "read a code from the leader")
 	l.ask(subjects.KeySubject(shared, ">"), "write its card, and codes to sign in with")
 }

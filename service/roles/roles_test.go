@@ -439,7 +439,60 @@ func (s *site) schedules() {
 			s.t.Error(err)
 		}
 	}
+	s.scheduleUsers()
 	s.pipelineSchedule()
+}
+
+// scheduleUsers has those who may do all that there is to schedules, by themselves
+// and by a runner.
+func (s *site) scheduleUsers() {
+	s.t.Helper()
+	ctx := rig.Within(s.t, 3*rig.Patience)
+	done := func(what string, err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Errorf("%s: %v", what, err)
+		}
+	}
+	task := &pb.Task{Argv: []string{"true"}}
+	for _, name := range []string{"olga", "sue", "gate1", "ann"} {
+		c := s.as(name).client()
+		one, all := name+"-one", name+"-all"
+		for _, cron := range []string{"30 2 * * *", "* * * * * *"} { // a name is free again at once
+			_, err := c.PutSchedule(ctx, client.ScheduleOf(&pb.Schedule{Name: one, Cron: cron, Tz: "Europe/Berlin", Pool: "web", Task: task}))
+			done(name+" adds one", err)
+			_, err = c.PauseSchedule(ctx, one, name)
+			done(name+" pauses", err)
+			_, err = c.ResumeSchedule(ctx, one)
+			done(name+" resumes", err)
+			id, err := c.FireSchedule(ctx, one)
+			done(name+" runs one now", err)
+			_, err = c.Wait(ctx, id)
+			done(name+" waits for it", err)
+			rig.EventuallyIn(s.t, 3*rig.Patience, "vera sees its ticks", func() bool {
+				list, err := s.as("vera").client().ShownSchedules(ctx)
+				return err == nil && slices.ContainsFunc(list, func(m *pb.Schedule) bool {
+					last := m.GetLast().GetId()
+					return m.GetName() == one && last != "" && (last == id) == strings.HasPrefix(cron, "30")
+				})
+			})
+			done(name+" removes it", c.RemoveSchedule(ctx, one))
+		}
+		_, err := c.PutSchedule(ctx, client.ScheduleOf(&pb.Schedule{Name: all, Every: "1h", All: true, Pool: "web", Task: task}))
+		done(name+" adds one for all", err)
+		id, err := c.FireSchedule(ctx, all)
+		done(name+" runs one for all now", err)
+		rig.Eventually(s.t, "the pool's runner has run it", func() bool {
+			run, err := c.Status(ctx, id+"-web1")
+			return err == nil && run.GetState() == pb.State_COMPLETE
+		})
+		if _, err := s.as(name).Request("runner.schedule.any", []byte(`{"kind":"runner","spec":{"schedule":{"remove":{"name":"`+all+`"}}}}`), rig.Patience); err != nil {
+			s.t.Errorf("%s has a runner remove it: %v", name, err)
+		}
+		if _, err := c.GetSchedule(ctx, all); !errors.Is(err, client.ErrUnknownSchedule) {
+			s.t.Errorf("%s is left: %v", all, err)
+		}
+	}
 }
 
 // pipelineSchedule has the engine start jobs by the clock. It must lead, and there
@@ -472,7 +525,7 @@ func (s *site) pipelineSchedule() {
 }
 
 // seldom are the lines of a runner that only a crash, a conflict or a load need.
-var seldom = []string{"runner.schedule.gap.", "$JS.API.STREAM.MSG.DELETE.RUNNER_QUEUE", "$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
+var seldom = []string{"runner.schedule.gap.", "runner.schedule.def.", "runner.schedule.fired.all.", "runner.schedule.tell", "runner.queue.work.*.normal.", "$JS.API.STREAM.MSG.DELETE.RUNNER_QUEUE", "$JS.API.STREAM.INFO.KV_runner_queue", "$JS.API.STREAM.INFO.RUNNER_QUEUE", "$JS.API.CONSUMER.INFO.RUNNER_QUEUE.", "$JS.API.CONSUMER.CREATE.RUNNER_QUEUE.", "$JS.API.CONSUMER.MSG.NEXT.RUNNER_QUEUE.", "$JS.ACK.RUNNER_QUEUE.", "$KV.runner_queue.", "$JS.API.CONSUMER.DELETE.KV_runner_", "$JS.API.DIRECT.GET.KV_runner_", "$JS.API.STREAM.INFO.KV_runner_index", "$JS.API.DIRECT.GET.KV_runner_index", "$KV.runner_index.", "$JS.FC.", "$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET.KV_runner_runs", "$JS.API.CONSUMER.CREATE.KV_runner_fleet.", "$JS.API.CONSUMER.MSG.NEXT.KV_runner_"}
 
 // Each role does all that it is for, is refused nothing meanwhile, and needs
 // every line of its list.
@@ -555,7 +608,7 @@ func (s *site) queue() {
 		}
 	}
 	put("ann", "work-ann") // makes it
-	for _, name := range []string{"tom", "olga", "sue"} {
+	for _, name := range []string{"tom", "olga", "sue", "gate1"} {
 		put(name, "work-"+name)
 		run, err := s.as(name).client().Wait(ctx, "work-"+name)
 		if err != nil || run.GetExitCode() != 1 {
@@ -570,12 +623,12 @@ func (s *site) queue() {
 		found, err := s.as("vera").client().QueueConflicts(ctx)
 		return err == nil && len(found) == 1
 	})
-	for _, name := range []string{"olga", "sue"} {
+	for _, name := range []string{"olga", "sue", "gate1"} {
 		c := s.as(name).client()
 		done(name+" pauses", c.Pause(ctx, "web", name))
 		put(name, name+"-waits")
 		put(name, name+"-aborted")
-		for _, reader := range []string{"vera", "tom", "olga", "sue"} {
+		for _, reader := range []string{"vera", "tom", "olga", "sue", "gate1"} {
 			lines, err := s.as(reader).client().Queue(ctx)
 			if err != nil || len(lines) != 1 || lines[0].Waiting != 2 || !lines[0].Paused {
 				s.t.Errorf("%s reads the queue: %+v, %v", reader, lines, err)
@@ -588,8 +641,12 @@ func (s *site) queue() {
 		}
 		_, err := s.as("tom").client().Abort(ctx, name+"-aborted", time.Second)
 		done("tom aborts what waits", err)
-		_, err = s.as("sue").client().Dequeue(ctx, name+"-waits")
-		done("sue removes what waits", err)
+		remover := "sue"
+		if name == "gate1" {
+			remover = name
+		}
+		_, err = s.as(remover).client().Dequeue(ctx, name+"-waits")
+		done(remover+" removes what waits", err)
 		done(name+" resumes", c.Resume(ctx, "web"))
 		_, err = c.Retry(ctx, "work-"+name)
 		done(name+" tries again", err)
@@ -630,6 +687,9 @@ func TestNothingMoreIsAllowed(t *testing.T) {
 		p.mayNot("$KV.runner_runs.x")
 		p.mayNotHear("runner.task.any", "runner.task.at.web1", "runner.*.any", "$SRV.>", "$SRV.PING")
 	}
+	for _, p := range []*person{vera, tom} {
+		p.mayNot("runner.schedule.any", "runner.schedule.def.x", "runner.schedule.fired.any.web.x", "runner.schedule.fired.all.web.x", "$JS.API.STREAM.PURGE.RUNNER_SCHEDULE")
+	}
 	vera.mayNot("runner.task.any", "runner.task.at.web1", "runner.abort.any", "runner.maint.any")
 	tom.mayNot("runner.task.any", "runner.task.all", "runner.task.at.web1", "runner.task.pool.db.any", "runner.maint.all", "runner.glance.at.web1")
 	for _, p := range []*person{vera, tom, db1} {
@@ -639,7 +699,7 @@ func TestNothingMoreIsAllowed(t *testing.T) {
 	db1.mayNotHear("runner.task.at.web1", "runner.task.any", "runner.task.pool.web.any", "runner.task.>")
 	gate := s.as("gate1")
 	gate.mayNot(
-		"runner.log.web1.x", "$KV.runner_fleet.web1", "$KV.runner_runs.x", "$KV.runner_jobs.x", "$KV.runner_pipelines.lease", "$KV.runner_queue.x",
+		"runner.log.web1.x", "$KV.runner_fleet.web1", "$KV.runner_jobs.x", "$KV.runner_pipelines.lease", "$JS.API.STREAM.PURGE.RUNNER_QUEUE",
 		"$JS.API.STREAM.CREATE.EVIL", "$JS.API.STREAM.PURGE.RUNNER_LOG", "$JS.API.STREAM.DELETE.KV_runner_gateway", "$JS.API.STREAM.MSG.DELETE.RUNNER_LOG",
 		"$JS.API.CONSUMER.DELETE.RUNNER_LOG.victim", "$JS.API.CONSUMER.DURABLE.CREATE.RUNNER_LOG.victim", "$SYS.REQ.SERVER.PING", "_INBOX_ann.x",
 		"$JS.API.CONSUMER.DELETE.KV_runner_queue.x",

@@ -158,7 +158,7 @@ func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, er
 	if err := s.ensure(ctx); err != nil {
 		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, err)
 	}
-	if !def.All {
+	if !def.All && stream.Tidies(s.cfg.JS.Conn()) { // else the pool's runners make it
 		if err := s.EnsureConsumer(ctx, def.PoolOrDefault()); err != nil {
 			return def, err
 		}
@@ -209,6 +209,11 @@ func (s *Store) publish(ctx context.Context, def Schedule, rev uint64) (Schedule
 	// the subject alone is wanted.
 	m.Header.Set(nats.MsgRollup, nats.MsgRollupSubject)
 	ack, err := s.stream.Publish(ctx, m, rev)
+	if stream.IsWrongLast(err) && rev == 0 {
+		if marker, getErr := s.Get(ctx, def.Name); errors.Is(getErr, ErrUnknown) && marker.Rev > 0 { // removed just now
+			ack, err = s.stream.Publish(ctx, m, marker.Rev)
+		}
+	}
 	switch {
 	case stream.IsWrongLast(err) && rev == 0:
 		if now, getErr := s.Get(ctx, def.Name); getErr == nil {
@@ -331,6 +336,9 @@ func (s *Store) KeepGap(ctx context.Context, def Schedule, t time.Time) error {
 const headerRev = "Runner-Schedule-Rev"
 
 func (s *Store) purge(ctx context.Context, subject string) error {
+	if !stream.Tidies(s.cfg.JS.Conn()) {
+		return s.mark(ctx, subject)
+	}
 	st, err := s.cfg.JS.Stream(ctx, s.stream.Name)
 	if err == nil {
 		err = st.Purge(ctx, jetstream.WithPurgeSubject(subject))
@@ -353,8 +361,15 @@ func (s *Store) Get(ctx context.Context, name string) (Schedule, error) {
 		return Schedule{}, fmt.Errorf("%w: %q", ErrUnknown, name)
 	case err != nil:
 		return Schedule{}, fmt.Errorf("cannot read schedule %s: %w", name, err)
+	case isMarker(m):
+		return Schedule{Rev: m.Seq}, fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
 	return s.read(name, m.Header, m.Data, m.Seq)
+}
+
+// isMarker says whether a message stands where a removed one was.
+func isMarker(m stream.Message) bool {
+	return len(m.Data) == 0 && m.Header.Get(HeaderSchedule) == "" && m.Header.Get(headerPattern) == ""
 }
 
 // read makes a Schedule of a message: a definition, or a fire, which has its
@@ -427,12 +442,16 @@ func (s *Store) List(ctx context.Context) ([]Schedule, error) {
 }
 
 // Remove removes a schedule, its gap, what it has fired and not been taken, and
-// what is known of it. Runs that it has started go on. Error: ErrUnknown.
+// what is known of it. Runs that it has started go on. A user of a role may not
+// purge, and does what Withdraw does. Error: ErrUnknown.
 func (s *Store) Remove(ctx context.Context, name string) error {
 	def, err := s.Get(ctx, name)
 	var invalid *pb.InvalidError
 	if err != nil && !errors.As(err, &invalid) {
 		return err
+	}
+	if !stream.Tidies(s.cfg.JS.Conn()) {
+		return s.Withdraw(ctx, name)
 	}
 	for _, subject := range []string{
 		s.cfg.Space.ScheduleDef(name), s.cfg.Space.ScheduleGap(name), s.cfg.Space.Fired(def.All, def.PoolOrDefault(), name),
@@ -448,15 +467,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 // stands in their place is gone after a second. What was fired stays.
 func (s *Store) Withdraw(ctx context.Context, name string) error {
 	for _, subject := range []string{s.cfg.Space.ScheduleGap(name), s.cfg.Space.ScheduleDef(name)} {
-		last, err := s.stream.Last(ctx, subject)
-		if errors.Is(err, stream.ErrNoMessage) || err == nil && len(last.Data) == 0 {
-			continue
-		}
-		if err == nil {
-			m := &nats.Msg{Subject: subject, Header: nats.Header{nats.MsgRollup: []string{nats.MsgRollupSubject}}}
-			_, err = s.stream.Publish(ctx, m, last.Seq, jetstream.WithMsgTTL(markerLife))
-		}
-		if err != nil && !stream.IsWrongLast(err) {
+		if err := s.mark(ctx, subject); err != nil {
 			return fmt.Errorf("cannot remove schedule %s: %w", name, err)
 		}
 	}
@@ -470,6 +481,22 @@ func (s *Store) Withdraw(ctx context.Context, name string) error {
 	}
 	var conflict *kv.ConflictError
 	if errors.As(err, &conflict) {
+		return nil
+	}
+	return err
+}
+
+// mark has nothing be on a subject, for those who may not purge.
+func (s *Store) mark(ctx context.Context, subject string) error {
+	last, err := s.stream.Last(ctx, subject)
+	if errors.Is(err, stream.ErrNoMessage) || err == nil && isMarker(last) {
+		return nil
+	}
+	if err == nil {
+		m := &nats.Msg{Subject: subject, Header: nats.Header{nats.MsgRollup: []string{nats.MsgRollupSubject}}}
+		_, err = s.stream.Publish(ctx, m, last.Seq, jetstream.WithMsgTTL(markerLife))
+	}
+	if stream.IsWrongLast(err) {
 		return nil
 	}
 	return err
