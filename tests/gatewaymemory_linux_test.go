@@ -247,7 +247,7 @@ func (g *lone) follow(run string, slow time.Duration, begun func()) (lines int, 
 	}
 	defer res.Body.Close()
 	in := bufio.NewReaderSize(res.Body, 16<<10)
-	for {
+	for goesOn := false; ; {
 		text, err := in.ReadSlice('{')
 		if err == io.EOF || bytes.Contains(text, []byte("event: end")) {
 			return lines, nil
@@ -255,10 +255,17 @@ func (g *lone) follow(run string, slow time.Duration, begun func()) (lines int, 
 		if err != nil {
 			return lines, err
 		}
+		goesOn = goesOn || bytes.Contains(text, []byte(`"tag":"BOL"`)) // the record before is a piece of a line
 		if ahead, _ := in.Peek(24); bytes.HasPrefix(ahead, []byte(`"pos":`)) {
 			digits, _, _ := bytes.Cut(ahead[len(`"pos":`):], []byte{','})
-			if n, err := strconv.Atoi(string(digits)); err != nil || n != lines+1 {
-				return lines, fmt.Errorf("line %s behind %d (%w)", digits, lines, err)
+			n, err := strconv.Atoi(string(digits))
+			if goesOn && n == lines {
+				goesOn = false
+				continue
+			}
+			goesOn = false
+			if err != nil || n != lines+1 {
+				return lines, fmt.Errorf("line %s behind %d", digits, lines)
 			}
 			lines++
 			if lines%500 == 0 {

@@ -7,6 +7,7 @@
 package events
 
 import (
+	"bufio"
 	"context"
 	"net/http"
 	"sync"
@@ -111,6 +112,11 @@ func (s *sender) run(ctx context.Context) error {
 // send sends an event, after which a topic stands at a position; without one the
 // event has no id.
 func (s *sender) send(t *topic, at, kind string, data []byte) error {
+	return s.sendOf(t, at, kind, func(out *bufio.Writer) { _, _ = out.Write(data) })
+}
+
+// sendOf is send of data that a function writes.
+func (s *sender) sendOf(t *topic, at, kind string, data func(*bufio.Writer)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := ""
@@ -118,7 +124,7 @@ func (s *sender) send(t *topic, at, kind string, data []byte) error {
 		t.at = at
 		id = idOf(s.all)
 	}
-	return s.out.Event(kind, id, data)
+	return s.out.EventOf(kind, id, data)
 }
 
 // stands moves a topic without an event.

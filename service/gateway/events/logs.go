@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,7 @@ func (s *sender) followLog(ctx context.Context, t *topic) error {
 			if len(records) == 0 {
 				return nil
 			}
-			return s.send(t, records[len(records)-1].Place.String(), "log", logData(t.id, records))
+			return s.sendOf(t, records[len(records)-1].Place.String(), "log", func(out *bufio.Writer) { writeLog(out, t.id, records) })
 		})
 	}
 	if err != nil {
@@ -64,36 +65,29 @@ func (s *sender) withLog(ctx context.Context, id string) (*pb.Run, error) {
 	}
 }
 
-// logData is {"run":ID,"at":[[MESSAGE,RECORD,COUNT],…],"records":[…]}: at says in
-// which messages the records are, the number of the first in each, and how many.
-func logData(run string, records []tails.Record) []byte {
-	size := len(run) + 64
-	for _, r := range records {
-		size += len(r.Text) + 1
-	}
-	b := make([]byte, 0, size)
-	b = append(b, `{"run":"`...)
-	b = append(b, run...)
-	b = append(b, `","at":[`...)
+// writeLog writes {"run":ID,"at":[[MESSAGE,RECORD,COUNT],…],"records":[…]}: at says
+// in which messages the records are, the number of the first in each, and how many.
+func writeLog(out *bufio.Writer, run string, records []tails.Record) {
+	_, _ = out.WriteString(`{"run":"` + run + `","at":[`)
 	for i := 0; i < len(records); {
 		first, n := records[i].Place, 1
 		for i+n < len(records) && records[i+n].Place == (tails.Place{Seq: first.Seq, Record: first.Record + n}) {
 			n++
 		}
 		if i > 0 {
-			b = append(b, ',')
+			_ = out.WriteByte(',')
 		}
-		b = fmt.Appendf(b, "[%d,%d,%d]", first.Seq, first.Record, n)
+		_, _ = fmt.Fprintf(out, "[%d,%d,%d]", first.Seq, first.Record, n)
 		i += n
 	}
-	b = append(b, `],"records":[`...)
+	_, _ = out.WriteString(`],"records":[`)
 	for i, r := range records {
 		if i > 0 {
-			b = append(b, ',')
+			_ = out.WriteByte(',')
 		}
-		b = append(b, r.Text...)
+		_, _ = out.Write(r.Text)
 	}
-	return append(b, "]}"...)
+	_, _ = out.WriteString("]}")
 }
 
 // end says that a log has ended: with its last record, where it has one.

@@ -44,7 +44,7 @@ func Open(life context.Context, w http.ResponseWriter, r *http.Request) (ctx con
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // a proxy must not keep them back
 	w.WriteHeader(http.StatusOK)
-	s = &Events{out: bufio.NewWriterSize(w, 32<<10), dirty: make(chan struct{}, 1), stop: cancel}
+	s = &Events{out: bufio.NewWriterSize(w, 16<<10), dirty: make(chan struct{}, 1), stop: cancel}
 	s.flush = func() error {
 		if err := s.out.Flush(); err != nil {
 			return err
@@ -105,6 +105,11 @@ func (s *Events) write(text string) {
 
 // Event sends one; kind and id may be empty. The data is one line.
 func (s *Events) Event(kind, id string, data []byte) error {
+	return s.EventOf(kind, id, func(out *bufio.Writer) { _, _ = out.Write(data) })
+}
+
+// EventOf sends an event whose data is written by a function.
+func (s *Events) EventOf(kind, id string, data func(*bufio.Writer)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -117,7 +122,7 @@ func (s *Events) Event(kind, id string, data []byte) error {
 		_, _ = fmt.Fprintf(s.out, "id: %s\n", id)
 	}
 	_, _ = s.out.WriteString("data: ")
-	_, _ = s.out.Write(data)
+	data(s.out)
 	_, s.err = s.out.WriteString("\n\n")
 	select {
 	case s.dirty <- struct{}{}:

@@ -78,8 +78,10 @@ var errFound = errors.New("found")
 
 // readTail gives what comes. It says whether he has fallen behind what is kept.
 func (f *follower) readTail(ctx context.Context, l *tail) (behind bool, err error) {
+	var space []Record
 	for {
-		records, over, ok, changed := l.after(f.at)
+		records, over, ok, changed := l.after(f.at, space)
+		space = records
 		if !ok {
 			return true, nil
 		}

@@ -22,14 +22,15 @@ import (
 const (
 	// keptBytes bounds what the tails of all logs keep, and leastBytes is what one
 	// may keep at least.
-	keptBytes  = 24 << 20
+	keptBytes  = 8 << 20
 	leastBytes = 256 << 10
 	// swiftReaders may read what is stored by a consumer, which the server sends
 	// ahead; all others have one message at a time.
 	swiftReaders = 4
-	// batchRecords and batchBytes bound what a follower gets at once.
-	batchRecords = 500
-	batchBytes   = 64 << 10
+	// batchRecords and batchBytes bound what a follower gets at once, and holds
+	// while its client takes it.
+	batchRecords = 200
+	batchBytes   = 16 << 10
 )
 
 // Record of a log, as its line of JSON.
@@ -89,7 +90,7 @@ type tail struct {
 	last    Place // the newest that has come
 	over    bool
 	err     error
-	changed chan struct{} // closed and replaced at each change
+	changed chan struct{} // closed at the next change; nil if nobody waits for it
 }
 
 // Follow gives a follower everything behind where he begins, in order and once,
@@ -140,7 +141,7 @@ func (t *Tails) join(ctx context.Context, run *pb.Run) (*tail, error) {
 		l.followers++
 		return l, nil
 	}
-	l = &tail{owner: t, followers: 1, changed: make(chan struct{})}
+	l = &tail{owner: t, followers: 1}
 	if tip.Seq > 1 {
 		l.before = Place{tip.Seq - 1, math.MaxInt}
 	}
@@ -196,8 +197,15 @@ func (l *tail) read(ctx context.Context, run *pb.Run, fromSeq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over, l.err = true, err
-	close(l.changed)
-	l.changed = make(chan struct{})
+	l.wake()
+}
+
+// wake tells those who wait; l.mu is held.
+func (l *tail) wake() {
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 }
 
 func recordOf(at Place, r lines.Record) Record {
@@ -205,7 +213,7 @@ func recordOf(at Place, r lines.Record) Record {
 }
 
 // recordCost is what a record takes beside its text.
-const recordCost = 80
+const recordCost = 112
 
 func (l *tail) keep(r Record, room int) {
 	l.mu.Lock()
@@ -221,8 +229,7 @@ func (l *tail) keep(r Record, room int) {
 		drop++
 	}
 	l.kept = l.kept[drop:]
-	close(l.changed)
-	l.changed = make(chan struct{})
+	l.wake()
 }
 
 // reaches says whether everything behind a place is kept, or is to come.
@@ -232,9 +239,10 @@ func (l *tail) reaches(at Place) bool {
 	return !at.Before(l.before)
 }
 
-// after gives some of what is kept behind a place. It is not ok if some of that
-// is no longer kept.
-func (l *tail) after(at Place) (records []Record, over, ok bool, changed <-chan struct{}) {
+// after gives some of what is kept behind a place, in the space of records: if
+// there is nothing, changed says when there is. It is not ok if some of that is no
+// longer kept.
+func (l *tail) after(at Place, space []Record) (records []Record, over, ok bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at.Before(l.before) {
@@ -249,10 +257,14 @@ func (l *tail) after(at Place) (records []Record, over, ok bool, changed <-chan 
 		}
 	}
 	size := 0
+	records = space[:0]
 	for low < len(l.kept) && len(records) < batchRecords && size < batchBytes {
 		records = append(records, l.kept[low])
 		size += len(l.kept[low].Text)
 		low++
+	}
+	if len(records) == 0 && l.changed == nil {
+		l.changed = make(chan struct{})
 	}
 	return records, l.over && low == len(l.kept), true, l.changed
 }
