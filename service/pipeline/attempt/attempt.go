@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/pipeline/definition"
 	"github.com/runnel-io/runnel/service/store"
 )
@@ -299,14 +301,7 @@ func resultOf(run *pb.Run) result {
 	r := result{ExitCode: int(run.GetExitCode()), Runner: run.GetRunner(), Runs: []string{run.GetId()}}
 	switch run.GetState() {
 	case pb.State_COMPLETE:
-		switch {
-		case run.GetReason() == "oom":
-			r.Cause, r.Text = "oom", "out of memory"
-		case run.GetSignal() != "":
-			r.Cause, r.Text = "signal", "killed by "+run.GetSignal()
-		case run.GetExitCode() != 0:
-			r.Cause, r.Text = "exit", fmt.Sprintf("exit status %d", run.GetExitCode())
-		}
+		r.ended(run)
 	case pb.State_TIMEDOUT:
 		r.Cause, r.Text, r.ExitCode = "timeout", "timed out", exitTimeout
 	case pb.State_ABORTED:
@@ -324,6 +319,31 @@ func resultOf(run *pb.Run) result {
 		r.ExitCode = exitLost
 	}
 	return r
+}
+
+// exitSignal is added to a signal's number, as shells do.
+const exitSignal = 128
+
+// ended is for a run that nobody stopped: its own code, or one that tells of what
+// ended it.
+func (r *result) ended(run *pb.Run) {
+	switch {
+	case run.GetSignal() != "":
+		r.Cause, r.Text, r.ExitCode = "signal", "killed by "+run.GetSignal(), exitSignal+lines.SignalNumber(run.GetSignal())
+	case run.GetExitCode() != 0:
+		r.Cause, r.Text = "exit", fmt.Sprintf("exit status %d", run.GetExitCode())
+	}
+	switch run.GetReason() {
+	case pb.ReasonOOM:
+		r.Cause, r.Text = "oom", "out of memory"
+	case pb.ReasonOutputLimit:
+		r.Text = "more output than its limit"
+	case pb.ReasonCPULimit:
+		r.Text = "more processor time than its limit"
+	}
+	if r.Text != "" && r.ExitCode == 0 { // it saw its end coming, and left before it could be killed
+		r.Cause, r.ExitCode = cmp.Or(r.Cause, "exit"), exitSignal+lines.SignalNumber("SIGKILL")
+	}
 }
 
 func asTime(t *timestamppb.Timestamp) time.Time {

@@ -4,7 +4,6 @@ package endings
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 )
 
 // BrokenPipe is the exit code of a command whose output nobody reads any more.
-var BrokenPipe = exitSignal + signalNumber("SIGPIPE")
+var BrokenPipe = exitSignal + lines.SignalNumber("SIGPIPE")
 
 // Of is the end of a run as its record has it.
 func Of(run *pb.Run) *lines.End {
@@ -43,13 +42,13 @@ func Code(end *lines.End) int {
 	switch end.State {
 	case pb.State_COMPLETE.String():
 		if end.Reason == pb.ReasonOutputLimit { // whether it was killed or has seen it coming
-			return exitSignal + signalNumber("SIGKILL")
+			return exitSignal + lines.SignalNumber("SIGKILL")
 		}
 		if end.Signal != "" {
-			return exitSignal + signalNumber(end.Signal)
+			return exitSignal + lines.SignalNumber(end.Signal)
 		}
 		if end.Reason == pb.ReasonCPULimit && end.ExitCode == 0 { // it ended before it could be killed
-			return exitSignal + signalNumber("SIGKILL")
+			return exitSignal + lines.SignalNumber("SIGKILL")
 		}
 		return int(end.ExitCode)
 	case pb.State_TIMEDOUT.String():
@@ -58,27 +57,6 @@ func Code(end *lines.End) int {
 		return cli.ExitAborted
 	}
 	return cli.ExitOwn
-}
-
-// signals are Linux's, by number: the runner's system may be another than
-// ours, and a shell's exit code has Linux's meaning on all of them for those
-// that matter.
-var signals = [...]string{
-	"", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-	"STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-}
-
-// signalNumber is the number of a name such as SIGKILL or "signal 34"; 0 if
-// there is none.
-func signalNumber(name string) int {
-	short, isName := strings.CutPrefix(name, "SIG")
-	for number, known := range signals {
-		if isName && short == known {
-			return number
-		}
-	}
-	number, _ := strconv.Atoi(strings.TrimPrefix(name, "signal "))
-	return number
 }
 
 // Briefly is a run's end in a few words, for a list: "exit 3", "SIGKILL",
