@@ -71,8 +71,7 @@ func (d *Definitions) find(dir string, patterns []string) error {
 		if err != nil {
 			return nil
 		}
-		rel = filepath.ToSlash(rel)
-		if slices.ContainsFunc(patterns, func(p string) bool { return matches(strings.Split(p, "/"), strings.Split(rel, "/")) }) {
+		if matchesAny(patterns, rel) {
 			d.Files = append(d.Files, name)
 		}
 		return nil
@@ -99,6 +98,12 @@ func (d *Definitions) add(file string) error {
 		d.Pipelines[name], d.Source[name] = pipelines[name], file
 	}
 	return errors.Join(all...)
+}
+
+// matchesAny says whether a path below the directory is one of a pattern's.
+func matchesAny(patterns []string, rel string) bool {
+	parts := strings.Split(filepath.ToSlash(rel), "/")
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(strings.Split(p, "/"), parts) })
 }
 
 // matches compares a path with a pattern, part by part.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,10 +57,16 @@ func (s *Files) Apply(ctx context.Context, c *client.Client) (*Definitions, erro
 	}
 	for _, p := range have {
 		file, ours := strings.CutPrefix(p.GetSource(), s.sourceOf(""))
-		if !ours || p.GetRemoved() || slices.Contains(defs.Files, file) || !within(dir, file) {
+		if !ours || p.GetRemoved() || !within(dir, file) {
 			continue
 		}
-		if _, err := c.Apply(ctx, "", client.ApplyOptions{Source: p.GetSource(), Prune: true}); err != nil {
+		switch now := defs.Source[p.GetName()]; {
+		case now != "" && now != file: // it has moved to another file, which must not find it here
+			err = c.RemovePipeline(ctx, p.GetName())
+		case !slices.Contains(defs.Files, file):
+			_, err = c.Apply(ctx, "", client.ApplyOptions{Source: p.GetSource(), Prune: true})
+		}
+		if err != nil {
 			return defs, err
 		}
 	}
@@ -99,12 +106,16 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	w, err := s.watched()
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", s.Dir, err)
+	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("cannot watch %s: %w", s.Dir, err)
 	}
 	defer watcher.Close()
-	s.watchDirs(watcher, log)
+	w.add(watcher, log)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
@@ -116,7 +127,7 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 			if !open {
 				return errors.New("cannot watch: the system gave up")
 			}
-			if s.concerns(event) {
+			if w.concerns(event) {
 				timer.Reset(settle)
 			}
 			continue
@@ -127,7 +138,7 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 		case <-reload:
 		case <-timer.C:
 		}
-		s.watchDirs(watcher, log)
+		w.add(watcher, log)
 		defs, err := s.Apply(ctx, c)
 		if err != nil {
 			log.Error("pipelines stay as they were", "error", err)
@@ -137,33 +148,68 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 	}
 }
 
+// watched is what a watch looks at: whole paths, so that one directory has one name.
+type watched struct {
+	dir      string
+	patterns []string
+	envFiles []string
+}
+
+func (s *Files) watched() (w watched, err error) {
+	if w.dir, err = filepath.Abs(s.Dir); err != nil {
+		return w, err
+	}
+	if w.patterns, err = expand(filepath.ToSlash(cmp.Or(s.Pattern, DefaultPattern))); err != nil {
+		return w, err
+	}
+	for _, file := range s.EnvFiles {
+		if file, err = filepath.Abs(file); err != nil {
+			return w, err
+		}
+		w.envFiles = append(w.envFiles, file)
+	}
+	return w, nil
+}
+
 // concerns says whether a change can be one of definitions.
-func (s *Files) concerns(event fsnotify.Event) bool {
+func (w watched) concerns(event fsnotify.Event) bool {
 	if event.Op == fsnotify.Chmod {
 		return false
 	}
-	if slices.Contains(s.EnvFiles, event.Name) {
+	if slices.Contains(w.envFiles, event.Name) {
 		return true
+	}
+	rel, err := filepath.Rel(w.dir, event.Name)
+	if err != nil || !within(w.dir, event.Name) {
+		return false // beside an env file
 	}
 	info, err := os.Stat(event.Name)
 	if err != nil || info.IsDir() {
 		return true // gone, or a directory that may hold some
 	}
-	ext := filepath.Ext(event.Name)
-	return ext == ".yml" || ext == ".yaml"
+	return matchesAny(w.patterns, rel)
 }
 
-func (s *Files) watchDirs(watcher *fsnotify.Watcher, log *slog.Logger) {
-	_ = filepath.WalkDir(s.Dir, func(name string, entry fs.DirEntry, err error) error {
+// add has the directories watched, also those that are new.
+func (w watched) add(watcher *fsnotify.Watcher, log *slog.Logger) {
+	add := func(dir string) {
+		if err := watcher.Add(dir); err != nil {
+			log.Warn("cannot watch a directory", "dir", dir, "error", err)
+		}
+	}
+	for _, file := range w.envFiles {
+		if dir := filepath.Dir(file); !within(w.dir, dir) {
+			add(dir)
+		}
+	}
+	_ = filepath.WalkDir(w.dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return nil
 		}
-		if name != s.Dir && skipped(entry.Name()) {
+		if name != w.dir && skipped(entry.Name()) {
 			return filepath.SkipDir
 		}
-		if err := watcher.Add(name); err != nil {
-			log.Warn("cannot watch a directory", "dir", name, "error", err)
-		}
+		add(name)
 		return nil
 	})
 }

@@ -225,8 +225,55 @@ func TestApplyAndWatch(t *testing.T) {
 	}
 	put(t, filepath.Join(dir, "b/pipelines.yml"), "pipelines: {}")
 	becomes("it is good again", "five other")
+	of := func(name, file string) {
+		t.Helper()
+		rig.EventuallyIn(t, 3*rig.Patience, name+" is in "+file, func() bool {
+			p, err := c.Pipeline(t.Context(), name)
+			return err == nil && p.GetSource() == "h:"+filepath.Join(dir, file)
+		})
+	}
+	put(t, filepath.Join(dir, "a/pipelines.yml"), "pipelines: {}")
+	put(t, filepath.Join(dir, "b/pipelines.yml"), "pipelines: {five: {concurrency: 2}}")
+	of("five", "b/pipelines.yml")
+	put(t, filepath.Join(dir, "b/pipelines.yml"), "pipelines: {}")
+	put(t, filepath.Join(dir, "a/pipelines.yml"), "pipelines: {five: {}}") // which is read before b
+	of("five", "a/pipelines.yml")
 	end()
 	if err := <-done; err != nil {
 		t.Errorf("Watch: %v", err)
+	}
+}
+
+// Files of another pattern are watched, and env files wherever they are.
+func TestWatchedFiles(t *testing.T) {
+	c := fleetDefs(t)
+	dir := tree(t, map[string]string{"jobs.flow": "pipelines: {one: {}}", "pipelines.yml": "pipelines: {no: {}}"})
+	env := filepath.Join(tree(t, map[string]string{"env": "A=1"}), "env")
+	files := &Files{Dir: dir, Pattern: "*.flow", EnvFiles: []string{env}, Host: "h", Logger: rig.Logger(t)}
+	ctx, end := context.WithCancel(t.Context())
+	reload, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- files.Watch(ctx, c, reload) }()
+	shows := func(what, want string) {
+		t.Helper()
+		rig.EventuallyIn(t, 3*rig.Patience, what, func() bool {
+			p, err := c.Pipeline(t.Context(), "one")
+			return err == nil && strings.Contains(p.GetDefinition(), want)
+		})
+	}
+	reload <- struct{}{} // by now it watches
+	shows("the file", `"A":"***"`)
+	put(t, filepath.Join(dir, "jobs.flow"), "pipelines: {one: {concurrency: 7}}")
+	shows("a change of the file", `"concurrency":7`)
+	put(t, env, "B=1")
+	shows("a change of the environment", `"B":"***"`)
+	if got := names(t, c); got != "one" {
+		t.Errorf("pipelines %s", got)
+	}
+	end()
+	if err := <-done; err != nil {
+		t.Errorf("Watch: %v", err)
+	}
+	if err := (&Files{Dir: dir, Pattern: "{a"}).Watch(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "a { is not closed") {
+		t.Errorf("a broken pattern: %v", err)
 	}
 }
