@@ -33,6 +33,7 @@ func (h *host) settled(w *Writer) {
 }
 
 func TestFollowFromTheMiddle(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	tenTimesTen(h)
 	for _, live := range []bool{false, true} {
@@ -53,6 +54,7 @@ func TestFollowFromTheMiddle(t *testing.T) {
 }
 
 func TestFollowFromATime(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	write(t, w, "a\n")
@@ -77,6 +79,7 @@ func TestFollowFromATime(t *testing.T) {
 
 // While a run goes on, reading what is past ends with what there is, and following starts in the middle.
 func TestFollowWhileItRuns(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	write(t, w, "a\nb\n")
@@ -103,6 +106,7 @@ func TestFollowWhileItRuns(t *testing.T) {
 
 // Followers that come before the first line, two at once, and one whose subscription misses some.
 func TestFollowFreshRun(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	options := h.options()
 	options.Live = true
@@ -137,6 +141,7 @@ func TestFollowFreshRun(t *testing.T) {
 
 // A subscription that was opened for a run that is over already.
 func TestFollowFreshSubscriptionOfAPastRun(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	want := tenTimesTen(h)
 	sub, err := Listen(h.nc, space.LogAny(runID))
@@ -150,6 +155,7 @@ func TestFollowFreshSubscriptionOfAPastRun(t *testing.T) {
 
 // What is published again, or never stored, is shown once.
 func TestFollowSeesMessagesTwice(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	sub, err := Listen(h.nc, space.LogAny(runID))
 	if err != nil {
@@ -177,6 +183,7 @@ func TestFollowSeesMessagesTwice(t *testing.T) {
 
 // The runner died after a message that was never stored was seen: the log ends without it, and the follower says so.
 func TestFollowSawWhatIsNotStored(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"live", "on the stream only"} {
 		t.Run(when, func(t *testing.T) {
 			h := newHost(t)
@@ -229,6 +236,7 @@ func TestFollowSawWhatIsNotStored(t *testing.T) {
 
 // A run that is marked lost has no EOF record; the follower ends all the same.
 func TestFollowEndsWithTheRecord(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	sub, err := Listen(h.nc, space.LogAny(runID))
@@ -258,6 +266,7 @@ func TestFollowEndsWithTheRecord(t *testing.T) {
 }
 
 func TestFollowTruncated(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	tenTimesTen(h)
 	stream, err := h.js.Stream(h.ctx(), space.LogStream())
@@ -286,6 +295,7 @@ func TestFollowTruncated(t *testing.T) {
 }
 
 func TestFollowMissing(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	tenTimesTen(h)
 	stream, err := h.js.Stream(h.ctx(), space.LogStream())
@@ -306,6 +316,7 @@ func TestFollowMissing(t *testing.T) {
 
 // What a run wrote long ago may be removed while it still runs; that doesn't stop it.
 func TestWriterOutlivesItsOwnHead(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	write(t, w, "a\n")
@@ -326,6 +337,7 @@ func TestWriterOutlivesItsOwnHead(t *testing.T) {
 }
 
 func TestFollowReturnsTheCallersError(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	tenTimesTen(h)
 	mine := errors.New("mine")
@@ -342,6 +354,7 @@ func TestFollowReturnsTheCallersError(t *testing.T) {
 
 // Whoever goes away while a consumer is being made leaves none.
 func TestFollowCutOffWhileItBegins(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	tenTimesTen(h)
 	for i := range 300 {
@@ -353,6 +366,7 @@ func TestFollowCutOffWhileItBegins(t *testing.T) {
 }
 
 func TestFollowWithoutStream(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	options := FollowOptions{Stream: "NONE", Subject: "none.x"}
 	if _, err := Follow(h.ctx(), h.js, options, nil); !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -362,6 +376,7 @@ func TestFollowWithoutStream(t *testing.T) {
 
 // Runs of many hosts lie between each other in the stream; a search goes past them.
 func TestFollowFromTheMiddleOfManyRuns(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	writers := make([]*Writer, 10)
 	for i := range writers {
@@ -387,6 +402,7 @@ func TestFollowFromTheMiddleOfManyRuns(t *testing.T) {
 }
 
 func TestEnsureStreamTwice(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	finished := make(chan error)
 	for range 4 {

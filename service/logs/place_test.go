@@ -31,6 +31,7 @@ func twoStreams(t *testing.T, w *Writer, n int) (text [2]string) {
 
 // Every message says where it stands, also those that came through the spool, and the EOF record.
 func TestMessagesSayWhereTheyStand(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	cfg.Lines.Pack = 7
@@ -67,6 +68,7 @@ func TestMessagesSayWhereTheyStand(t *testing.T) {
 
 // A log can be opened at a line, at a byte of what is wanted, and so many lines before its end, with and without headers.
 func TestOpenInTheMiddle(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	cfg.Lines.Pack = 7
@@ -116,6 +118,7 @@ func TestOpenInTheMiddle(t *testing.T) {
 
 // To open a long log near its end takes few reads, not all of it.
 func TestOpenAtByteReadsLittle(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	cfg.Lines.Pack = 1

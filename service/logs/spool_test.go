@@ -16,6 +16,7 @@ import (
 // Whatever is put in comes out, in order, however reading and writing take turns; and a file that was cut anywhere gives
 // the messages before the cut.
 func TestSpoolKeepsOrder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		s := &spool{path: filepath.Join(dir, "spool"), maxBytes: 4000}
@@ -81,6 +82,7 @@ func TestSpoolKeepsOrder(t *testing.T) {
 
 // A disk that forgets is not covered up.
 func TestDamagedSpoolIsToldOf(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	write(t, w, "a\n")

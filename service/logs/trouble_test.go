@@ -105,6 +105,7 @@ func (p *proxy) cut() {
 }
 
 func TestAckComesLateOrNever(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"late", "never"} {
 		t.Run(how, func(t *testing.T) {
 			h := newHost(t)

@@ -31,6 +31,7 @@ func blocked(t *testing.T, h *host, w *Writer, text string) <-chan error {
 
 // A run that is blocked on its output and is to end: Write comes back, and the log says what is missing.
 func TestUnblock(t *testing.T) {
+	t.Parallel()
 	text := strings.Repeat(strings.Repeat("y", 99)+"\n", 60_000)
 	for name, spool := range map[string]func(*Config){
 		"full":         func(cfg *Config) { cfg.SpoolMaxBytes = 1 << 20 },
@@ -65,6 +66,7 @@ func TestUnblock(t *testing.T) {
 
 // Abandon ends a Write and a Close that wait for a server which is gone.
 func TestAbandonEndsWriteAndClose(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	cfg.SpoolMaxBytes = 1 << 20
@@ -100,6 +102,7 @@ func TestAbandonEndsWriteAndClose(t *testing.T) {
 
 // The message in flight may have been stored after all: what tells of it in the spool is passed over then.
 func TestMissingMessageWasStored(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	w := Open(cfg)
@@ -137,6 +140,7 @@ func TestMissingMessageWasStored(t *testing.T) {
 
 // A message that was put into the spool while it waited for its ack is not sent again after it.
 func TestSpooledInFlightIsSentOnce(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	h.stop()

@@ -21,6 +21,7 @@ import (
 )
 
 func TestOutputComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	random := make([]byte, 4<<20/bigPart)
 	r := rand.NewChaCha8([32]byte{2})
@@ -81,6 +82,7 @@ func TestOutputComesBack(t *testing.T) {
 }
 
 func TestTwoStreamsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	var want [2]strings.Builder
@@ -109,6 +111,7 @@ func TestTwoStreamsKeepTheirOrder(t *testing.T) {
 
 // What a user sees without any of our code: plain records, in order, Runner-Seq on each message.
 func TestPlainClientReads(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	sub, err := h.nc.SubscribeSync(space.LogAny(runID))
 	if err != nil {
@@ -130,6 +133,7 @@ func TestPlainClientReads(t *testing.T) {
 }
 
 func TestServerRestartedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	options := h.options()
 	options.Live = true
@@ -163,6 +167,7 @@ func TestServerRestartedInTheMiddle(t *testing.T) {
 }
 
 func TestServerGoneUsesSpool(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	text := numbered(0, 1000)
@@ -182,6 +187,7 @@ func TestServerGoneUsesSpool(t *testing.T) {
 }
 
 func TestFullSpool(t *testing.T) {
+	t.Parallel()
 	for _, overflow := range []string{OverflowBlock, OverflowDrop} {
 		t.Run(overflow, func(t *testing.T) {
 			h := newHost(t)
@@ -235,6 +241,7 @@ func TestFullSpool(t *testing.T) {
 }
 
 func TestMaxBytesCutsOutput(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	cfg := h.config(h.js)
 	cfg.MaxBytes = 100
@@ -248,6 +255,7 @@ func TestMaxBytesCutsOutput(t *testing.T) {
 }
 
 func TestFencedWriterStops(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	fenced := make(chan error, 10)
 	cfg := h.config(h.js)
@@ -286,6 +294,7 @@ func TestFencedWriterStops(t *testing.T) {
 
 // A log that exists is nobody else's to write, though its writer is gone.
 func TestSecondWriterIsFenced(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	write(t, w, "a\n")
@@ -299,6 +308,7 @@ func TestSecondWriterIsFenced(t *testing.T) {
 }
 
 func TestResumeAfterAbandon(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	text := numbered(0, 100)
@@ -329,6 +339,7 @@ func TestResumeAfterAbandon(t *testing.T) {
 }
 
 func TestResumeOfARunWithoutOutput(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	if _, err := Resume(h.ctx(), h.config(h.js), done); err != nil {
 		t.Fatal(err)
@@ -337,6 +348,7 @@ func TestResumeOfARunWithoutOutput(t *testing.T) {
 }
 
 func TestCloseGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	w := Open(h.config(h.js))
 	h.stop()
@@ -381,6 +393,7 @@ func child() {
 
 // The runner is killed while the server is gone: all that it had put into the spool is in the log in the end.
 func TestResumeAfterKill(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	spoolPath := filepath.Join(h.dir, "spool")
 	cmd := exec.Command(os.Args[0])

@@ -65,6 +65,7 @@ func TestServerClockWithoutAnAnswer(t *testing.T) {
 
 // After a sleep of the host, or when its clock was set, an answer counts for nothing.
 func TestServerClockAfterAStep(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		monotonic, wall time.Duration
 		want            bool

@@ -16,6 +16,7 @@ import (
 // A server that crashed finds in its files what is there and nothing else: no
 // record that was removed or has outlived its time, and no run that has not ended.
 func TestNothingComesBackAfterACrash(t *testing.T) {
+	t.Parallel()
 	before := filepath.Join(t.TempDir(), "before")
 	s := onDisk(t, before, Config{Retention: time.Second, least: time.Second, OnlineFor: time.Millisecond})
 	for _, id := range []string{"aged", "removed"} {

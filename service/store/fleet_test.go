@@ -37,6 +37,7 @@ func cards(t *testing.T, s *Store) []string {
 }
 
 func TestCards(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, runner := open(t, srv, Config{}), open(t, srv, Config{})
 	if got := cards(t, s); len(got) != 0 {
@@ -65,6 +66,7 @@ func TestCards(t *testing.T) {
 }
 
 func TestOfflineIsAMatterOfAge(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{OnlineFor: 300 * time.Millisecond})
 	put(t, s, &pb.Card{Name: "one"})
@@ -78,6 +80,7 @@ func TestOfflineIsAMatterOfAge(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{})
 	put(t, s, &pb.Card{Name: "one"})
@@ -101,6 +104,7 @@ func TestForget(t *testing.T) {
 }
 
 func TestWatchCards(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, runner := open(t, srv, Config{}), open(t, srv, Config{OnlineFor: time.Nanosecond})
 	put(t, runner, &pb.Card{Name: "one"})

@@ -12,6 +12,7 @@ import (
 
 // Follow tells of each record from the first on, and of nothing that was there before.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	s := open(t, rig.Memory(t), Config{})
 	ctx, end := context.WithCancel(t.Context())
 	var mu sync.Mutex

@@ -8,6 +8,7 @@ import (
 )
 
 func TestOneOfManyClaimsACard(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	const starts = 16
 	won := make(chan int64, starts)
@@ -35,6 +36,7 @@ func TestOneOfManyClaimsACard(t *testing.T) {
 }
 
 func TestRenewCard(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	own := &pb.Card{Name: "web1", Instance: "i", Start: 5}
 	rev, err := s.ClaimCard(t.Context(), own, 0)

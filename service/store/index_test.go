@@ -133,6 +133,7 @@ func covered(t testing.TB, s *Store) uint64 {
 // TestIndexedLists: lists are the same with an index as without one, while it
 // grows, when records have moved on since, and on a runner that has just started.
 func TestIndexedLists(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{})
 	runs := many(t, s, 3000)
@@ -178,6 +179,7 @@ func TestIndexedLists(t *testing.T) {
 // TestIndexRepairsItself: whatever has become of the index, lists are right, and
 // it is made anew.
 func TestIndexRepairsItself(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{})
 	runs := many(t, s, 3000)

@@ -20,6 +20,7 @@ import (
 // created and ended in quite different orders, and compares all pages with what
 // a plain sort of everything gives.
 func TestListAgreesWithModel(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	began := time.Now()
 	type model struct {
@@ -86,6 +87,7 @@ func TestListAgreesWithModel(t *testing.T) {
 // TestPagesWhileRunsEnd: every run that was there all the time is listed exactly
 // once, whatever changes meanwhile.
 func TestPagesWhileRunsEnd(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	live := make(map[string]func())
@@ -117,6 +119,7 @@ func TestPagesWhileRunsEnd(t *testing.T) {
 
 // TestPagesFitInAReply: big records make shorter pages.
 func TestPagesFitInAReply(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	for i := range 100 {
 		run := newRun(name(i), pb.State_RUNNING)
@@ -144,6 +147,7 @@ func TestPagesFitInAReply(t *testing.T) {
 
 // TestListPassesOverRubbish: what somebody else put in the bucket is no run.
 func TestListPassesOverRubbish(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	finish(t, s, newRun("a", pb.State_RUNNING))
 	for key, value := range map[string]string{"x": "hello", "y": `{"id":"other"}`, "z": "", "a.b": `{"id":"a.b"}`} {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestIsLost(t *testing.T) {
+	t.Parallel()
 	card := func(instance string, age time.Duration) []Seen {
 		return []Seen{{Card: &pb.Card{Name: "other", Instance: "i9"}, Age: time.Hour},
 			{Card: &pb.Card{Name: "one", Instance: instance}, Age: age}}
@@ -35,6 +36,7 @@ func TestIsLost(t *testing.T) {
 }
 
 func TestFindLost(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{LostAfter: 300 * time.Millisecond})
 	put(t, s, &pb.Card{Name: "one", Instance: "i1"})

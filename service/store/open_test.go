@@ -13,6 +13,7 @@ import (
 )
 
 func TestTwoOpenAtOnce(t *testing.T) {
+	t.Parallel()
 	for range 10 {
 		srv := server(t)
 		space, err := subjects.New("acme.runner")
@@ -42,6 +43,7 @@ func TestTwoOpenAtOnce(t *testing.T) {
 
 // TestOpenAdopts: buckets that were made by hand are used, with what is missing added.
 func TestOpenAdopts(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	nc, err := srv.Connect()
 	if err != nil {
@@ -73,6 +75,7 @@ func TestOpenAdopts(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	for _, cfg := range []Config{{Retention: 5 * time.Second}, {Retention: 23 * time.Hour}, {Retention: 48 * time.Hour, LogAge: 72 * time.Hour}, {KeepCount: -1}, {Replicas: -1}} {
 		if _, err := Open(t.Context(), nil, subjects.Space{}, cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)

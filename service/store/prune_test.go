@@ -10,6 +10,7 @@ import (
 )
 
 func TestPruneKeepsTheLast(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	var mu sync.Mutex
 	var purged []string

@@ -15,6 +15,7 @@ import (
 )
 
 func TestQueryByID(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	for i := range 3 {
 		finish(t, s, newRun(name(i), pb.State_RUNNING))
@@ -55,6 +56,7 @@ func TestQueryByID(t *testing.T) {
 }
 
 func TestQueryManyIDs(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	fill(t, s, 1200)
 	var all []string
@@ -94,6 +96,7 @@ func asked(t *testing.T, s *Store, q *pb.Query) <-chan *pb.QueryReply {
 }
 
 func TestQueryWaitsForAState(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	run := newRun("a", pb.State_PENDING)
@@ -112,6 +115,7 @@ func TestQueryWaitsForAState(t *testing.T) {
 }
 
 func TestQueryWaitsForAnyRun(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	finish(t, owner, newRun("old", pb.State_RUNNING))
@@ -127,6 +131,7 @@ func TestQueryWaitsForAnyRun(t *testing.T) {
 }
 
 func TestQueryGivesUpAfterItsWait(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	create(t, s, newRun("a", pb.State_PENDING))
 	for _, q := range []*pb.Query{
@@ -143,6 +148,7 @@ func TestQueryGivesUpAfterItsWait(t *testing.T) {
 // TestWaitForWhatCannotBe: the record comes back at once when no listed run can
 // match any more, and not before.
 func TestWaitForWhatCannotBe(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	a, b := newRun("a", pb.State_RUNNING), newRun("b", pb.State_RUNNING)
@@ -171,6 +177,7 @@ func TestWaitForWhatCannotBe(t *testing.T) {
 }
 
 func TestWaitForARunThatIsRemoved(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	rev := create(t, owner, newRun("a", pb.State_RUNNING))
@@ -189,6 +196,7 @@ func TestWaitForARunThatIsRemoved(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	run := newRun("a", pb.State_PENDING)
@@ -220,6 +228,7 @@ func TestWait(t *testing.T) {
 // TestCallerGoes: a caller that drops its query ends it at once, and nothing of
 // it stays, however much was on its way to it.
 func TestCallerGoes(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, owner := open(t, srv, Config{}), open(t, srv, Config{})
 	run := newRun("a", pb.State_RUNNING)
@@ -245,6 +254,7 @@ func TestCallerGoes(t *testing.T) {
 }
 
 func TestTooManyQueries(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	create(t, s, newRun("a", pb.State_PENDING))
 	for range cap(s.waits) {
@@ -269,6 +279,7 @@ func TestTooManyQueries(t *testing.T) {
 }
 
 func TestBadQueries(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	for _, next := range []string{"x", "&&&", "MSAyIDM", "MSAyIGEuYg"} {
 		if _, err := s.Query(t.Context(), &pb.Query{All: true, Next: next}); next != "MSAyIDM" && !errors.Is(err, ErrBadNext) {
@@ -283,6 +294,7 @@ func TestBadQueries(t *testing.T) {
 
 // TestClockAhead: a runner whose clock is days ahead can't stay on top of every list.
 func TestClockAhead(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	wrong := newRun("wrong", pb.State_RUNNING)
 	wrong.Created = timestamppb.New(time.Now().Add(100 * time.Hour))
@@ -295,6 +307,7 @@ func TestClockAhead(t *testing.T) {
 
 // TestQueryByRunnerAndGroup: both narrow a list, alone and together with others.
 func TestQueryByRunnerAndGroup(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	for i, run := range []struct{ runner, group string }{{"one", ""}, {"two", "g"}, {"one", "g"}, {"two", ""}} {
 		r := newRun(name(i), pb.State_RUNNING)

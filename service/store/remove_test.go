@@ -17,6 +17,7 @@ import (
 // TestRemovedIDIsRefused: the id of a run that was removed can't be used again for
 // a day, whoever removed it; one that has outlived its time can.
 func TestRemovedIDIsRefused(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	finish(t, s, newRun("a", pb.State_RUNNING))
 	finish(t, s, newRun("b", pb.State_RUNNING))
@@ -42,6 +43,7 @@ func TestRemovedIDIsRefused(t *testing.T) {
 
 // TestRemoveAsksFirst: who may not remove the record doesn't remove the output.
 func TestRemoveAsksFirst(t *testing.T) {
+	t.Parallel()
 	srv := rig.Start(t, natsserver.Options{StoreDir: t.TempDir(), Port: -1, Users: []*natsserver.User{
 		{Username: "runner", Password: "x"},
 		{Username: "reader", Password: "x", Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{"$KV.>"}}}},

@@ -17,6 +17,7 @@ import (
 )
 
 func TestRecordComesBack(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s, other := open(t, srv, Config{}), open(t, srv, Config{})
 	run := newRun("a", pb.State_PENDING)
@@ -32,6 +33,7 @@ func TestRecordComesBack(t *testing.T) {
 }
 
 func TestCreateIsTheClaim(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	stores := []*Store{open(t, srv, Config{}), open(t, srv, Config{})}
 	for round := range 20 {
@@ -57,6 +59,7 @@ func TestCreateIsTheClaim(t *testing.T) {
 }
 
 func TestFinalWins(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	owner, other := open(t, srv, Config{}), open(t, srv, Config{})
 	run := newRun("a", pb.State_RUNNING)
@@ -70,6 +73,7 @@ func TestFinalWins(t *testing.T) {
 }
 
 func TestUpdateErrors(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	run := newRun("a", pb.State_RUNNING)
 	if _, err := s.Update(t.Context(), run, 1); !errors.Is(err, ErrUnknownRun) || err.Error() != "unknown run id a" {
@@ -83,6 +87,7 @@ func TestUpdateErrors(t *testing.T) {
 }
 
 func TestUnknownRun(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	for _, id := range []string{"nobody", "", "a.b", "*", ">", "a b"} {
 		if _, _, err := s.Get(t.Context(), id); !errors.Is(err, ErrUnknownRun) {
@@ -98,6 +103,7 @@ func TestUnknownRun(t *testing.T) {
 }
 
 func TestFinalRecordIsForgotten(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	s := open(t, srv, Config{Retention: time.Second, least: time.Second})
 	live := newRun("live", pb.State_RUNNING)
@@ -137,6 +143,7 @@ func TestFinalRecordIsForgotten(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	var purged []string
 	s := open(t, srv, Config{PurgeLog: func(_ context.Context, run *pb.Run) error {
@@ -161,6 +168,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestRemoveKeepsTheRecordOfALogItCannotPurge(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{PurgeLog: func(context.Context, *pb.Run) error { return errors.New("no") }})
 	finish(t, s, newRun("a", pb.State_RUNNING))
 	if err := s.Remove(t.Context(), "a"); err == nil {
@@ -172,6 +180,7 @@ func TestRemoveKeepsTheRecordOfALogItCannotPurge(t *testing.T) {
 }
 
 func TestRecordIsBounded(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	run := newRun("a", pb.State_RUNNING)
 	rev := create(t, s, run)
@@ -207,6 +216,7 @@ func TestRecordIsBounded(t *testing.T) {
 
 // TestWhatIsAcceptedCanEnd: the end adds to a record, and is never too large.
 func TestWhatIsAcceptedCanEnd(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	run := newRun("a", pb.State_PENDING)
 	for size := maxRecord; ; size -= 64 {

@@ -16,6 +16,7 @@ import (
 
 // TestServerAway: writes and waits go through a restart of the server.
 func TestServerAway(t *testing.T) {
+	t.Parallel()
 	srv := rig.Start(t, natsserver.Options{})
 	newStore := func() *Store {
 		js, err := jetstream.New(rig.Dial(t, srv.ClientURL()))
@@ -65,6 +66,7 @@ func TestServerAway(t *testing.T) {
 // TestAckIsLost: a write that was stored but whose answer was lost is told from
 // one that somebody else made.
 func TestAckIsLost(t *testing.T) {
+	t.Parallel()
 	srv := rig.Start(t, natsserver.Options{})
 	line := newDeafLine(t, srv.Addr().String())
 	stores := make([]*Store, 2)
@@ -113,6 +115,7 @@ func TestAckIsLost(t *testing.T) {
 
 // TestDomain: everything works through a domain's prefix.
 func TestDomain(t *testing.T) {
+	t.Parallel()
 	srv := rig.Start(t, natsserver.Options{JetStreamDomain: "hub"})
 	js, err := jetstream.NewWithDomain(rig.Dial(t, srv.ClientURL()), "hub")
 	if err != nil {

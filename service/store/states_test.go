@@ -16,6 +16,7 @@ var allStates = []pb.State{pb.State_UNKNOWN, pb.State_PENDING, pb.State_RUNNING,
 	pb.State_COMPLETE, pb.State_FAILED, pb.State_ABORTED, pb.State_TIMEDOUT}
 
 func TestFinal(t *testing.T) {
+	t.Parallel()
 	for _, s := range allStates {
 		if got, want := Final(s), s != pb.State_PENDING && s != pb.State_RUNNING; got != want {
 			t.Errorf("Final(%s) is %v, want %v", s, got, want)
@@ -24,6 +25,7 @@ func TestFinal(t *testing.T) {
 }
 
 func TestLivesFollowTheTable(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		state := pb.State_PENDING
 		life := []pb.State{state}
@@ -58,6 +60,7 @@ func TestLivesFollowTheTable(t *testing.T) {
 // TestUpdatesFollowTheTable plays random writes of two stores on one record
 // against a model of it.
 func TestUpdatesFollowTheTable(t *testing.T) {
+	t.Parallel()
 	srv := server(t)
 	stores := []*Store{open(t, srv, Config{}), open(t, srv, Config{})}
 	n := 0
@@ -98,6 +101,7 @@ func TestUpdatesFollowTheTable(t *testing.T) {
 }
 
 func TestCreateRefusesUnknown(t *testing.T) {
+	t.Parallel()
 	s := open(t, server(t), Config{})
 	if _, err := s.Create(t.Context(), newRun("a", pb.State_UNKNOWN)); !errors.Is(err, ErrIllegalMove) {
 		t.Errorf("got %v, want ErrIllegalMove", err)
