@@ -299,6 +299,7 @@ func TestLanguageOfTheOperator(t *testing.T) {
 
 // A program that stops itself as a debugged one does has not ended.
 func TestStoppedIsNotEnded(t *testing.T) {
+	t.Parallel()
 	f := codeRunner(t, service.Config{})
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no C compiler")

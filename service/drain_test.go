@@ -129,6 +129,7 @@ func TestCloseAborts(t *testing.T) {
 // A runner ends though NATS takes nothing any more: what it could not write is the
 // next life's.
 func TestDrainWithoutNATS(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	s := f.start(service.Config{})
 	file := t.TempDir() + "/pid"
@@ -157,6 +158,7 @@ func TestDrainWithoutNATS(t *testing.T) {
 
 // It doesn't wait for a run that has ended, either, whose end NATS does not take.
 func TestDrainOfEndedRunsWithoutNATS(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	s := f.start(service.Config{})
 	file := t.TempDir() + "/ended"

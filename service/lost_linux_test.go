@@ -47,6 +47,7 @@ func isLost(run map[string]any) bool {
 // The runs of a runner that never returns are lost when somebody asks, however
 // it is asked, and not before the time is over.
 func TestRunnerNeverReturns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gone := s.runner(processConfig{Name: "gone", Slots: 4})
 	s.runner(processConfig{Name: "asked"})
@@ -143,12 +144,14 @@ func away(t *testing.T, s *site, r *process, leave, back func()) {
 }
 
 func TestRunnerStoppedAndWoken(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.runner(processConfig{Name: "away"})
 	away(t, s, r, func() { r.signal(syscall.SIGSTOP) }, func() { r.signal(syscall.SIGCONT) })
 }
 
 func TestRunnerCutOff(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	wire := newLink(t, s.url)
 	r := s.runner(processConfig{Name: "away", URL: wire.url()})
@@ -157,6 +160,7 @@ func TestRunnerCutOff(t *testing.T) {
 
 // A short absence costs nothing.
 func TestRunnerAwayForAMoment(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	wire := newLink(t, s.url)
 	patient := processConfig{CardInterval: 100 * time.Millisecond, OfflineAfter: 10 * time.Second, LostAfterFor: time.Minute}

@@ -18,6 +18,7 @@ import (
 // left, no run says RUNNING, every record and log agree, and nothing was
 // started twice.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	for _, noCgroup := range []bool{false, true} {
 		t.Run(fmt.Sprintf("noCgroup=%v", noCgroup), func(t *testing.T) { killNine(t, noCgroup, 8) })
 	}
@@ -107,6 +108,7 @@ func killNine(t *testing.T, noCgroup bool, rounds int) {
 
 // What waited on disk for the server is sent by the next life.
 func TestSpoolIsSentAfterACrash(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	r := s.runner(processConfig{Name: "a"})
 	c := s.two()
@@ -157,6 +159,7 @@ func TestSpoolIsSentAfterACrash(t *testing.T) {
 // The server is gone for a while: tasks go on, nothing is lost or doubled,
 // records catch up.
 func TestServerGoneForAWhile(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.runner(processConfig{Name: "a"})
 	s.runner(processConfig{Name: "b"})
@@ -229,6 +232,7 @@ func TestTermDrains(t *testing.T) {
 // An abort that was accepted is carried out while the server is killed and the
 // spool is full; the record tells so once there is a server again.
 func TestAbortWhileTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	s, mark := newSite(t), mark()
 	s.runner(processConfig{Name: "a", SpoolMaxBytes: 64 << 10, CardInterval: time.Second, OfflineAfter: time.Minute, LostAfterFor: time.Hour})
 	c := s.two()

@@ -89,6 +89,7 @@ func TestTwinWithAnotherInstance(t *testing.T) {
 // A twin on what looks like another machine is refused even while the first one
 // is not to be seen, and adopts the directory when it is told to.
 func TestTwinOnAnotherMachine(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("mounting another machine id needs root")
 	}

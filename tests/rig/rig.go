@@ -8,9 +8,12 @@
 package rig
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -21,7 +24,7 @@ import (
 )
 
 // Patience is how long Eventually waits: tenfold what a busy machine needs.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Eventually waits for a condition that somebody else brings about.
 func Eventually(t testing.TB, what string, is func() bool) {
@@ -59,6 +62,9 @@ func Embedded(t testing.TB, cfg embedded.Config) *embedded.Server {
 	t.Helper()
 	if cfg.DataDir == "" && !cfg.Memory {
 		cfg.DataDir = t.TempDir()
+	}
+	if cfg.Port > 0 {
+		untilFree(t, net.JoinHostPort(cmp.Or(cfg.Host, "127.0.0.1"), fmt.Sprint(cfg.Port)))
 	}
 	server, err := embedded.Start(cfg)
 	if err != nil {

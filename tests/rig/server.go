@@ -42,6 +42,9 @@ func Start(t testing.TB, options natsserver.Options) *Server {
 func (s *Server) Again() {
 	s.t.Helper()
 	options := s.options // the server keeps what it is given
+	if options.Port > 0 {
+		untilFree(s.t, net.JoinHostPort(options.Host, fmt.Sprint(options.Port)))
+	}
 	server, err := natsserver.NewServer(&options)
 	if err != nil {
 		s.t.Fatal(err)
@@ -51,6 +54,20 @@ func (s *Server) Again() {
 		s.t.Fatal("the server doesn't start")
 	}
 	s.Server, s.options.Port = server, portOf(server.Addr())
+}
+
+// untilFree waits until nobody has an address that a server had before. A client
+// that keeps dialling it meanwhile may get the port itself, as the near end of its
+// connection, and gives it back when it is tired of hearing nothing.
+func untilFree(t testing.TB, address string) {
+	t.Helper()
+	EventuallyIn(t, 3*Patience, address+" is free", func() bool {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			err = l.Close()
+		}
+		return err == nil
+	})
 }
 
 // Change changes its options, from the next start on.
