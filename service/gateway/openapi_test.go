@@ -104,7 +104,7 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", "/api/v1/runs?state=COMPLETE&limit=5", ""}, {"GET", "/api/v1/runs/" + run, ""}, {"GET", "/api/v1/runs/" + run + "/log?stream=stdout", ""},
 		{"GET", "/api/v1/runs/" + run + "/lines", ""}, {"GET", "/api/v1/runs/" + run + "/events", ""}, {"GET", "/api/v1/runs/" + run + "/log/search?q=hi", ""},
 		{"GET", "/api/v1/last-lines?run=" + run, ""}, {"GET", "/api/v1/events?topics=log:" + run, ""}, {"POST", "/api/v1/runs/" + run + "/abort", ""}, {"DELETE", "/api/v1/runs/" + run, ""},
-		{"GET", "/api/v1/pipelines", ""}, {"GET", "/api/v1/pipelines/release", ""}, {"POST", "/api/v1/pipelines/release/jobs", `{"variables":{"tag":"y"}}`},
+		{"GET", "/api/v1/pipelines", ""}, {"GET", "/api/v1/pipelines/release", ""}, {"GET", "/api/v1/pipelines/release/graph", ""}, {"GET", "/api/v1/jobs/" + job + "/graph", ""}, {"POST", "/api/v1/pipelines/release/jobs", `{"variables":{"tag":"y"}}`},
 		{"GET", "/api/v1/jobs?limit=2", ""}, {"GET", "/api/v1/jobs/" + job, ""}, {"POST", "/api/v1/jobs/" + slow + "/cancel", `{"reason":"x"}`}, {"POST", "/api/v1/jobs/" + job + "/rerun", ""},
 		{"GET", "/pipelines", ""}, {"GET", "/pipelines/", ""}, {"GET", "/pipelines/jobs", ""}, {"POST", "/pipelines/schedule", `{"pipeline":"release","variables":{"tag":"z"}}`},
 		{"GET", "/job/detail?id=" + job, ""}, {"GET", "/job/logs?id=" + job + "&task=lint", ""}, {"GET", "/job/logs/stream?id=" + job + "&task=lint", ""}, {"POST", "/job/cancel?id=" + job, ""},
