@@ -5,6 +5,9 @@ import { Fleet } from './fleet.js'
 import { Runner } from './runner.js'
 import { New } from './new.js'
 import { Fanout } from './fanout.js'
+import { Pipelines } from './pipelines.js'
+import { Job } from './job.js'
+import { Playground } from './play.js'
 
 export const views = [
   { of: 'fleet', name: 'Fleet', href: '/fleet', path: /^\/fleet$/, view: Fleet, body: 'list', scope: 'read' },
@@ -12,5 +15,8 @@ export const views = [
   { of: 'runs', name: 'Runs', href: '/runs', path: /^\/runs$/, view: Runs, body: 'list', scope: 'read' },
   { of: 'runs', path: /^\/runs\/(?<id>[^/]+)$/, view: Run, body: 'full', scope: 'read' },
   { of: 'runs', path: /^\/fanout\/(?<id>[^/]+)$/, view: Fanout, body: 'full', scope: 'read' },
+  { of: 'jobs', name: 'Pipelines', href: '/jobs', path: /^\/jobs$/, view: Pipelines, body: 'list', scope: 'read' },
+  { of: 'jobs', path: /^\/jobs\/(?<id>[^/]+)$/, view: Job, body: 'full', scope: 'read' },
+  { of: 'play', name: 'Playground', href: '/play', path: /^\/play$/, view: Playground, scope: 'code' },
   { of: 'new', path: /^\/new$/, view: New, scope: 'run' },
 ]
