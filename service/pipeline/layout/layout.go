@@ -29,9 +29,9 @@ type Task struct {
 
 // Graph is a picture.
 type Graph struct {
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
-	Nodes  []Box `json:"nodes"`
+	Width  int     `json:"width"`
+	Height int     `json:"height"`
+	Nodes  []Box   `json:"nodes"`
 	Edges  []Arrow `json:"edges"`
 }
 
