@@ -30,7 +30,7 @@ const layout = () => {
   for (const { el, box } of boxes) {
     if (box.r > innerWidth + 1 || box.l < -1) found.push(`outside: ${name(el)} from ${Math.round(box.l)} to ${Math.round(box.r)}`)
   }
-  const floats = '.top, .foot, .pill, .bar, thead, .drop, .side, .g'
+  const floats = '.top, .foot, .pill, .bar, thead, .drop, .side, .g, dialog'
   for (let i = 0; i < boxes.length && boxes.length < 1500; i++) {
     for (let j = i + 1; j < boxes.length; j++) {
       const [a, b] = [boxes[i], boxes[j]]
