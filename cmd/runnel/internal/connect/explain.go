@@ -78,6 +78,8 @@ func (t *Target) where() string {
 func (t *Target) Explain(err error) error {
 	var api *jetstream.APIError
 	switch {
+	case errors.As(err, &api) && api.ErrorCode == errReplicas && t.Private():
+		return errors.New("cannot have more than one replica: the NATS server built in is a single one; use --replicas 1, or --server with a cluster of three")
 	case err == nil || t.Private():
 		return err
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/runnel-io/runnel/embedded"
 )
 
 func TestTooOldServers(t *testing.T) {
@@ -35,6 +37,7 @@ func TestErrorsOfJetStreamAreExplained(t *testing.T) {
 		"another error":      {Target{url: "nats://h:4222"}, plain, "something else"},
 		"account":            {Target{url: "nats://h:4222"}, jetstream.ErrJetStreamNotEnabledForAccount, "has no JetStream on nats://h:4222: enable it for the account"},
 		"replicas":           {Target{url: "nats://h:4222"}, fmt.Errorf("x: %w", &jetstream.APIError{ErrorCode: errReplicas}), "use --replicas 1"},
+		"replicas, built in": {Target{Server: &embedded.Server{}}, fmt.Errorf("x: %w", &jetstream.APIError{ErrorCode: errReplicas}), "the NATS server built in is a single one"},
 		"domain":             {Target{url: "nats://h:4222", JSDomain: "leaf"}, nats.ErrNoResponders, `no JetStream domain "leaf" is reached by nats://h:4222`},
 		"prefix":             {Target{url: "nats://h:4222", JSAPIPrefix: "js.leaf"}, nats.ErrNoResponders, `below "js.leaf"`},
 		"silent":             {Target{url: "nats://h:4222"}, nats.ErrNoResponders, "JetStream does not answer at nats://h:4222"},

@@ -22,7 +22,6 @@ import (
 	"github.com/runnel-io/runnel/embedded"
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/service/policy"
-	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -179,39 +178,14 @@ func (s *command) prepare(cmd *cobra.Command) error {
 	}
 	s.cfg.OnWait, s.front.name = s.waiting, s.cfg.Name
 	s.cfg.Prefix, s.cfg.Policy, s.cfg.Logger = s.Prefix, &s.policy, s.Log
-	if err := errors.Join(s.policy.Validate(), s.pipelines.check()); err != nil {
+	if err := s.check(); err != nil {
 		return err
 	}
-	if err := s.check(); err != nil {
+	if err := errors.Join(s.policy.Validate(), s.pipelines.check()); err != nil {
 		return err
 	}
 	if s.cfg.Backlog == 0 {
 		s.cfg.Backlog = -1 // none, in the words of package service
-	}
-	return nil
-}
-
-// check says what is wrong with flags, alone or together.
-func (s *command) check() error {
-	switch {
-	case s.cfg.Slots < 1:
-		return fmt.Errorf("cannot use --slots %d: it must be at least 1", s.cfg.Slots)
-	case s.cfg.Backlog < 0:
-		return fmt.Errorf("cannot use --backlog %d: it must not be negative", s.cfg.Backlog)
-	case s.cfg.Retention > 0 && s.cfg.Retention < store.MinRetention:
-		return fmt.Errorf("cannot use --retention %s: records are kept for a day at least, or a run that is asked for twice could start again; to remove runs earlier, use runnel rm", s.cfg.Retention)
-	case s.cfg.Retention > 0 && s.cfg.Retention < s.cfg.LogMaxAge:
-		return fmt.Errorf("cannot use --retention %s with --log-max-age %s: a run's record is kept as long as its log at least", s.cfg.Retention, s.cfg.LogMaxAge)
-	case s.drainTimeout < 0, s.connectWait < 0, s.cfg.StartWait < 0, s.cfg.LogMaxAge < 0, s.cfg.Retention < 0, s.maxStep < 0:
-		return errors.New("cannot use a negative time: --drain-timeout, --connect-wait, --start-wait, --log-max-age, --retention and --max-step are 0 or more")
-	case s.cfg.LogMaxBytes < 0, s.cfg.SpoolMaxBytes < 0, s.cfg.KeepCount < 0, s.cfg.Replicas < 0:
-		return errors.New("cannot use a negative number: --log-max-bytes, --spool-max-bytes, --keep and --replicas are 0 or more")
-	case s.simulate < 0:
-		return fmt.Errorf("cannot use --simulate %d: it must not be negative", s.simulate)
-	case s.simulate > 0 && len(s.http) > 0:
-		return errors.New("cannot use --http with --simulate: it is for one runner")
-	case s.listen != "" && s.Conn.Explicit():
-		return errors.New("cannot use --listen with a server elsewhere: it is for the NATS server built in")
 	}
 	return nil
 }
