@@ -243,6 +243,9 @@ func (t *Target) Connect(options ...nats.Option) (*nats.Conn, error) {
 func (t *Target) connectLocal(options []nats.Option) (*nats.Conn, error) {
 	const patience, pause = 2 * time.Second, 50 * time.Millisecond
 	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		if err := areOwn([]string{t.local.SeedFile}); err != nil {
+			return nil, fmt.Errorf("cannot trust the credentials of %s: %w", t.Origin, err)
+		}
 		key, err := nats.NkeyOptionFromSeed(t.local.SeedFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use the credentials of %s: %w", t.Origin, err)

@@ -38,6 +38,9 @@ type Local struct {
 // $XDG_DATA_HOME/runnel, by default ~/.local/share/runnel.
 func UserDataDir() (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(base) { // as the standard has it
+		base = ""
+	}
 	if base == "" && runtime.GOOS == "windows" {
 		base = os.Getenv("LOCALAPPDATA")
 	}
@@ -55,11 +58,14 @@ func UserDataDir() (string, error) {
 // systemd service.
 func HomeDir() (string, error) {
 	home, err := os.UserHomeDir()
-	if err == nil {
+	if err == nil && filepath.IsAbs(home) {
 		return home, nil
 	}
 	if who, lookErr := user.Current(); lookErr == nil && filepath.IsAbs(who.HomeDir) {
 		return who.HomeDir, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("the home directory %q is not an absolute path", home)
 	}
 	return "", err
 }

@@ -146,3 +146,17 @@ func TestDirectoriesOfAUser(t *testing.T) {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
+
+// A relative path in the environment would be another one in every directory.
+func TestRelativeDirectoriesAreIgnored(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_DATA_HOME", "data")
+	if dir, err := UserDataDir(); err != nil || dir != filepath.Join(home, ".local", "share", "runnel") {
+		t.Errorf("got %q, %v", dir, err)
+	}
+	t.Setenv("HOME", "here")
+	if dir, err := HomeDir(); err == nil && !filepath.IsAbs(dir) {
+		t.Errorf("got the home %q", dir)
+	}
+}

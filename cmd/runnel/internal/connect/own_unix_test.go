@@ -3,6 +3,7 @@
 package connect
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,18 @@ import (
 
 	"github.com/nats-io/jsm.go/natscontext"
 )
+
+// Neither is the seed that a local server has left, once others may write to it.
+func TestSeedOfOthersIsRefused(t *testing.T) {
+	seed := filepath.Join(t.TempDir(), "user.nk")
+	if err := errors.Join(os.WriteFile(seed, []byte("x"), 0o600), os.Chmod(seed, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := (&Target{Origin: "the local runnel serve web1", local: &Local{SeedFile: seed}}).Connect()
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot trust the credentials of the local runnel serve web1: others may write to "+seed) {
+		t.Errorf("got %v", err)
+	}
+}
 
 // Whatever says who this is, or which server is the right one, is refused where
 // somebody else may change it: named by a flag or by a context, the file or its
