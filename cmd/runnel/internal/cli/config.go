@@ -49,12 +49,32 @@ func ApplyConfig(path string, flags *pflag.FlagSet, sections map[string]any) err
 func configError(path string, err error) error {
 	var located yaml.Error
 	if !errors.As(err, &located) || located.GetToken() == nil {
+		if bad, ok := strings.CutPrefix(err.Error(), "time: "); ok { // it names the text, and no place
+			err = fmt.Errorf("%s: %s", bad, aDuration)
+		}
 		return fmt.Errorf("cannot use configuration %s: %w", path, err)
 	}
 	at := located.GetToken().Position
 	source := strings.TrimRight(located.FormatError(false, true), "\n")
 	_, source, _ = strings.Cut(source, "\n") // the message is on the first line
-	return fmt.Errorf("cannot use configuration %s:%d:%d: %s\n%s", path, at.Line, at.Column, located.GetMessage(), source)
+	return fmt.Errorf("cannot use configuration %s:%d:%d: %s\n%s", path, at.Line, at.Column, inWords(located.GetMessage()), source)
+}
+
+// inWords says what a value is to be, where the YAML library names types of Go.
+func inWords(message string) string {
+	_, kind, ok := strings.Cut(message, " into Go struct field ")
+	_, kind, typed := strings.Cut(kind, " of type ")
+	switch {
+	case !ok || !typed:
+		return message
+	case strings.HasSuffix(kind, "time.Duration"):
+		return aDuration
+	case strings.HasSuffix(kind, "bool"):
+		return "it is true or false, without quotes"
+	case strings.HasSuffix(kind, "string"):
+		return "it is a text"
+	}
+	return "it is not of the kind that is expected here"
 }
 
 func errorAt(t *token.Token, format string, args ...any) error {

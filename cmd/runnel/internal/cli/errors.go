@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"time"
 )
 
@@ -65,6 +66,9 @@ func Report(err error, w io.Writer) int {
 			fmt.Fprintln(w, "runnel:", exit.Message)
 		}
 		return exit.Code
+	}
+	if where := (*fs.PathError)(nil); errors.As(err, &where) && where.Op == "write" && where.Path == os.Stdout.Name() {
+		err = fmt.Errorf("cannot print: %w", where.Err)
 	}
 	fmt.Fprintln(w, "runnel:", err)
 	return ExitOwn

@@ -77,6 +77,8 @@ func ApplyEnv(flags *pflag.FlagSet) error {
 	return failed
 }
 
+const aDuration = "it is a duration with a unit, such as 30s or 1h30m"
+
 // plainFlagError strips what pflag says of the flag and the value, and what
 // strconv says of itself, for an error that names both.
 func plainFlagError(err error) error {
@@ -88,6 +90,9 @@ func plainFlagError(err error) error {
 			return errors.New("it is true or false")
 		}
 		return errors.New("it is a whole number")
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "time: ") {
+		return errors.New(aDuration)
 	}
 	return err
 }
