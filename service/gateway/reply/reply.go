@@ -118,8 +118,9 @@ func IsPiston(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api
 func acceptsGzip(r *http.Request) bool {
 	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
 		name, params, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.EqualFold(name, "gzip") && strings.ReplaceAll(params, " ", "") != "q=0" {
-			return true
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q, weighed := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(params, " ", "")), "q=")
+			return !weighed || strings.Trim(q, "0.") != "" // of 0.000 to 1
 		}
 	}
 	return false
