@@ -44,11 +44,11 @@ func Parse(path string, text []byte) (map[string]*Pipeline, error) {
 	if err == nil {
 		return pipelines, nil
 	}
-	return nil, located(path, err)
+	return nil, Located(path, err)
 }
 
-// located puts a file's path in front of an error of the YAML library.
-func located(path string, err error) error {
+// Located puts a file's path in front of an error of the YAML library.
+func Located(path string, err error) error {
 	e := &Error{Path: path, Text: err.Error()}
 	var withPlace yaml.Error
 	if errors.As(err, &withPlace) {
@@ -91,7 +91,7 @@ func parseFile(text []byte) (map[string]*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := oneDocument(file)
+	root, err := OneDocument(file)
 	if root == nil || err != nil {
 		return nil, err
 	}
@@ -100,22 +100,22 @@ func parseFile(text []byte) (map[string]*Pipeline, error) {
 	}
 	top, ok := root.(*ast.MappingNode)
 	if !ok {
-		return nil, errorAt(root.GetToken(), "a mapping with the key pipelines is expected")
+		return nil, ErrorAt(root.GetToken(), "a mapping with the key pipelines is expected")
 	}
 	for _, entry := range top.Values {
-		switch name := keyText(entry.Key); {
+		switch name := KeyText(entry.Key); {
 		case strings.HasPrefix(name, "x-"):
 		case name == "pipelines":
 			return decodePipelines(top, entry.Value)
 		default:
-			return nil, errorAt(entry.Key.GetToken(), "unknown key %q", name)
+			return nil, ErrorAt(entry.Key.GetToken(), "unknown key %q", name)
 		}
 	}
 	return nil, nil
 }
 
-// oneDocument is the file's only document, or nil where it is empty.
-func oneDocument(file *ast.File) (ast.Node, error) {
+// OneDocument is the file's only document, or nil where it is empty.
+func OneDocument(file *ast.File) (ast.Node, error) {
 	var root ast.Node
 	for _, doc := range file.Docs {
 		if doc.Body == nil || doc.Body.Type() == ast.CommentGroupType || doc.Body.Type() == ast.NullType {
@@ -125,7 +125,7 @@ func oneDocument(file *ast.File) (ast.Node, error) {
 			continue
 		}
 		if root != nil {
-			return nil, errorAt(doc.Body.GetToken(), "a second document is not read: keep one a file")
+			return nil, ErrorAt(doc.Body.GetToken(), "a second document is not read: keep one a file")
 		}
 		root = doc.Body
 	}
@@ -134,8 +134,8 @@ func oneDocument(file *ast.File) (ast.Node, error) {
 
 func decodePipelines(top *ast.MappingNode, node ast.Node) (map[string]*Pipeline, error) {
 	for _, entry := range top.Values {
-		if name := keyText(entry.Key); name != "pipelines" && !strings.HasPrefix(name, "x-") {
-			return nil, errorAt(entry.Key.GetToken(), "unknown key %q", name)
+		if name := KeyText(entry.Key); name != "pipelines" && !strings.HasPrefix(name, "x-") {
+			return nil, ErrorAt(entry.Key.GetToken(), "unknown key %q", name)
 		}
 	}
 	if node.Type() == ast.NullType {
@@ -143,7 +143,7 @@ func decodePipelines(top *ast.MappingNode, node ast.Node) (map[string]*Pipeline,
 	}
 	list, ok := node.(*ast.MappingNode)
 	if !ok {
-		return nil, errorAt(node.GetToken(), "pipelines: a mapping of pipelines by name is expected, not a %s", kindOf(node))
+		return nil, ErrorAt(node.GetToken(), "pipelines: a mapping of pipelines by name is expected, not a %s", KindOf(node))
 	}
 	all := map[string]*Pipeline{}
 	for _, entry := range list.Values {
@@ -153,7 +153,7 @@ func decodePipelines(top *ast.MappingNode, node ast.Node) (map[string]*Pipeline,
 				return nil, err
 			}
 		}
-		name := keyText(entry.Key)
+		name := KeyText(entry.Key)
 		if err := validate(place{entry, p}, name); err != nil {
 			return nil, err
 		}
@@ -162,8 +162,8 @@ func decodePipelines(top *ast.MappingNode, node ast.Node) (map[string]*Pipeline,
 	return all, nil
 }
 
-// keyText is a key as it was written, without quotes.
-func keyText(key ast.MapKeyNode) string {
+// KeyText is a key as it was written, without quotes.
+func KeyText(key ast.MapKeyNode) string {
 	if s, ok := key.(*ast.StringNode); ok {
 		return s.Value
 	}

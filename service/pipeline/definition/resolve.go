@@ -25,7 +25,7 @@ func resolve(root ast.Node) (ast.Node, error) {
 
 func (r *resolver) node(node ast.Node) (ast.Node, error) {
 	if r.nodes++; r.nodes > maxNodes {
-		return nil, errorAt(node.GetToken(), "aliases unfold to more than %d values", maxNodes)
+		return nil, ErrorAt(node.GetToken(), "aliases unfold to more than %d values", maxNodes)
 	}
 	switch n := node.(type) {
 	case *ast.AnchorNode:
@@ -37,7 +37,7 @@ func (r *resolver) node(node ast.Node) (ast.Node, error) {
 	case *ast.AliasNode:
 		value, known := r.anchors[n.Value.GetToken().Value]
 		if !known {
-			return nil, errorAt(n.GetToken(), "unknown alias %q", n.Value.GetToken().Value)
+			return nil, ErrorAt(n.GetToken(), "unknown alias %q", n.Value.GetToken().Value)
 		}
 		return r.node(value) // counted again
 	case *ast.TagNode:
@@ -66,7 +66,7 @@ func (r *resolver) tagged(n *ast.TagNode) (ast.Node, error) {
 	case token.StringTag, token.IntegerTag, token.FloatTag, token.BooleanTag, token.MappingTag, token.SequenceTag, token.NullTag:
 		return r.node(n.Value)
 	}
-	return nil, errorAt(n.Start, "tag %s is not read here", n.Start.Value)
+	return nil, ErrorAt(n.Start, "tag %s is not read here", n.Start.Value)
 }
 
 // mapping resolves the values and merges what << names; a key of the mapping's
@@ -78,9 +78,9 @@ func (r *resolver) mapping(n *ast.MappingNode) (ast.Node, error) {
 		if entry.Key.IsMergeKey() {
 			continue
 		}
-		name := keyText(entry.Key)
+		name := KeyText(entry.Key)
 		if seen[name] {
-			return nil, errorAt(entry.Key.GetToken(), "key %q stands here twice", name)
+			return nil, ErrorAt(entry.Key.GetToken(), "key %q stands here twice", name)
 		}
 		seen[name] = true
 		value, err := r.node(entry.Value)
@@ -108,7 +108,7 @@ func merge(out *ast.MappingNode, seen map[string]bool, value ast.Node) error {
 	switch v := value.(type) {
 	case *ast.MappingNode:
 		for _, entry := range v.Values {
-			if name := keyText(entry.Key); !seen[name] {
+			if name := KeyText(entry.Key); !seen[name] {
 				seen[name] = true
 				out.Values = append(out.Values, entry)
 			}
@@ -122,5 +122,5 @@ func merge(out *ast.MappingNode, seen map[string]bool, value ast.Node) error {
 		}
 		return nil
 	}
-	return errorAt(value.GetToken(), "<< merges a mapping or a list of mappings")
+	return ErrorAt(value.GetToken(), "<< merges a mapping or a list of mappings")
 }

@@ -37,7 +37,8 @@ type Item struct {
 	Line int
 }
 
-func errorAt(t *token.Token, format string, args ...any) error {
+// ErrorAt is an error at a place of the file.
+func ErrorAt(t *token.Token, format string, args ...any) error {
 	return &yaml.SyntaxError{Message: fmt.Sprintf(format, args...), Token: t}
 }
 
@@ -55,10 +56,11 @@ func scalar(node ast.Node) (text string, quoted bool, err error) {
 	case ast.ScalarNode:
 		return node.GetToken().Value, false, nil
 	}
-	return "", false, errorAt(node.GetToken(), "one value is expected, not a %s", kindOf(node))
+	return "", false, ErrorAt(node.GetToken(), "one value is expected, not a %s", KindOf(node))
 }
 
-func kindOf(node ast.Node) string {
+// KindOf is what a node is, in a word.
+func KindOf(node ast.Node) string {
 	switch node.(type) {
 	case *ast.SequenceNode:
 		return "list"
@@ -87,7 +89,7 @@ func (i *Int) UnmarshalYAML(node ast.Node) error {
 	}
 	n, err := parseInt(text)
 	if quoted || err != nil {
-		return errorAt(node.GetToken(), "a whole number is expected, not %q", text)
+		return ErrorAt(node.GetToken(), "a whole number is expected, not %q", text)
 	}
 	*i = Int(n)
 	return nil
@@ -128,7 +130,7 @@ func (b *Bool) UnmarshalYAML(node ast.Node) error {
 		*b = false
 		return nil
 	}
-	return errorAt(node.GetToken(), "true or false is expected, not %q", text)
+	return ErrorAt(node.GetToken(), "true or false is expected, not %q", text)
 }
 
 // isOneOf compares as YAML 1.1 does: lower case, Capital or UPPER case.
@@ -153,10 +155,10 @@ func (d *Duration) UnmarshalYAML(node ast.Node) error {
 	}
 	v, err := time.ParseDuration(text)
 	if err != nil {
-		return errorAt(node.GetToken(), "a duration such as 90s is expected, not %q", text)
+		return ErrorAt(node.GetToken(), "a duration such as 90s is expected, not %q", text)
 	}
 	if v < 0 {
-		return errorAt(node.GetToken(), "a duration must not be negative")
+		return ErrorAt(node.GetToken(), "a duration must not be negative")
 	}
 	*d = Duration(v)
 	return nil

@@ -35,7 +35,7 @@ func (o *Object) UnmarshalYAML(node ast.Node) error {
 		return nil
 	}
 	if _, ok := node.(*ast.MappingNode); !ok {
-		return errorAt(node.GetToken(), "a mapping is expected, not a %s", kindOf(node))
+		return ErrorAt(node.GetToken(), "a mapping is expected, not a %s", KindOf(node))
 	}
 	value, err := jsonOf(node)
 	if err != nil {
@@ -55,7 +55,7 @@ func jsonOf(node ast.Node) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			all[keyText(entry.Key)] = value
+			all[KeyText(entry.Key)] = value
 		}
 		return all, nil
 	case *ast.SequenceNode:
@@ -79,7 +79,7 @@ func jsonOf(node ast.Node) (any, error) {
 	}
 	switch node.Type() {
 	case ast.InfinityType, ast.NanType:
-		return nil, errorAt(node.GetToken(), "%s is no number that a job's variables can hold", node.GetToken().Value)
+		return nil, ErrorAt(node.GetToken(), "%s is no number that a job's variables can hold", node.GetToken().Value)
 	}
 	text, _, err := scalar(node)
 	return text, err
@@ -104,11 +104,11 @@ func (t Timer) Pattern() (pattern.Pattern, error) {
 
 func checkSchedule(l place) error {
 	if len(l.p.Schedule) > maxTimers {
-		return errorAt(l.at("schedule"), "schedule has %d entries, %d at most", len(l.p.Schedule), maxTimers)
+		return ErrorAt(l.at("schedule"), "schedule has %d entries, %d at most", len(l.p.Schedule), maxTimers)
 	}
 	for i, t := range l.p.Schedule {
 		if key, err := t.check(); err != nil {
-			return errorAt(l.at("schedule", fmt.Sprint(i), key), "schedule: %v", err)
+			return ErrorAt(l.at("schedule", fmt.Sprint(i), key), "schedule: %v", err)
 		}
 	}
 	return nil

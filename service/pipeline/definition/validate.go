@@ -36,7 +36,7 @@ func (l place) at(path ...string) *token.Token {
 	for _, name := range path {
 		switch n := node.(type) {
 		case *ast.MappingNode:
-			found := slices.IndexFunc(n.Values, func(v *ast.MappingValueNode) bool { return keyText(v.Key) == name })
+			found := slices.IndexFunc(n.Values, func(v *ast.MappingValueNode) bool { return KeyText(v.Key) == name })
 			if found < 0 {
 				return key
 			}
@@ -61,7 +61,7 @@ func (l place) at(path ...string) *token.Token {
 // validate refuses what no job could be made of; the error is at its place.
 func validate(l place, name string) error {
 	if err := checkName(name); err != nil {
-		return errorAt(l.at(), "pipeline name %v", err)
+		return ErrorAt(l.at(), "pipeline name %v", err)
 	}
 	for _, check := range []func(place) error{
 		checkQueue, checkSettings, checkSchedule, checkTasks, checkDependencies, checkTemplates, checkSize,
@@ -86,28 +86,28 @@ func checkName(name string) error {
 func checkQueue(l place) error {
 	p := l.p
 	if p.Concurrency < 0 {
-		return errorAt(l.at("concurrency"), "concurrency must be greater than 0")
+		return ErrorAt(l.at("concurrency"), "concurrency must be greater than 0")
 	}
 	if p.QueueLimit != nil && *p.QueueLimit < 0 {
-		return errorAt(l.at("queue_limit"), "queue_limit must not be negative")
+		return ErrorAt(l.at("queue_limit"), "queue_limit must not be negative")
 	}
 	switch p.QueueStrategy {
 	case "", Append, Replace:
 		if p.QueuePartitionLimit != nil {
-			return errorAt(l.at("queue_partition_limit"), "queue_partition_limit goes with queue_strategy: partitioned_replace only")
+			return ErrorAt(l.at("queue_partition_limit"), "queue_partition_limit goes with queue_strategy: partitioned_replace only")
 		}
 	case PartitionedReplace:
 		if p.QueueLimit != nil {
-			return errorAt(l.at("queue_limit"), "queue_limit does not go with queue_strategy: partitioned_replace; use queue_partition_limit")
+			return ErrorAt(l.at("queue_limit"), "queue_limit does not go with queue_strategy: partitioned_replace; use queue_partition_limit")
 		}
 		if p.QueuePartitionLimit == nil || *p.QueuePartitionLimit < 1 {
-			return errorAt(l.at("queue_partition_limit"), "queue_partition_limit must be 1 or more with queue_strategy: partitioned_replace")
+			return ErrorAt(l.at("queue_partition_limit"), "queue_partition_limit must be 1 or more with queue_strategy: partitioned_replace")
 		}
 	default:
-		return errorAt(l.at("queue_strategy"), "unknown queue_strategy %q: use append, replace or partitioned_replace", p.QueueStrategy)
+		return ErrorAt(l.at("queue_strategy"), "unknown queue_strategy %q: use append, replace or partitioned_replace", p.QueueStrategy)
 	}
 	if p.StartDelay > 0 && p.QueueLimit != nil && *p.QueueLimit == 0 {
-		return errorAt(l.at("start_delay"), "start_delay needs a queue_limit above 0: a delayed job waits in the queue")
+		return ErrorAt(l.at("start_delay"), "start_delay needs a queue_limit above 0: a delayed job waits in the queue")
 	}
 	return nil
 }
@@ -117,22 +117,22 @@ func checkSettings(l place) error {
 	switch p.Variables {
 	case "", ReplaceVariables, MergeVariables:
 	default:
-		return errorAt(l.at("variables"), "unknown value %q of variables: use replace or merge", p.Variables)
+		return ErrorAt(l.at("variables"), "unknown value %q of variables: use replace or merge", p.Variables)
 	}
 	if p.RetentionCount < 0 {
-		return errorAt(l.at("retention_count"), "retention_count must not be negative")
+		return ErrorAt(l.at("retention_count"), "retention_count must not be negative")
 	}
 	if err := checkEnv(p.Env); err != nil {
-		return errorAt(l.at("env"), "env: %v", err)
+		return ErrorAt(l.at("env"), "env: %v", err)
 	}
 	if p.OnError == nil {
 		return nil
 	}
 	if err := checkEnv(p.OnError.Env); err != nil {
-		return errorAt(l.at("on_error", "env"), "env: %v", err)
+		return ErrorAt(l.at("on_error", "env"), "env: %v", err)
 	}
 	if p.Tasks[OnErrorTask] != nil {
-		return errorAt(l.at("tasks", OnErrorTask), "a task called on_error does not go with an on_error handler: rename the task")
+		return ErrorAt(l.at("tasks", OnErrorTask), "a task called on_error does not go with an on_error handler: rename the task")
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func checkEnv(env map[string]Text) error {
 func checkTasks(l place) error {
 	for _, name := range slices.Sorted(maps.Keys(l.p.Tasks)) {
 		if err := checkName(name); err != nil {
-			return errorAt(l.at("tasks", name), "task name %v", err)
+			return ErrorAt(l.at("tasks", name), "task name %v", err)
 		}
 		if l.p.Tasks[name] == nil {
 			l.p.Tasks[name] = &Task{} // a marker that others depend on
@@ -169,27 +169,27 @@ func checkTasks(l place) error {
 
 func checkTask(l place, name string, t *Task) error {
 	if err := checkEnv(t.Env); err != nil {
-		return errorAt(l.at("tasks", name, "env"), "env: %v", err)
+		return ErrorAt(l.at("tasks", name, "env"), "env: %v", err)
 	}
 	switch t.Isolation {
 	case "", "none", "standard", "strict":
 	default:
-		return errorAt(l.at("tasks", name, "isolation"), "unknown isolation %q: use none, standard or strict", t.Isolation)
+		return ErrorAt(l.at("tasks", name, "isolation"), "unknown isolation %q: use none, standard or strict", t.Isolation)
 	}
 	if limits, err := Limits(t.Limits); err != nil {
-		return errorAt(l.at("tasks", name, "limits"), "%v", err)
+		return ErrorAt(l.at("tasks", name, "limits"), "%v", err)
 	} else if _, err := limits.Named(); err != nil {
-		return errorAt(l.at("tasks", name, "limits"), "%s", strings.TrimPrefix(err.Error(), "spec.task."))
+		return ErrorAt(l.at("tasks", name, "limits"), "%s", strings.TrimPrefix(err.Error(), "spec.task."))
 	}
 	if t.Language != nil && t.Language.Name == "" {
-		return errorAt(l.at("tasks", name, "language"), "language needs a name")
+		return ErrorAt(l.at("tasks", name, "language"), "language needs a name")
 	}
 	if t.Language != nil && t.Dir != "" {
-		return errorAt(l.at("tasks", name, "dir"), "dir does not go with language: a program has a directory of its own")
+		return ErrorAt(l.at("tasks", name, "dir"), "dir does not go with language: a program has a directory of its own")
 	}
 	if t.When != "" {
 		if _, err := CompileWhen(string(t.When)); err != nil {
-			return errorAt(l.at("tasks", name, "when"), "%v", err)
+			return ErrorAt(l.at("tasks", name, "when"), "%v", err)
 		}
 	}
 	if err := checkRetries(l, name, t.Retries); err != nil {
@@ -219,11 +219,11 @@ func checkRetries(l place, name string, r *Retries) error {
 		return nil
 	}
 	if r.Max < 0 || r.Max > 100 {
-		return errorAt(l.at("tasks", name, "retries"), "retries must be 0 to 100")
+		return ErrorAt(l.at("tasks", name, "retries"), "retries must be 0 to 100")
 	}
 	for _, cause := range r.On {
 		if !slices.Contains([]string{"lost", "exit", "signal", "timeout", "oom"}, cause) {
-			return errorAt(l.at("tasks", name, "retries", "on", cause), "unknown cause %q: use lost, exit, signal, timeout or oom", cause)
+			return ErrorAt(l.at("tasks", name, "retries", "on", cause), "unknown cause %q: use lost, exit, signal, timeout or oom", cause)
 		}
 	}
 	return nil
@@ -234,18 +234,18 @@ func checkTarget(l place, name string, on *Target) error {
 	case on == nil:
 		return nil
 	case on.Runner != "" && (on.Pool != "" || on.Where != "" || bool(on.All)):
-		return errorAt(l.at("tasks", name, "on", "runner"), "runner names one runner: pool, where and all don't go with it")
+		return ErrorAt(l.at("tasks", name, "on", "runner"), "runner names one runner: pool, where and all don't go with it")
 	case !bool(on.All) && (on.Limit != "" || on.Batch != ""):
-		return errorAt(l.at("tasks", name, "on"), "limit and batch go with all: true")
+		return ErrorAt(l.at("tasks", name, "on"), "limit and batch go with all: true")
 	}
 	for key, value := range map[string]Text{"limit": on.Limit, "batch": on.Batch} {
 		if _, err := Share(string(value), 1); value != "" && err != nil {
-			return errorAt(l.at("tasks", name, "on", key), "%s: %v", key, err)
+			return ErrorAt(l.at("tasks", name, "on", key), "%s: %v", key, err)
 		}
 	}
 	if on.Where != "" {
 		if _, err := store.CompileWhere(string(on.Where)); err != nil {
-			return errorAt(l.at("tasks", name, "on", "where"), "%v", err)
+			return ErrorAt(l.at("tasks", name, "on", "where"), "%v", err)
 		}
 	}
 	return nil
@@ -269,12 +269,12 @@ func checkDependencies(l place) error {
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {
 		for _, dep := range tasks[name].DependsOn {
 			if tasks[dep] == nil {
-				return errorAt(l.at("tasks", name, "depends_on", dep), "task %q depends on %q, which is not a task of this pipeline", name, dep)
+				return ErrorAt(l.at("tasks", name, "depends_on", dep), "task %q depends on %q, which is not a task of this pipeline", name, dep)
 			}
 		}
 	}
 	if cycle := findCycle(tasks); cycle != nil {
-		return errorAt(l.at("tasks", cycle[0], "depends_on", cycle[1]), "tasks depend on each other: %s", strings.Join(cycle, " → "))
+		return ErrorAt(l.at("tasks", cycle[0], "depends_on", cycle[1]), "tasks depend on each other: %s", strings.Join(cycle, " → "))
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func checkScript(l place, script Script, path ...string) error {
 				position.Line, position.Column = item.Line+line-1, 1
 				at.Position = &position
 			}
-			return errorAt(&at, "template: %s", text)
+			return ErrorAt(&at, "template: %s", text)
 		}
 	}
 	return nil
@@ -339,10 +339,10 @@ func checkScript(l place, script Script, path ...string) error {
 func checkSize(l place) error {
 	body, err := json.Marshal(l.p)
 	if err != nil {
-		return errorAt(l.at(), "%v", err)
+		return ErrorAt(l.at(), "%v", err)
 	}
 	if len(body) > MaxDefinition {
-		return errorAt(l.at(), "the definition has %d bytes, %d at most", len(body), MaxDefinition)
+		return ErrorAt(l.at(), "the definition has %d bytes, %d at most", len(body), MaxDefinition)
 	}
 	return nil
 }
