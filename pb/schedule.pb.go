@@ -490,7 +490,9 @@ type Schedule struct {
 	// In replies to list and show: the newest record of its ticks.
 	Last *Run `protobuf:"bytes,22,opt,name=last,proto3" json:"last,omitempty"`
 	// In replies: the pipeline whose definition has it. Its ticks start jobs.
-	Pipeline      string `protobuf:"bytes,23,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Pipeline string `protobuf:"bytes,23,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	// In replies: host and path of the file that it was applied from.
+	Source        string `protobuf:"bytes,24,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -686,6 +688,13 @@ func (x *Schedule) GetPipeline() string {
 	return ""
 }
 
+func (x *Schedule) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 // SchedulePause says since when a schedule is paused, and by whom.
 type SchedulePause struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +866,7 @@ const file_schedule_proto_rawDesc = "" +
 	"\x0fScheduleHistory\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\tR\x04next\"\xc4\x05\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\"\xdc\x05\n" +
 	"\bSchedule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cron\x18\x02 \x01(\tR\x04cron\x12\x0e\n" +
@@ -882,7 +891,8 @@ const file_schedule_proto_rawDesc = "" +
 	"\x04next\x18\x14 \x03(\v2\x1a.google.protobuf.TimestampR\x04next\x12\x12\n" +
 	"\x04over\x18\x15 \x01(\bR\x04over\x12\"\n" +
 	"\x04last\x18\x16 \x01(\v2\x0e.runnel.v1.RunR\x04last\x12\x1a\n" +
-	"\bpipeline\x18\x17 \x01(\tR\bpipeline\"Q\n" +
+	"\bpipeline\x18\x17 \x01(\tR\bpipeline\x12\x16\n" +
+	"\x06source\x18\x18 \x01(\tR\x06source\"Q\n" +
 	"\rSchedulePause\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\"\xbe\x01\n" +

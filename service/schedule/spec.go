@@ -72,6 +72,8 @@ type Spec struct {
 	Since time.Time `json:"since"`
 	// By is who has made it, as far as that is known.
 	By string `json:"by,omitempty"`
+	// Source is the file that it was applied from, if it was.
+	Source string `json:"source,omitempty"`
 	// Paused: it fires no more until it is resumed.
 	Paused *Pause `json:"paused,omitempty"`
 }

@@ -68,7 +68,7 @@ func (s Schedule) Message(now time.Time) *pb.Schedule {
 		Name: s.Name, Cron: s.Cron, Tz: s.Zone, Every: s.Every, At: stamp(s.At),
 		Pool: s.Pool, All: s.All, On: s.On, Where: s.Where, From: stamp(s.From), Until: stamp(s.Until),
 		Jitter: s.Jitter, StartDeadline: s.StartDeadline, Overlap: string(s.Overlap),
-		Task: s.Task.GetSpec().GetTask(), Revision: int64(s.Rev), Since: stamp(&s.Since), By: s.By, Over: s.Over(now), Pipeline: s.Pipeline,
+		Task: s.Task.GetSpec().GetTask(), Revision: int64(s.Rev), Since: stamp(&s.Since), By: s.By, Over: s.Over(now), Pipeline: s.Pipeline, Source: s.Source,
 	}
 	if name := s.Task.GetMetadata().GetName(); m.Task != nil && m.Task.Name == "" && name != "" {
 		m.Task = proto.CloneOf(m.Task)

@@ -40,6 +40,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd.AddCommand(
 		newAddCommand(a), newListCommand(a), newShowCommand(a), newHistoryCommand(a),
 		newPauseCommand(a), newResumeCommand(a), newRunCommand(a), newRemoveCommand(a),
+		newApplyCommand(a), newDiffCommand(a),
 	)
 	return cmd
 }
