@@ -28,6 +28,18 @@ func shift(transition time.Time) time.Duration {
 	return time.Duration(after-before) * time.Second
 }
 
+// zoneEnd is when t's offset changes, or may change: it is after t; the zero time if
+// it never does. Go says of the last day of a leap year, in a zone that goes by a
+// rule, that it has ended when it began.
+func zoneEnd(t time.Time) time.Time {
+	_, end := t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		const day = 24 * time.Hour
+		return t.Truncate(day).Add(day) // in UTC, as those years are
+	}
+	return end
+}
+
 // NextGap is the first instant after t at which the wall clock of the pattern's
 // zone jumps over a tick of a fixed hour; the zero time if none is known. At
 // that instant the tick is due, once.
@@ -37,7 +49,7 @@ func (p Pattern) NextGap(t time.Time) time.Time {
 	}
 	until := t.Add(gapHorizon)
 	for now := t.In(p.loc); ; {
-		_, end := now.ZoneBounds()
+		end := zoneEnd(now)
 		if end.IsZero() || end.After(until) {
 			return time.Time{}
 		}

@@ -30,7 +30,7 @@ func (p Pattern) Next(t time.Time) time.Time {
 		}
 		next := now.Add(step)
 		// Where the offset changes, the wall clock jumps: look again from there.
-		if _, end := now.ZoneBounds(); !end.IsZero() && next.After(end) {
+		if end := zoneEnd(now); !end.IsZero() && next.After(end) {
 			next = end
 		}
 		now = next

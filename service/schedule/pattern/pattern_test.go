@@ -177,6 +177,41 @@ func TestDaylightSaving(t *testing.T) {
 	}
 }
 
+// A leap year has a last day, too.
+func TestLeapYearEnds(t *testing.T) {
+	from, eve := at(t, "2027-04-03T14:44:00Z"), at(t, "2028-12-30T12:00:00Z")
+	for _, zone := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo", "Asia/Tokyo", ""} {
+		for _, text := range []string{"0 13 * * *", "45 1 * * *", "30 2 * * *", "0 0 1 1 *", "*/10 * * * *", "59 23 31 12 *"} {
+			done := make(chan string, 3)
+			go func() {
+				p := cron(t, text, zone)
+				p.NextGap(from)
+				prev, days := eve, 0
+				for tick := p.Next(eve); tick.Sub(eve) < 96*time.Hour; tick = p.Next(tick) {
+					if !tick.After(prev) {
+						done <- fmt.Sprint(tick, " comes after ", prev)
+						return
+					}
+					prev = tick
+					days++
+				}
+				if text == "0 13 * * *" && days < 3 {
+					done <- fmt.Sprint(days, " times in four days")
+				}
+				done <- ""
+			}()
+			select {
+			case wrong := <-done:
+				if wrong != "" {
+					t.Errorf("%s in %q: %s", text, zone, wrong)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s in %q goes on for ever", text, zone)
+			}
+		}
+	}
+}
+
 // field draws a field of a cron pattern.
 func field(low, high int) *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
