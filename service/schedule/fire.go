@@ -80,6 +80,9 @@ func (f *Fire) findTick(h nats.Header, stored time.Time) error {
 		return nil
 	}
 	f.Tick = p.Prev(next).UTC()
+	if brokenArrival {
+		f.Tick = time.Now().UTC().Truncate(time.Second)
+	}
 	f.Repeated = p.Repeated(f.Tick)
 	return nil
 }

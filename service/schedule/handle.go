@@ -36,15 +36,29 @@ type Note struct {
 	Missed Missed
 }
 
+// handleTries is how often a fire is handled anew, since what its schedule has done
+// last had changed, or was read of a server that had not heard of the change.
+const handleTries = 5
+
 // Handle does what is to be done for a fire, once. It may be called again for the
 // same fire.
-func (s *Store) Handle(ctx context.Context, fire Fire, p Place) error {
+func (s *Store) Handle(ctx context.Context, fire Fire, p Place) (err error) {
 	if fire.Now != "" {
 		return p.Start(ctx, fire, fire.Now, "")
 	}
 	if fire.Paused != nil || !fire.Within(fire.Tick) {
 		return nil
 	}
+	for range handleTries {
+		if err = s.handle(ctx, fire, p); !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	return err
+}
+
+// handle is Handle. Error: ErrChanged.
+func (s *Store) handle(ctx context.Context, fire Fire, p Place) error {
 	last, err := s.Last(ctx, fire.Name, p.Runner)
 	if err != nil {
 		return err
@@ -52,8 +66,14 @@ func (s *Store) Handle(ctx context.Context, fire Fire, p Place) error {
 	if !fire.Tick.After(last.Tick) || fire.Tick.Before(fire.Since.Truncate(time.Second)) {
 		return nil // it was handled, or is older than the schedule
 	}
-	if err := noteMissed(ctx, fire, last.Tick, p); err != nil {
-		return err
+	if m := missed(fire, last.Tick, p); m.Count > 0 {
+		// What can't be written over is not the last.
+		if last, err = s.SetLast(ctx, fire.Name, p.Runner, last); err != nil {
+			return err
+		}
+		if err := noteMissed(ctx, fire, m, p); err != nil {
+			return err
+		}
 	}
 	id := p.ID(fire, fire.Tick)
 	note, after, err := s.verdict(ctx, fire, last, p)
@@ -71,21 +91,20 @@ func (s *Store) Handle(ctx context.Context, fire Fire, p Place) error {
 		return err
 	}
 	last.Tick = fire.Tick
-	if err := s.SetLast(ctx, fire.Name, p.Runner, last); err != nil && !errors.Is(err, ErrChanged) {
-		return err
-	}
-	return nil
+	_, err = s.SetLast(ctx, fire.Name, p.Runner, last)
+	return err
 }
 
-// noteMissed records the ticks between the last one handled and this one.
-func noteMissed(ctx context.Context, fire Fire, last time.Time, p Place) error {
-	if p.Runner != "" && last.IsZero() {
-		return nil // it is new here
+// missed are the ticks between the last one handled and this one.
+func missed(fire Fire, last time.Time, p Place) Missed {
+	if brokenUncounted || p.Runner != "" && last.IsZero() { // it is new here
+		return Missed{}
 	}
-	m := fire.MissedSince(last)
-	if m.Count == 0 {
-		return nil
-	}
+	return fire.MissedSince(last)
+}
+
+// noteMissed records them.
+func noteMissed(ctx context.Context, fire Fire, m Missed, p Place) error {
 	text := fmt.Sprintf("missed %d from %s to %s: nobody was there to fire or to run it", m.Count, m.From.UTC().Format(time.RFC3339), m.To.UTC().Format(time.RFC3339))
 	return p.Note(ctx, fire, Note{ID: p.ID(fire, m.To), Reason: pb.ReasonExpired, Text: text, Missed: m})
 }

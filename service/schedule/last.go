@@ -48,22 +48,24 @@ func (s *Store) Last(ctx context.Context, name, runner string) (last Last, err e
 	return last, err
 }
 
-// SetLast writes it over what was read. Error: ErrChanged.
-func (s *Store) SetLast(ctx context.Context, name, runner string, last Last) error {
+// SetLast writes it over what was read, and returns it as it can be written over in
+// turn. Error: ErrChanged.
+func (s *Store) SetLast(ctx context.Context, name, runner string, last Last) (Last, error) {
 	b, err := s.open(ctx, false)
 	if err != nil {
-		return err
+		return last, err
 	}
 	body, err := json.Marshal(last)
 	if err != nil {
-		return err
+		return last, err
 	}
-	_, err = b.Put(ctx, kv.Write{Key: lastKey(name, runner), Body: body, Expect: last.rev})
+	rev, err := b.Put(ctx, kv.Write{Key: lastKey(name, runner), Body: body, Expect: last.rev})
 	var conflict *kv.ConflictError
 	if errors.As(err, &conflict) {
-		return ErrChanged
+		return last, ErrChanged
 	}
-	return err
+	last.rev = rev
+	return last, err
 }
 
 // forget removes what is known of a schedule, for each runner.

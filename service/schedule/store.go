@@ -148,7 +148,6 @@ func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, er
 	if err != nil {
 		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, err)
 	}
-	def.Since = now.UTC()
 	if err := def.Check(now); err != nil {
 		return def, err
 	}
@@ -163,6 +162,11 @@ func (s *Store) Put(ctx context.Context, def Schedule, rev uint64) (Schedule, er
 			return def, err
 		}
 	}
+	// Once more: the first use takes a while, and its ticks would count as missed.
+	if now, err = s.cfg.ServerTime(ctx); err != nil {
+		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, err)
+	}
+	def.Since = now.UTC()
 	return s.publish(ctx, def, rev)
 }
 

@@ -1,0 +1,8 @@
+//go:build broken_arrival
+
+package schedule
+
+const (
+	brokenArrival   = true
+	brokenUncounted = false
+)

@@ -1,0 +1,8 @@
+//go:build broken_uncounted
+
+package schedule
+
+const (
+	brokenArrival   = false
+	brokenUncounted = true
+)
