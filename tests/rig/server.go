@@ -1,9 +1,12 @@
 package rig
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,15 +121,23 @@ func Forming(t testing.TB, n int) []*Server {
 	return servers
 }
 
-// FreePort is one that nobody listens on now.
+// FreePort is one that nobody listens on now, and that no connection gets by chance:
+// a client that dials a server which is away could else connect to itself, and keep
+// the port from the server.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const low, high = 15_000, 32_000 // below those that Linux gives out
+	for {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", low+rand.IntN(high-low)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return portOf(l.Addr())
 	}
-	defer l.Close()
-	return portOf(l.Addr())
 }
 
 func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port }
