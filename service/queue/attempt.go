@@ -19,7 +19,7 @@ func stamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
 func (q *Queue) attempt(d *delivery, place *run.Ticket, c *claiming) {
 	ctx := context.Background() // the runner's own end ends it
 	n, err := d.Attempt, error(nil)
-	if d.times > 1 {
+	if d.times > 1 && !brokenNoClaim {
 		if n, err = q.next(ctx, d); err != nil || n == 0 {
 			q.failedToLook(d, err)
 			return

@@ -5,4 +5,5 @@ package queue
 const (
 	brokenEarlyAck = false
 	brokenCounted  = true
+	brokenNoClaim  = false
 )

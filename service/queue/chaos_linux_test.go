@@ -26,15 +26,21 @@ import (
 // and frozen at random. What is true is told by the tasks themselves: each start
 // leaves a byte in a file of its work.
 //
-// RUNNEL_QUEUE_CHAOS says how many tasks (60), RUNNEL_QUEUE_FAULTS for how long
-// there are faults, RUNNEL_CHAOS_SEED what happens.
+// RUNNEL_QUEUE_CHAOS says how many tasks (60), RUNNEL_QUEUE_SCHEDULES how many
+// schedules of a second (5), RUNNEL_QUEUE_FAULTS for how long there are faults,
+// RUNNEL_QUEUE_PATIENCE for how long what is left may take then, RUNNEL_CHAOS_SEED
+// what happens.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute")
 	}
 	c := &chaos{t: t, tasks: 60, faultsFor: 6 * time.Second, dir: t.TempDir(), accepted: map[int]bool{}, happened: map[string]int{}}
+	schedules := 5
 	if n, err := strconv.Atoi(os.Getenv("RUNNEL_QUEUE_CHAOS")); err == nil {
-		c.tasks, c.faultsFor = n, 100*time.Second
+		c.tasks, c.faultsFor, c.whole = n, 100*time.Second, true
+	}
+	if n, err := strconv.Atoi(os.Getenv("RUNNEL_QUEUE_SCHEDULES")); err == nil {
+		schedules = n
 	}
 	if d, err := time.ParseDuration(os.Getenv("RUNNEL_QUEUE_FAULTS")); err == nil {
 		c.faultsFor = d
@@ -45,12 +51,21 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("RUNNEL_CHAOS_SEED=%d", c.seed)
 	c.startAll()
+	f := c.startFires(schedules)
 	var wg sync.WaitGroup
 	wg.Go(c.publish)
 	wg.Go(func() { c.faults(rand.New(rand.NewPCG(c.seed, 1))) })
 	wg.Wait()
-	rig.EventuallyIn(t, 2*time.Minute, "nothing is left in the stream", func() bool { return c.w.left() == 0 })
+	f.finish()
+	patience := 3 * time.Minute
+	if d, err := time.ParseDuration(os.Getenv("RUNNEL_QUEUE_PATIENCE")); err == nil {
+		patience = d
+	}
+	if !rig.HappensIn(patience, func() bool { return c.w.left() == 0 }) {
+		t.Errorf("%d messages are left in the stream", c.w.left())
+	}
 	c.check()
+	f.check()
 	t.Log(c.happened)
 }
 
@@ -60,9 +75,11 @@ type chaos struct {
 	dir       string
 	tasks     int
 	faultsFor time.Duration
-	seed      uint64
-	servers   []*member
-	runners   []*member
+	// whole: it is not the small size, where a busy machine may be slow.
+	whole   bool
+	seed    uint64
+	servers []*member
+	runners []*member
 
 	mu       sync.Mutex
 	accepted map[int]bool
@@ -73,6 +90,11 @@ type chaos struct {
 type member struct {
 	child
 	process *rig.Process
+}
+
+// ready waits for longer than others do: there is no quiet moment here.
+func (m *member) ready(t *testing.T) {
+	rig.EventuallyIn(t, 2*time.Minute, m.Name+" is ready", func() bool { return strings.Contains(m.process.Output(), "ready") })
 }
 
 func (c *chaos) startAll() {
@@ -90,7 +112,7 @@ func (c *chaos) startAll() {
 		m.process = start(c.t, m.child)
 	}
 	for _, m := range c.servers {
-		m.process.Says("ready")
+		m.ready(c.t)
 	}
 	url := strings.Join(urls, ",")
 	c.w = newWorldAt(c.t, url)
@@ -101,7 +123,7 @@ func (c *chaos) startAll() {
 	for i := range 4 {
 		m := &member{child: child{URL: url, Name: fmt.Sprint("web", i), Data: c.t.TempDir(), Slots: 8, Replicas: 3}}
 		m.process = start(c.t, m.child)
-		m.process.Says("ready")
+		m.ready(c.t)
 		c.runners = append(c.runners, m)
 	}
 }
@@ -162,8 +184,14 @@ func (c *chaos) note(what string) {
 
 // faults kills and freezes one process at a time, until its time is over.
 func (c *chaos) faults(r *rand.Rand) {
-	for end := time.Now().Add(c.faultsFor); time.Now().Before(end); {
+	began, leaderless := time.Now(), false
+	for time.Since(began) < c.faultsFor {
 		time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond) // faults come at random
+		if !leaderless && time.Since(began) > c.faultsFor/2 {
+			leaderless = true
+			c.killMajority(r)
+			continue
+		}
 		m, what := c.runners[r.IntN(len(c.runners))], "runner"
 		if r.IntN(4) == 0 {
 			m, what = c.servers[r.IntN(len(c.servers))], "server"
@@ -172,13 +200,28 @@ func (c *chaos) faults(r *rand.Rand) {
 			c.note("killed " + what)
 			m.process.Kill()
 			m.process = start(c.t, m.child)
-			m.process.Says("ready")
+			m.ready(c.t)
 			continue
 		}
 		c.note("froze " + what)
 		_ = m.process.Cmd.Process.Signal(syscall.SIGSTOP)
 		time.Sleep(time.Duration(500+r.IntN(3500)) * time.Millisecond) // some for longer than they may be away
 		_ = m.process.Cmd.Process.Signal(syscall.SIGCONT)
+	}
+}
+
+// killMajority leaves one server for a few seconds: no stream has a leader then.
+func (c *chaos) killMajority(r *rand.Rand) {
+	c.note("killed two servers")
+	for _, m := range c.servers[:2] {
+		m.process.Kill()
+	}
+	time.Sleep(time.Duration(2000+r.IntN(2000)) * time.Millisecond)
+	for _, m := range c.servers[:2] {
+		m.process = start(c.t, m.child)
+	}
+	for _, m := range c.servers[:2] {
+		m.ready(c.t)
 	}
 }
 

@@ -45,7 +45,7 @@ type child struct {
 	URL, Name, Data string
 	Pools           []string
 	Slots, Replicas int
-	// Server: it is a NATS server, of a cluster.
+	// Server: it is a NATS server; with routes, of a cluster.
 	Server      bool
 	Port, Route int
 	Routes      string
@@ -53,15 +53,19 @@ type child struct {
 
 // beServer is a NATS server until it is killed.
 func beServer(c child) error {
-	s, err := natsserver.NewServer(&natsserver.Options{
+	options := natsserver.Options{
 		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, StoreDir: c.Data, JetStream: true, NoLog: true, NoSigs: true,
-		Cluster: natsserver.ClusterOpts{Name: "chaos", Host: "127.0.0.1", Port: c.Route}, Routes: natsserver.RoutesFromStr(c.Routes),
-	})
+	}
+	if c.Routes != "" {
+		options.Cluster = natsserver.ClusterOpts{Name: "chaos", Host: "127.0.0.1", Port: c.Route}
+		options.Routes = natsserver.RoutesFromStr(c.Routes)
+	}
+	s, err := natsserver.NewServer(&options)
 	if err != nil {
 		return err
 	}
 	s.Start()
-	if !s.ReadyForConnections(rig.Patience) {
+	if !s.ReadyForConnections(rig.Patience * 3) {
 		return errors.New("the server doesn't start")
 	}
 	fmt.Println("ready")

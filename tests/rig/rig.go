@@ -35,12 +35,20 @@ func Eventually(t testing.TB, what string, is func() bool) {
 // EventuallyIn is Eventually for what may take longer.
 func EventuallyIn(t testing.TB, limit time.Duration, what string, is func() bool) {
 	t.Helper()
+	if !HappensIn(limit, is) {
+		t.Fatalf("not within %s: %s", limit, what)
+	}
+}
+
+// HappensIn is EventuallyIn for a test that goes on all the same.
+func HappensIn(limit time.Duration, is func() bool) bool {
 	for deadline := time.Now().Add(limit); !is(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", limit, what)
+			return false
 		}
 		time.Sleep(5 * time.Millisecond) // polls a condition; nothing depends on its length
 	}
+	return true
 }
 
 // Within is a context that ends with the test, or after so long.

@@ -5,4 +5,5 @@ package queue
 const (
 	brokenEarlyAck = true
 	brokenCounted  = false
+	brokenNoClaim  = false
 )

@@ -1,0 +1,9 @@
+//go:build broken_noclaim
+
+package queue
+
+const (
+	brokenEarlyAck = false
+	brokenCounted  = false
+	brokenNoClaim  = true
+)

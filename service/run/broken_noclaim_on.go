@@ -1,0 +1,5 @@
+//go:build broken_noclaim
+
+package run
+
+const brokenNoClaim = true
