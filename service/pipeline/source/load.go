@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/runnel-io/runnel/service/pipeline/definition"
 )
@@ -25,6 +26,15 @@ type Definitions struct {
 	Source map[string]string
 	// Files that were read, sorted.
 	Files []string
+
+	texts  map[string][]byte // of the files, as they were read
+	newest time.Time         // change of a file, when they had been read
+}
+
+// unsettled says whether a file was changed just before a moment, or since: it may
+// be half written. A time of the future says nothing.
+func (d *Definitions) unsettled(at time.Time) bool {
+	return !at.IsZero() && d.newest.After(at.Add(-settle)) && d.newest.Before(time.Now().Add(settle))
 }
 
 // skipped are directories that hold other people's files by the thousand.
@@ -84,6 +94,13 @@ func (d *Definitions) add(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("cannot read pipelines: %w", err)
+	}
+	if d.texts == nil {
+		d.texts = map[string][]byte{}
+	}
+	d.texts[file] = text
+	if info, err := os.Stat(file); err == nil && info.ModTime().After(d.newest) {
+		d.newest = info.ModTime()
 	}
 	pipelines, err := definition.Parse(file, text)
 	if err != nil {

@@ -47,13 +47,22 @@ func (s *Files) Apply(ctx context.Context, c *client.Client) (*Definitions, erro
 	if err != nil {
 		return defs, err
 	}
+	return defs, s.apply(ctx, c, defs)
+}
+
+// apply is Apply for what was read.
+func (s *Files) apply(ctx context.Context, c *client.Client, defs *Definitions) error {
+	dir, err := filepath.Abs(s.Dir)
+	if err != nil {
+		return err
+	}
 	env, err := readEnvFiles(s.EnvFiles)
 	if err != nil {
-		return defs, err
+		return err
 	}
 	have, err := c.Pipelines(ctx)
 	if err != nil {
-		return defs, err
+		return err
 	}
 	for _, p := range have {
 		file, ours := strings.CutPrefix(p.GetSource(), s.sourceOf(""))
@@ -67,19 +76,15 @@ func (s *Files) Apply(ctx context.Context, c *client.Client) (*Definitions, erro
 			_, err = c.Apply(ctx, "", client.ApplyOptions{Source: p.GetSource(), Prune: true})
 		}
 		if err != nil {
-			return defs, err
+			return err
 		}
 	}
 	for _, file := range defs.Files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return defs, fmt.Errorf("cannot read pipelines: %w", err)
-		}
-		if _, err := c.Apply(ctx, string(text), client.ApplyOptions{Source: s.sourceOf(file), Prune: true, Env: env}); err != nil {
-			return defs, err
+		if _, err := c.Apply(ctx, string(defs.texts[file]), client.ApplyOptions{Source: s.sourceOf(file), Prune: true, Env: env}); err != nil {
+			return err
 		}
 	}
-	return defs, nil
+	return nil
 }
 
 func within(dir, file string) bool {
@@ -119,6 +124,7 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
+	var began time.Time // of what a timer has asked for
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,10 +142,19 @@ func (s *Files) Watch(ctx context.Context, c *client.Client, reload <-chan struc
 			timer.Reset(settle)
 			continue
 		case <-reload:
+			began = time.Time{} // whatever there is now
 		case <-timer.C:
+			began = time.Now()
 		}
 		w.add(watcher, log)
-		defs, err := s.Apply(ctx, c)
+		defs, err := Load(w.dir, s.Pattern)
+		if defs != nil && defs.unsettled(began) {
+			timer.Reset(settle)
+			continue
+		}
+		if err == nil {
+			err = s.apply(ctx, c, defs)
+		}
 		if err != nil {
 			log.Error("pipelines stay as they were", "error", err)
 			continue

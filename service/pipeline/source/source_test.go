@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -275,5 +276,31 @@ func TestWatchedFiles(t *testing.T) {
 	}
 	if err := (&Files{Dir: dir, Pattern: "{a"}).Watch(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "a { is not closed") {
 		t.Errorf("a broken pattern: %v", err)
+	}
+}
+
+// A file that was changed a moment ago may be half written, unless somebody says
+// that it is to be read.
+func TestUnsettled(t *testing.T) {
+	dir := tree(t, map[string]string{"pipelines.yml": one})
+	file, now := filepath.Join(dir, "pipelines.yml"), time.Now()
+	for _, c := range []struct {
+		changed time.Time
+		at      time.Time
+		want    bool
+	}{
+		{now, now, true}, {now.Add(-settle / 2), now, true}, {now.Add(-2 * settle), now, false},
+		{now, time.Time{}, false}, {now.Add(time.Hour), now, false},
+	} {
+		if err := os.Chtimes(file, c.changed, c.changed); err != nil {
+			t.Fatal(err)
+		}
+		defs, err := Load(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := defs.unsettled(c.at); got != c.want {
+			t.Errorf("changed %s before, %v: %v, want %v", now.Sub(c.changed), c.at.IsZero(), got, c.want)
+		}
 	}
 }
