@@ -1,7 +1,7 @@
 // A fan-out: hosts by state and last line, trouble first, up to three logs side by side.
 import { html } from 'htm/preact'
 import { useEffect } from 'preact/hooks'
-import { useSignal } from '@preact/signals'
+import { useComputed, useSignal } from '@preact/signals'
 import { get, may, now, post, query } from './api.js'
 import { millis, duration, second } from './time.js'
 import { Ago, Chip, Empty, Find, Icon, Problem, RunState, Seg, State, Took, isFinal, look, tell, useTitle, wentWell } from './ui.js'
@@ -78,8 +78,7 @@ export function Fanout({ id }) {
   const lower = text.value.toLowerCase()
   const ended = runs.filter(isFinal).map(took).sort((a, b) => a - b)
   const half = ended.length >= runs.length / 2 ? ended[Math.floor((ended.length - 1) / 2)] : 0
-  second.value
-  const stuck = r => r.state === 'RUNNING' && ended.length > runs.length / 2 && lines[r.id]?.t && now() - lines[r.id].t > 20e3
+  const slow = r => r.state === 'RUNNING' && ended.length > runs.length / 2 && lines[r.id]?.t
   const rows = runs.filter(r => (!only.value || kindOf(r) === only.value) && (!lower || r.runner.toLowerCase().includes(lower) || lines[r.id]?.text.toLowerCase().includes(lower)))
     .sort((a, b) => rank(a) - rank(b) || took(b) - took(a))
   const logs = (shown.value.length ? shown.value : rows.slice(0, 1).map(r => r.id)).filter(x => all.has(x)).slice(0, 3)
@@ -100,9 +99,17 @@ export function Fanout({ id }) {
       <figure class="map"><${Map2} runs=${runs} kindOf=${kindOf} /><figcaption><${Seg} label="Shown as" value=${by.value} options=${[['host', 'By host'], ['output', 'By same output']]} onPick=${v => { by.value = v }} /><span>${runs.length} ${runs.length === 1 ? 'host' : 'hosts'} in order of name</span></figcaption></figure>
       ${by.value === 'output' ? html`<${Same} runs=${rows} lines=${lines} choose=${choose} />` : html`<table><caption class="vh">Hosts, trouble first, then slowest first</caption><thead><tr><th class="pick"><span class="vh">Log</span></th><th>Host</th><th>State</th><th class="num w1">For</th><th class="w1">Last line</th></tr></thead><tbody>
         ${rows.slice(0, 1000).map(r => html`<tr key=${r.id} class=${logs.includes(r.id) ? 'sel' : ''}><td class="pick"><input type="checkbox" checked=${logs.includes(r.id)} onChange=${() => choose(r)} aria-label=${'Show the log of ' + r.runner} /></td>
-          <th scope="row" class="main"><a href=${'/runs/' + encodeURIComponent(r.id)}><bdi>${r.runner}</bdi></a><span class="narrow">${lines[r.id]?.text}</span></th><td><${RunState} run=${r} />${stuck(r) && html` <span class="c-warn">stuck?</span>`}</td>
+          <th scope="row" class="main"><a href=${'/runs/' + encodeURIComponent(r.id)}><bdi>${r.runner}</bdi></a><span class="narrow">${lines[r.id]?.text}</span></th><td><${RunState} run=${r} />${slow(r) && html`<${Stuck} since=${lines[r.id].t} />`}</td>
           <td class="num w1"><${Took} from=${r.started} to=${r.ended} /></td><td class="mono fill w1" title=${lines[r.id]?.text}>${lines[r.id]?.text}</td></tr>`)}</tbody></table>`}</div>
       <div class="panes">${logs.map(x => all.get(x)).map(r => html`<section class="pane" key=${r.id} aria-label=${r.runner}><header><h2><a href=${'/runs/' + encodeURIComponent(r.id)}><bdi>${r.runner}</bdi></a></h2><span class="grow"></span><${RunState} run=${r} /></header><${LogView} run=${r} compact label=${r.runner} /></section>`)}</div></div>`
+}
+
+// Stuck is said of who has printed nothing for a while, when most have ended; it ticks by itself.
+function Stuck({ since }) {
+  const at = useSignal(0)
+  at.value = since
+  const text = useComputed(() => { second.value; return now() - at.value > 20e3 ? ' stuck?' : '' })
+  return html`<span class="c-warn">${text}</span>`
 }
 
 // each host keeps its place by name; only its mark changes

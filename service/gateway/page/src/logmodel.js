@@ -5,6 +5,7 @@ import { parse } from './ansi.js'
 
 const chunk = 250          // lines fetched together
 const mostLines = 20000    // kept; what was not looked at longest goes first
+const shortYet = 8e6       // bytes of a log that goes on
 const most = 4096          // bytes of a line that are shown at first
 
 const before = (a, b) => { // places in a log: MESSAGE.RECORD
@@ -52,8 +53,8 @@ export class LogModel {
         const early = this.early
         this.early = null
         for (const m of early) this.hear(m)
-        // A short log is followed from its first record, so that its hash is that of what is shown.
-        const whole = page.next <= chunk && page.first === 1
+        // What is short yet is followed from its first record, so that its hash is that of what came.
+        const whole = page.first === 1 && (page.next <= chunk || (!page.end && page.bytes[0] + page.bytes[1] <= shortYet))
         send({ op: 'start', key: 'log:' + this.id, at: whole ? '' : page.at })
         this.told()
         return

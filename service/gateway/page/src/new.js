@@ -130,7 +130,7 @@ export function New() {
       ${v.to === 'where' && field('where', 'Selector', 'where', 'labels.env == "prod" && cpus > 8')}
       ${v.to !== 'on' && html`<label class="in"><input type="checkbox" checked=${v.all} onChange=${e => set({ all: e.target.checked })} /> on every one of them, not on one</label>`}
       <p class="say" aria-live="polite">${fleet.current && !online.length ? html`No runner is online. <a href="/fleet">How to start one</a>` : whom}</p>
-      <details open=${more.value} onToggle=${e => { more.value = e.currentTarget.open }}><summary class="btn bare">More</summary><div class="form inner">
+      <details open=${more.value} onToggle=${e => { more.value = e.currentTarget.open }}><summary class="btn bare"><${Icon} name="right" cls="ico-turn" />More</summary><div class="form inner">
         <div class="rowf">${field('name', 'Name', 'name', 'for readers')}${field('user', 'User', 'user', "the runner's own")}${field('dir', 'Directory', 'dir', "the runner's own")}</div>
         <div class="rowf">${field('timeout', 'Timeout', 'timeout', 'none')}${field('memory', 'Memory', 'memory', 'no limit')}
           <div><label class="lab" for="iso">Isolation</label><span class="fld"><select id="iso" value=${v.isolation} onChange=${e => set({ isolation: e.target.value })}><option value="">as the policy says</option><option>none</option><option>standard</option><option>strict</option></select></span></div></div>

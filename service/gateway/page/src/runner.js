@@ -48,7 +48,7 @@ export function Runner({ name }) {
     ${tab === 'system' ? html`<${System} r=${r} />` : tab === 'procs' ? html`<${Processes} name=${name} />` : tab === 'files' ? html`<${Files} name=${name} />` : html`<${ItsRuns} name=${name} />`}`
 }
 
-const row = (k, v) => v !== undefined && v !== '' && v !== null && html`<dt>${k}</dt><dd>${v}</dd>`
+const row = (k, v) => v !== undefined && v !== '' && v !== null && v !== false && html`<dt>${k}</dt><dd>${v}</dd>`
 
 function System({ r }) {
   const c = r.card

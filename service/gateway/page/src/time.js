@@ -13,7 +13,7 @@ export const millis = t => (t && !t.startsWith('0001') ? Date.parse(t) || 0 : 0)
 
 export function duration(ms) {
   if (ms < 0) ms = 0
-  if (ms < 10) return Math.round(ms) + ' ms'
+  if (ms < 95) return Math.round(ms) + ' ms'
   if (ms < 30e3) return (ms / 1e3).toFixed(1) + 's'
   const s = Math.round(ms / 1e3)
   if (s < 60) return s + 's'
