@@ -30,6 +30,11 @@ const layout = () => {
   for (const { el, box } of boxes) {
     if (box.r > innerWidth + 1 || box.l < -1) found.push(`outside: ${name(el)} from ${Math.round(box.l)} to ${Math.round(box.r)}`)
   }
+  // what a row is named by is not squeezed by what is told about it
+  for (const el of document.querySelectorAll('tbody th')) {
+    const r = el.getBoundingClientRect()
+    if (seen(el) && r.width < 88 && el.scrollWidth > el.clientWidth + 1) found.push(`squeezed to ${Math.round(r.width)} px: ${name(el)}`)
+  }
   const floats = '.top, .foot, .pill, .bar, thead, .drop, .side, .g, dialog'
   for (let i = 0; i < boxes.length && boxes.length < 1500; i++) {
     for (let j = i + 1; j < boxes.length; j++) {

@@ -193,11 +193,15 @@ const heapOf = async page => {
   const { metrics } = await cdp.send('Performance.getMetrics')
   return metrics.find(m => m.name === 'JSHeapUsedSize').value
 }
-// within fails in long runs only: seconds are for a quiet machine.
+// within notes a figure. In long runs allWithin fails by those that are missed: seconds are for a
+// quiet machine.
+const missed = []
 const within = (what, got, most, unit = 'ms') => {
-  console.log(`# ${what}: ${Math.round(got * 10) / 10} ${unit}, at most ${most}`)
-  if (long) assert.ok(got <= most, `${what}: ${got} ${unit}, at most ${most}`)
+  const text = `${what}: ${Math.round(got * 10) / 10} ${unit}, at most ${most}`
+  console.log('# ' + text)
+  if (!(got <= most)) missed.push(text)
 }
+const allWithin = () => { if (long) assert.deepEqual(missed.splice(0), []) }
 
 test(`a log of ${long ? 'a million' : 'fifty thousand'} lines`, { timeout: 600000 }, async () => {
   const n = long ? 1000000 : 50000
@@ -239,6 +243,7 @@ test(`a log of ${long ? 'a million' : 'fifty thousand'} lines`, { timeout: 60000
   if (long) assert.ok(await page.evaluate(() => [...window.said].some(t => /%/.test(t))), 'the search shows no progress')
   await page.waitForFunction(([n, t]) => document.querySelector(`#L${n} mark.cur`)?.textContent === t, [n - 3, needle])
   within('the heap', await heapOf(page) / 1e6, 150, 'MB')
+  allWithin()
   clean(page)
   await page.context().close()
 })
@@ -263,9 +268,14 @@ test(`${long ? 'fifty thousand' : 'some thousand'} lines a second: the tab stays
   console.log(`# ${steps * each} lines in ${(new Date(run.ended) - new Date(run.started)) / 1000} s`)
   const last = String(steps * each).padStart(94, '0') + ' live'
   await until('the last line is seen', async () => await lineText(page, steps * each) === last)
-  await until('it is verified', async () => /COMPLETE.*sha256 verified/.test(await sum(page)), 180)
+  await until('it is verified', async () => {
+    const verify = page.locator('.sum button:has-text("Verify")') // so much is read for it only when asked
+    if (await verify.count()) await verify.click()
+    return /COMPLETE.*sha256 verified/.test(await sum(page))
+  }, 120)
   within('the longest task', await page.evaluate(() => window.longest), 200)
   within('the heap', await heapOf(page) / 1e6, 150, 'MB')
+  allWithin()
   clean(page)
   await page.context().close()
 })
