@@ -23,7 +23,7 @@ var dist embed.FS
 
 // views are the first parts of the addresses that are the page's own. What the
 // API has is never among them.
-var views = []string{"", "fleet", "fanout", "jobs", "new", "play", "runs"}
+var views = []string{"", "fleet", "fanout", "jobs", "new", "play", "queue", "runs"}
 
 // asset is a file in its three forms; br and zipped may be nil.
 type asset struct {

@@ -7,6 +7,7 @@ import { New } from './new.js'
 import { Fanout } from './fanout.js'
 import { Pipelines } from './pipelines.js'
 import { Job } from './job.js'
+import { Queue } from './queue.js'
 import { Playground } from './play.js'
 
 export const views = [
@@ -17,6 +18,7 @@ export const views = [
   { of: 'runs', path: /^\/fanout\/(?<id>[^/]+)$/, view: Fanout, body: 'full', scope: 'read' },
   { of: 'jobs', name: 'Pipelines', href: '/jobs', path: /^\/jobs$/, view: Pipelines, body: 'list', scope: 'read' },
   { of: 'jobs', path: /^\/jobs\/(?<id>[^/]+)$/, view: Job, body: 'full', scope: 'read' },
+  { of: 'queue', name: 'Queue', href: '/queue', path: /^\/queue$/, view: Queue, body: 'list', scope: 'read' },
   { of: 'play', name: 'Playground', href: '/play', path: /^\/play$/, view: Playground, scope: 'code' },
   { of: 'new', path: /^\/new$/, view: New, scope: 'run' },
 ]
