@@ -37,6 +37,9 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 		return err
 	}
 	if err := protojson.Unmarshal(body, m); err != nil {
+		if strings.HasSuffix(err.Error(), "unexpected EOF") && json.Valid(body) {
+			return invalid("invalid JSON: an escape between \\ud800 and \\udfff has no other half: it is no character")
+		}
 		return invalid("invalid JSON: %s", tidy(err))
 	}
 	if bytes.IndexByte(body, '_') < 0 {
@@ -98,6 +101,9 @@ func tidy(err error) string {
 // refuseNull names the first null: JSON has it, no field here means anything by it,
 // but for the variables of a job, which are any JSON.
 func refuseNull(body []byte) error {
+	if string(bytes.TrimSpace(body)) == "null" {
+		return invalid("invalid JSON: want an object, not null")
+	}
 	if !bytes.Contains(body, []byte("null")) {
 		return nil
 	}

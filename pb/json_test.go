@@ -100,6 +100,8 @@ func TestBadRequestsAreNamed(t *testing.T) {
 		"{}":                                   "invalid kind",
 		`{"kind":"x"}`:                         "invalid kind",
 		`{"kind":null}`:                        `"kind" is null`,
+		` null`:                                `want an object, not null`,
+		`{"kind":"\ud800"}`:                    `has no other half`,
 		`{"kind":"runner"}`:                    "spec.task is missing",
 		`{"kind":"runner"}{}`:                  "invalid JSON",
 		`{"kind":"runner"} x`:                  "invalid JSON",

@@ -32,6 +32,9 @@ type attrs struct {
 // dir lists one page, and says how many bytes it takes.
 func (g *Glancer) dir(ctx context.Context, q *pb.DirQuery, room int, reply *pb.DirReply) (used int, err error) {
 	path := pathIn(q.GetPath(), q.GetPathBytes())
+	if path == "" {
+		return 0, errors.New("invalid dir: dir.path is missing")
+	}
 	limit := q.GetLimit()
 	if limit < 0 {
 		return 0, fmt.Errorf("invalid limit: dir.limit is %d and must not be negative", limit)

@@ -114,6 +114,8 @@ func TestWhatIsNoDir(t *testing.T) {
 		wantError(t, g, &pb.Glance{Dir: &pb.DirQuery{Path: dir + "/" + name}}, 400, want)
 	}
 	wantError(t, g, &pb.Glance{Dir: &pb.DirQuery{Path: "relative"}}, 400, "absolute")
+	wantError(t, g, &pb.Glance{Dir: &pb.DirQuery{}}, 400, "dir.path is missing")
+	wantError(t, g, &pb.Glance{File: &pb.FileQuery{}}, 400, "file.path is missing")
 }
 
 func TestDirPages(t *testing.T) {

@@ -29,6 +29,9 @@ type span struct {
 // file reads a file or a piece of it. Room is for the base64 form.
 func (g *Glancer) file(ctx context.Context, q *pb.FileQuery, room int, reply *pb.FileReply) error {
 	path := pathIn(q.GetPath(), q.GetPathBytes())
+	if path == "" {
+		return errors.New("invalid file: file.path is missing")
+	}
 	if q.GetMaxSize() < 0 || q.GetLength() < 0 {
 		return errors.New("invalid size: file.maxSize and file.length must not be negative")
 	}
