@@ -20,7 +20,7 @@ var passwordFiles = []string{
 var secretNames = []string{
 	"id_rsa.*", "id_dsa.*", "id_ecdsa.*", "id_ed25519.*", "ssh_host_*_key", "privkey*.pem", "*private*.pem", "*key.pem",
 	"*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.ppk", "*.jks", "*.bks", "*.keystore", "*.keytab", "*.nk", "*.creds", "*.kdbx", "*.ovpn", "secring.gpg",
-	".netrc", "_netrc", ".pgpass", "pgpass.conf", ".my.cnf", ".mylogin.cnf", "debian.cnf", ".git-credentials", ".npmrc", ".pypirc", ".dockercfg",
+	".netrc", "_netrc", ".pgpass", "pgpass.conf", ".my.cnf*", ".mylogin.cnf", ".envrc", ".xauthority", ".dockerconfigjson", "credentials.json", "debian.cnf", ".git-credentials", ".npmrc", ".pypirc", ".dockercfg",
 	".s3cfg", ".boto", "rclone.conf", ".vault-token", ".fetchmailrc", ".msmtprc", "*htpasswd", "*htdigest", "wp-config*.php*",
 	"*.tfstate", "*.tfstate.*", "*.tfvars", "kubeconfig", "*.kubeconfig", "*-secrets", "ipsec.secrets", "*.nmconnection",
 	"application_default_credentials.json", "credentials.tfrc.json", "client_secret*.json", "secrets.yml", "secrets.yaml",

@@ -14,7 +14,7 @@ func TestSecretNames(t *testing.T) {
 	for _, name := range []string{
 		".aws/credentials", ".aws/sso/cache/x.json", ".netrc", "_netrc", ".pgpass", ".docker/config.json", ".env", ".env.production", "prod.env",
 		".ssh/deploy", "id_work", "web.key", ".kube/config", ".kube/config.bak", ".my.cnf", ".git-credentials", ".htpasswd", "htpasswd", "sites.htpasswd",
-		"wp-config.php", "wp-config.php.bak", ".npmrc", ".pypirc", "gcloud/credentials.db", ".config/gcloud/legacy_credentials/me/adc.json",
+		"wp-config.php", "wp-config.php.bak", ".npmrc", ".pypirc", ".my.cnf.bak", ".envrc", ".Xauthority", ".dockerconfigjson", "app/credentials.json", "gcloud/credentials.db", ".config/gcloud/legacy_credentials/me/adc.json",
 		"gcloud/application_default_credentials.json", ".azure/accessTokens.json", ".azure/msal_token_cache.bin", "terraform.tfstate", "terraform.tfstate.backup",
 		"prod.tfvars", ".config/nats/context/prod.json", "run/secrets/token", "x.keytab", "chap-secrets", ".cargo/credentials.toml", ".config/gh/hosts.yml", "WEB.KEY",
 	} {

@@ -24,6 +24,8 @@ type shape struct {
 var shapes = []shape{
 	{"a private key", []string{"private key"}, regexp.MustCompile(`(?m)^[\s#;/*>|"'+-]{0,20}-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY`)},
 	{"a private key", []string{"private key"}, regexp.MustCompile(`-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-{4,5}(?:\\[nr]|[\s"'+,])*[A-Za-z0-9+/]{32}`)},
+	// The same in base64, as a Secret of Kubernetes or a variable of CI has it.
+	{"a private key", []string{"ls0tls1crudjti"}, regexp.MustCompile(`LS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVE|BFTkNSWVBURUQgUFJJVkFUR|BEU0EgUFJJVkFUR)`)},
 	{"a seed of NATS", []string{"nkey seed"}, regexp.MustCompile(`-{3,6}BEGIN [A-Z ]{0,20}NKEY SEED-{3,6}`)},
 	{"credentials of NATS", []string{" jwt-----"}, regexp.MustCompile(`-{3,6}BEGIN NATS [A-Z ]{0,20}JWT-{3,6}`)},
 	{"a private key", []string{"age-secret-key-1"}, regexp.MustCompile(`(?m)(?:^|["'=:\s])AGE-SECRET-KEY-1[A-Z0-9]`)},
@@ -31,6 +33,11 @@ var shapes = []shape{
 	{"a private key", []string{"privatekey", "presharedkey"}, regexp.MustCompile(`(?m)^\s*(?:PrivateKey|PresharedKey)\s*=\s*[A-Za-z0-9+/]{43}=`)},
 	{"credentials of Kubernetes", []string{"client-key-data"}, regexp.MustCompile(`client-key-data["']?\s*:\s*["']?[A-Za-z0-9+/=]{16}`)},
 	{"credentials of Kubernetes", []string{"current-context", "kind: config"}, regexp.MustCompile(`(?m)^\s*-?\s*["']?(?:token|password|id-token|refresh-token)["']?\s*:\s*["']?\S{8}`)},
+	{"credentials of Kubernetes", []string{`"kind":"config"`, `"kind": "config"`}, regexp.MustCompile(`"(?:token|password|id-token|refresh-token)"\s*:\s*"[^"\s]{8}`)},
+	// What services begin their tokens with, so that they are found in files.
+	{"a token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40})`)},
+	{"a token", []string{"glpat-", "hvs.", "npm_", "sk_live_", "rk_live_"}, regexp.MustCompile(`\b(?:glpat-[A-Za-z0-9_-]{20}|hvs\.[A-Za-z0-9_-]{24}|npm_[A-Za-z0-9]{36}|[sr]k_live_[A-Za-z0-9]{24})`)},
+	{"a token", []string{"xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-"}, regexp.MustCompile(`\bxox[abeprs]-[A-Za-z0-9-]{20}`)},
 	{"credentials of AWS", []string{"secret"}, regexp.MustCompile(`(?i)aws_?(?:secret_?access_?key|secret_?key|session_?token)["']?\s*[:=]\s*["']?[A-Za-z0-9/+=]{16}`)},
 	{"credentials of AWS", []string{"secretaccesskey", "sessiontoken"}, regexp.MustCompile(`(?i)["'](?:secretaccesskey|sessiontoken)["']\s*:\s*["'][A-Za-z0-9/+=]{16}`)},
 	{"credentials of AWS", []string{"akia", "asia"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b["']?(?:[\s,;:|"'=]{1,8}|.{0,60}?\s*[=:,]\s*["']?)[A-Za-z0-9/+]{40}(?:[^A-Za-z0-9/+]|$)`)},
