@@ -140,8 +140,8 @@ func TestAgent(t *testing.T) {
 			t.Errorf("http: %v %s", failed, text)
 		}
 		list, err := s.ListTools(rig.Within(t, time.Minute), nil)
-		if err != nil || len(list.Tools) != 9 {
-			t.Errorf("%d tools with scope read, not 9 (%v)", len(list.Tools), err)
+		if err != nil || len(list.Tools) != 11 {
+			t.Errorf("%d tools with scope read, not 11 (%v)", len(list.Tools), err)
 		}
 	})
 	rig.Eventually(t, "no consumer is left", func() bool { return w.consumers(t) == 0 })
@@ -159,8 +159,8 @@ func (w *mcpWorld) consumers(t *testing.T) int {
 
 func agentSession(t *testing.T, w *mcpWorld, s *sdk.ClientSession) {
 	list, err := s.ListTools(rig.Within(t, time.Minute), nil)
-	if err != nil || len(list.Tools) != 14 {
-		t.Fatalf("%d tools, not 14 (%v)", len(list.Tools), err)
+	if err != nil || len(list.Tools) != 20 {
+		t.Fatalf("%d tools, not 20 (%v)", len(list.Tools), err)
 	}
 	two := mcpRun(t, s, "run", map[string]any{"command": "echo hello", "all": true})
 	if len(two.Runs) != 2 || two.Runs[0].Output != "hello\n" || two.Runs[1].Runner != "web2" || !two.Ended {

@@ -26,7 +26,10 @@ func names(list *sdk.ListToolsResult) (names []string) {
 	return names
 }
 
-var readers = []string{"follow", "get_job", "get_log", "get_run", "glance", "list_hosts", "list_jobs", "list_pipelines", "list_runs"}
+var readers = []string{"follow", "get_job", "get_log", "get_queue", "get_run", "glance", "list_hosts", "list_jobs", "list_pipelines", "list_runs", "list_schedules"}
+
+// destroyers may do harm.
+var destroyers = []string{"run", "abort", "start_job", "cancel_job", "queue_command", "change_queue", "save_schedule", "change_schedule"}
 
 // An agent sees what it can use, and which of that may do harm.
 func TestTools(t *testing.T) {
@@ -35,13 +38,13 @@ func TestTools(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := slices.Sorted(slices.Values(append([]string{"run", "run_code", "abort", "start_job", "cancel_job"}, readers...)))
+	all := slices.Sorted(slices.Values(append(append([]string{"run_code"}, destroyers...), readers...)))
 	if got := names(list); !slices.Equal(got, all) {
 		t.Errorf("got %q, want %q", got, all)
 	}
 	for _, tool := range list.Tools {
 		reads, destroys := tool.Annotations.ReadOnlyHint, *tool.Annotations.DestructiveHint
-		if reads != slices.Contains(readers, tool.Name) || destroys != slices.Contains([]string{"run", "abort", "start_job", "cancel_job"}, tool.Name) {
+		if reads != slices.Contains(readers, tool.Name) || destroys != slices.Contains(destroyers, tool.Name) {
 			t.Errorf("%s: read-only %v, destructive %v", tool.Name, reads, destroys)
 		}
 		if tool.Description == "" || tool.InputSchema == nil || tool.OutputSchema == nil {
@@ -72,6 +75,10 @@ func TestScopes(t *testing.T) {
 	a.refused("abort", args{"runs": []string{"x"}}, "it needs scope run")
 	a.refused("start_job", args{"pipeline": "slow"}, "it needs scope jobs")
 	a.refused("cancel_job", args{"job": "x"}, "it needs scope jobs")
+	a.refused("queue_command", args{"command": "echo no"}, "it needs scope run")
+	a.refused("change_queue", args{"action": "pause", "pool": "default"}, "it needs scope run")
+	a.refused("save_schedule", args{"name": "x", "every": "1h", "command": "true"}, "it needs scope run")
+	a.refused("change_schedule", args{"name": "x", "action": "run"}, "it needs scope run")
 	a.refused("glance", args{"what": "file", "path": "/etc/hostname"}, "it needs scope run")
 	a.refused("glance", args{"what": "processes"}, "it needs scope run")
 	var seen any

@@ -75,6 +75,8 @@ func New(cfg Config) *Server {
 	s.addRecords()
 	s.addHosts()
 	s.addPipelines()
+	s.addQueue()
+	s.addSchedules()
 	s.sdk.AddReceivingMiddleware(s.listOnlyUsable)
 	return s
 }

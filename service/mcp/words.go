@@ -10,6 +10,7 @@ import (
 var arguments = map[string]string{
 	"metadata.id": "id", "spec.task.commands": "command", "spec.task.argv": "argv", "spec.task.params": "env", "spec.task.dir": "dir",
 	"spec.task.user": "as", "spec.task.timeout": "timeout_seconds", "spec.task.name": "name", "spec.task.tags": "tags", "spec.task.stdin": "stdin",
+	"spec.task.delay": "delay_seconds", "spec.task.expires": "expires_seconds", "spec.task.retries": "retries", "spec.task.concurrency.key": "concurrency_key",
 	"spec.task.file.content": "source", "spec.task.language.name": "language", "spec.task.language.version": "version", "spec.task": "command or argv",
 	"spec.query.limit": "limit", "spec.query.states": "states", "spec.query.tags": "tags", "spec.query.next": "next",
 	"spec.glance.dir.path": "path", "spec.glance.file.path": "path", "spec.glance.dir.next": "next",
