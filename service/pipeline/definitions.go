@@ -54,7 +54,7 @@ func (t *term) apply(a *pb.ApplyPipelines) (changed []string, err error) {
 		}
 		changed = append(changed, d.Name)
 	}
-	if timed {
+	if timed || t.timers.Behind() { // perhaps by the same request, asked again
 		err = t.timers.Sync(t.ctx)
 	}
 	return changed, err

@@ -86,10 +86,10 @@ pipelines:
 	if len(all) != 1 || all[0].Name != name || all[0].Pipeline != "beat" || all[0].Every != "1s" || all[0].Overlap != schedule.Allow {
 		t.Fatalf("schedules %+v", all)
 	}
-	if _, err := w.c.FireSchedule(w.ctx(), name); err == nil || !strings.Contains(err.Error(), `it starts jobs of pipeline "beat"`) {
+	if _, err := w.c.FireSchedule(w.ctx(), name); err == nil || !strings.Contains(err.Error(), `a pipeline's definition has it: pipeline "beat"`) {
 		t.Errorf("run now: %v", err)
 	}
-	if err := w.c.RemoveSchedule(w.ctx(), name); err == nil || !strings.Contains(err.Error(), `it belongs to pipeline "beat"`) {
+	if err := w.c.RemoveSchedule(w.ctx(), name); err == nil || !strings.Contains(err.Error(), `a pipeline's definition has it: pipeline "beat"`) {
 		t.Errorf("rm: %v", err)
 	}
 	if err := w.c.RemovePipeline(w.ctx(), "beat"); err != nil {

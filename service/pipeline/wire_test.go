@@ -63,7 +63,7 @@ func (w wire) ended(id any) (job map[string]any) {
 // The names of a job's and of a task's fields, all of which are always there but
 // for times that are not known yet.
 const (
-	jobKeys  = "canceled canceledBy completed continueAfterFailure created end errored id lastError pipeline place queuePartition reason rerunOf start tasks user variablesJson"
+	jobKeys  = "canceled canceledBy completed continueAfterFailure created end errored id lastError pipeline place queuePartition reason rerunOf start tasks user variablesJson waits"
 	taskKeys = "allowFailure asked attempt dependsOn end error exitCode kept missing name number runner runs start status"
 )
 

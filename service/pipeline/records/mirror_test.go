@@ -175,7 +175,7 @@ func TestMirrorOfJobs(t *testing.T) {
 	if now, err := m.Jobs(ctx, 1); err != nil || now[0].Job.GetId() != "job-05" || now[0].Rev <= all[0].Rev {
 		t.Errorf("the revision of what has changed: %v, was %v, %v", now, all, err)
 	}
-	go b.job(7, false)
+	b.job(7, false)
 	m.WaitFor(ctx, "job-07")
 	if got := jobs(0); got != "7 4" {
 		t.Errorf("after it was waited for: %s", got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,11 +11,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/pipeline/definition"
 	"github.com/runnel-io/runnel/service/schedule"
 	"github.com/runnel-io/runnel/service/stream"
@@ -62,7 +61,8 @@ type Timers struct {
 	cfg  Config
 	wake chan struct{} // there are schedules now
 
-	syncing sync.Mutex // one at a time makes the schedules what they should be
+	syncing sync.Mutex  // one at a time makes the schedules what they should be
+	behind  atomic.Bool // the last one has not
 
 	mu    sync.Mutex
 	lines map[string][]jetstream.Msg // fires in hand by subject, the one being handled first
@@ -105,6 +105,15 @@ func (t *Timers) CheckServer() error { return schedule.CheckServer(t.cfg.JS.Conn
 func (t *Timers) Sync(ctx context.Context) error {
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
+	err := t.sync(ctx)
+	t.behind.Store(err != nil)
+	return err
+}
+
+// Behind says whether the last Sync has failed.
+func (t *Timers) Behind() bool { return t.behind.Load() }
+
+func (t *Timers) sync(ctx context.Context) error {
 	wanted := t.wanted()
 	have, err := t.cfg.Schedules.List(ctx)
 	if err != nil {
@@ -144,15 +153,7 @@ func (t *Timers) put(ctx context.Context, name string, tick Tick, there schedule
 	if there.Pipeline == spec.Pipeline && there.Cron == spec.Cron && there.Zone == spec.Zone && there.Every == spec.Every && there.Overlap == spec.Overlap {
 		return nil
 	}
-	rev := there.Rev
-	if rev == 0 { // what a removal leaves behind has a revision too
-		now, err := t.cfg.Schedules.Get(ctx, name)
-		if err != nil && !errors.Is(err, schedule.ErrUnknown) && !errors.As(err, new(*pb.InvalidError)) {
-			return err
-		}
-		rev = now.Rev
-	}
-	_, err := t.cfg.Schedules.Put(ctx, schedule.Schedule{Name: name, Spec: spec}, rev)
+	_, err := t.cfg.Schedules.Put(ctx, schedule.Schedule{Name: name, Spec: spec}, there.Rev)
 	return err
 }
 

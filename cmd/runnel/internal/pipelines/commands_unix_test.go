@@ -270,7 +270,7 @@ func (p *place) jobs() {
 	if want := second + " canceled\n" + first + " canceled\n"; out != want {
 		p.t.Errorf("cancel: %q, want %q", out, want)
 	}
-	out, said = p.does(0, "cancel", first)
+	_, said = p.does(0, "cancel", first)
 	p.wants("once more", said, first+" has ended: canceled")
 	out, _ = p.does(0, "show", first)
 	p.wants("a cancelled one", out, "^state +canceled$", "^canceled by +.+", "^reason +enough$", "^wait +canceled")
