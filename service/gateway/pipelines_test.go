@@ -140,6 +140,7 @@ func TestJobsSayWhyTheyWait(t *testing.T) {
 	})
 	var one shownJob
 	for id, why := range want {
+		one = shownJob{}
 		if w.send("GET", "/api/v1/jobs/"+id, "", &one); one.Waits != why || (one.Place > 0) != (why != "") || (one.NotBefore != nil) != (id == delayed) {
 			t.Errorf("one alone: %+v, want %q", one, why)
 		}
