@@ -34,7 +34,7 @@ func (s *command) startWeb() error {
 	if w.server, err = web.Listen(s.http, handler, s.Log); err != nil {
 		return err
 	}
-	s.Say("health and metrics on %s", strings.Join(w.server.URLs(), " and "))
+	s.Say("page, health and metrics on %s", strings.Join(w.server.URLs(), " and "))
 	return nil
 }
 
