@@ -74,7 +74,7 @@ export function Fleet() {
   return html`<div class="head"><h1>Fleet</h1><div class="chips">${order.filter(s => counts[s]).map(s => html`<${Chip} icon=${icons[s][0]} colour=${icons[s][1]} n=${group(counts[s])} word=${stateWord(s)} on=${only === s} onClick=${() => setQuery({ state: only === s ? '' : s })} />`)}</div></div>
     <div class="bar"><${Find} label='Name, or labels.env == "prod" && cpus > 8' value=${text.value} onInput=${type} />
       <${Seg} label="Shown as" value=${shape.value} options=${[['table', 'Table'], ['matrix', 'Matrix']]} onPick=${v => { shape.value = v }} />
-      <span class="grow"></span><span class="dim w1">${group(all.length)} runners, ${group(slots)} places, ${group(used)} in use</span></div>
+      <span class="grow"></span><span class="dim w1">${group(all.length)} ${all.length === 1 ? 'runner' : 'runners'}, ${group(slots)} places, ${group(used)} in use</span></div>
     ${refused && html`<${Problem} what="Cannot follow the fleet" error=${refused} />`}
     ${problem.value && html`<${Problem} what="This expression does not work" error=${problem.value} />`}
     ${current && !rows.length && !problem.value ? html`<${Empty} icon="find" title="No runner matches" label="Filter"><p>Nothing is left of ${group(all.length)} runners.</p><button type="button" class="btn" onClick=${() => { text.value = ''; setQuery({ where: '', state: '' }) }}>Clear the filter</button><//>`

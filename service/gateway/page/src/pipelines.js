@@ -22,16 +22,32 @@ function usePipelines(jobs) {
   const s = useSignal({ list: null, lately: {}, error: null })
   const unknown = [...jobs.values()].filter(j => !j.completed && s.value.list && !s.value.list.some(p => p.name === j.pipeline)).length
   const back = link.value.state === 'back'
+  const none = s.value.list?.length === 0
   useEffect(() => {
     let stop = false
     const read = () => get('/api/v1/pipelines').then(got => { if (!stop) s.value = { list: got.pipelines, lately: got.lately || {}, error: null } }, error => { if (!stop) s.value = { ...s.value, error } })
     const timer = setTimeout(read, s.value.list ? 1000 : 0)
     const seen = () => { if (!document.hidden) read() }
     document.addEventListener('visibilitychange', seen)
-    return () => { stop = true; clearTimeout(timer); document.removeEventListener('visibilitychange', seen) }
-  }, [unknown, back])
+    addEventListener('focus', seen) // back from a terminal beside it
+    const first = none && setInterval(seen, 2000) // no event tells of the first pipeline
+    return () => { stop = true; clearTimeout(timer); clearInterval(first); removeEventListener('focus', seen); document.removeEventListener('visibilitychange', seen) }
+  }, [unknown, back, none])
   return s.value
 }
+
+// what somebody without pipelines can paste as it is
+const example = `cat > pipelines.yml <<'END'
+pipelines:
+  hello:
+    tasks:
+      build:
+        script: [echo building]
+      test:
+        script: [echo test 1, sleep 3, echo test 2]
+        depends_on: [build]
+END
+runnel pipeline apply pipelines.yml`
 
 export function Pipelines() {
   useTitle('Pipelines')
@@ -47,8 +63,8 @@ export function Pipelines() {
   const rows = (list || []).filter(p => (!q.pipeline || p.name === q.pipeline) && (!lower || [p.name, p.source].some(t => t?.toLowerCase().includes(lower))))
   const start = q.start && list?.find(p => p.name === q.start)
   if (list && !list.length) {
-    return html`<div class="head"><h1>Pipelines</h1></div><${Empty} icon="flow" title="No pipelines yet" label="Pipelines" code="runnel pipeline apply pipelines.yml">
-      <p>A pipeline is a graph of tasks in a file. Put one in, and its jobs are listed here.</p><//>`
+    return html`<div class="head"><h1>Pipelines</h1></div><${Empty} icon="flow" title="No pipelines yet" label="Pipelines" code=${example}>
+      <p>A pipeline is a graph of tasks in a file. Put this one in, and it is listed here, to be started.</p><//>`
   }
   return html`<div class="head"><h1>${q.pipeline ? html`<a class="crumb" href="/jobs">Pipelines</a><bdi>${q.pipeline}</bdi>` : 'Pipelines'}</h1><span class="dim">${list && [`${list.length} ${list.length === 1 ? 'pipeline' : 'pipelines'}`, running && `${running} running`, going.length > running && `${going.length - running} waiting`].filter(Boolean).join(', ')}</span></div>
     <div class="bar"><${Find} label="Name of a pipeline, or text of a job" value=${text.value} onInput=${type} />

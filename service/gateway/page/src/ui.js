@@ -118,7 +118,7 @@ export const CopyRow = ({ label, text }) => html`<div>
   <pre class="code" tabindex="0">${text}</pre></div>`
 
 export const Empty = ({ icon, title, children, code, label }) => html`<section class="sheet empty" aria-label=${label || title}>
-  <${Icon} name=${icon} /><h2>${title}</h2>${children}${code && html`<pre class="code" tabindex="0">${code}</pre>`}</section>`
+  <${Icon} name=${icon} /><h2>${title}</h2>${children}${code && html`<${CopyRow} label="In a terminal" text=${code} />`}</section>`
 
 export const Problem = ({ what, error, next }) => html`<div class="sheet notice bad" role="alert"><${Icon} name="warn" />
   <span><b>${what}.</b> ${error.message || String(error)}${next && html`<br />${next}`}</span></div>`
