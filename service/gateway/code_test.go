@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +78,56 @@ func TestCode(t *testing.T) {
 	}
 	if res, text := w.do("GET", "/api/v2/runtimes", ""); res.StatusCode != 401 || text != `{"message":"no token found"}` {
 		t.Errorf("without a token: %d %s", res.StatusCode, text)
+	}
+}
+
+// codecanvas' command line gives up after three seconds: languages that are warm
+// answer in less.
+func TestCanvasAnswersInThreeSeconds(t *testing.T) {
+	if os.Getenv("RUNNEL_LONG") == "" {
+		t.Skip("it needs a quiet machine: tests/prove budgets")
+	}
+	w := open(t)
+	rig.EventuallyIn(t, 3*time.Minute, "languages are known", func() bool {
+		_, text := w.do("GET", "/api/v1/languages", "", bearer(t))
+		return strings.Contains(text, "bash")
+	})
+	_, known := w.do("GET", "/api/v1/languages", "", bearer(t))
+	tried := 0
+	for language, source := range map[string]string{
+		"python3": "print('hi')",
+		"nodejs":  "console.log('hi')",
+		"bash":    "echo hi",
+		"c++":     "#include <iostream>\nint main() { std::cout << \"hi\" << std::endl; }",
+		"go":      "package main\nimport \"fmt\"\nfunc main() { fmt.Println(\"hi\") }",
+		"rust":    "fn main() { println!(\"hi\"); }",
+	} {
+		if !strings.Contains(known, `"`+language+`"`) {
+			t.Logf("%s is not here", language)
+			continue
+		}
+		tried++
+		body, err := json.Marshal(map[string]string{"language": language, "source": source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var worst time.Duration
+		for i := range 4 {
+			began := time.Now()
+			res, text := w.do("POST", "/api/v1/run", string(body), bearer(t))
+			if res.StatusCode != 200 || !strings.Contains(text, `"stdout":"hi\n"`) {
+				t.Errorf("%s: %d %s", language, res.StatusCode, text)
+			}
+			if i > 0 { // the first makes it warm
+				worst = max(worst, time.Since(began))
+			}
+		}
+		t.Logf("%s: %v", language, worst)
+		if worst > 3*time.Second {
+			t.Errorf("%s answers in %v, want 3 s at most", language, worst)
+		}
+	}
+	if tried < 3 {
+		t.Errorf("only %d languages were tried", tried)
 	}
 }
