@@ -6,7 +6,7 @@ import { useComputed, useSignal } from '@preact/signals'
 import { now } from './api.js'
 import { duration, millis, second } from './time.js'
 import { Icon, Took, lookOf } from './ui.js'
-import { factOf, isOver } from './jobs.js'
+import { factOf, isOver, useSame } from './jobs.js'
 
 const box = { w: 172, h: 48 }
 const most = 300 // more boxes than that are no picture any more
@@ -14,7 +14,7 @@ const most = 300 // more boxes than that are no picture any more
 const kindOf = t => ({ done: 'ok', running: 'run', error: 'bad', canceled: 'warn', skipped: 'skip' }[t?.status] || 'wait')
 
 export function Graph({ graph, job, usual = {}, facts = {}, all, runs, chosen, onChoose, hrefOf, label }) {
-  const region = useRef()
+  const region = useRef(), same = useSame()
   const at = graph.nodes.find(n => n.name === chosen)
   useEffect(() => {
     const el = region.current
@@ -39,7 +39,11 @@ export function Graph({ graph, job, usual = {}, facts = {}, all, runs, chosen, o
   return html`<div class="graph" tabindex="0" role="region" aria-label=${label || 'Graph'} ref=${region} onKeyDown=${move}>
     <svg class="dag" width=${graph.width} height=${graph.height} role="group" aria-label="Tasks and what they need">
       ${[false, true].map(heavy => graph.edges.filter(l => l.longest === heavy).map(l => html`<path key=${l.from + '\n' + l.to} class=${`e${edge(l)}${heavy ? ' crit' : ''}`} d=${l.path} />`))}
-      ${graph.nodes.map(n => html`<${Node} key=${n.name} n=${n} t=${tasks.get(n.name)} job=${job} usual=${usual?.[n.name] || 0} plan=${facts[n.name]} many=${all?.has(n.name)} runs=${runs} chosen=${n.name === chosen} onChoose=${onChoose} href=${hrefOf?.(n.name)} />`)}</svg></div>`
+      ${graph.nodes.map(n => {
+        const t = tasks.get(n.name)
+        const key = [n, t, t && factOf(job, t, runs), usual?.[n.name], facts[n.name], all?.has(n.name), n.name === chosen]
+        return same(n.name, key, () => html`<${Node} key=${n.name} n=${n} t=${t} job=${job} usual=${usual?.[n.name] || 0} plan=${facts[n.name]} many=${all?.has(n.name)} runs=${runs} chosen=${n.name === chosen} onChoose=${onChoose} href=${hrefOf?.(n.name)} />`)
+      })}</svg></div>`
 }
 
 // neighbour is the task to which an arrow leads: the nearest in its direction.

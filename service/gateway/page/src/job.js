@@ -7,7 +7,7 @@ import { duration, full, millis } from './time.js'
 import { Ago, Empty, Icon, Problem, Seg, State, Took, tell, useTitle } from './ui.js'
 import { LogView } from './logview.js'
 import { Graph } from './graph.js'
-import { In, JobState, factOf, isOver, jobHref, jobPath, nth, pipelinePath, runsOf, stateOfJob, useFetched, useJob } from './jobs.js'
+import { In, JobState, factOf, isOver, jobHref, jobPath, nth, pipelinePath, runsOf, stateOfJob, useFetched, useJob, useSame } from './jobs.js'
 import { useRun, useTopic } from './state.js'
 import { go, here, setQuery } from './router.js'
 import { link } from './link.js'
@@ -133,17 +133,19 @@ async function startAgain(job, body, busy) {
 }
 
 function Tasks({ job, runs, usual, chosen, onChoose }) {
+  const same = useSame()
+  const ends = new Map(job.tasks.map(t => [t.name, millis(t.end)]))
   return html`<div class="lst" tabindex="0" role="region" aria-label="Tasks"><table class="names"><caption class="vh">Tasks, each after those that it needs</caption>
     <thead><tr><th>Task</th><th class="stcell">State</th><th class="w1">Runner</th><th class="num w2">Waited</th><th class="num">For</th><th class="num w2">Usually</th></tr></thead><tbody>
     ${job.tasks.map(t => {
       const fact = factOf(job, t, runs)
-      const ready = Math.max(millis(job.start), ...(t.dependsOn || []).map(d => millis(job.tasks.find(x => x.name === d)?.end)))
-      return html`<tr key=${t.name} class=${t.name === chosen ? 'sel' : ''}><th scope="row" class="main"><a href=${`${jobHref(job.id)}?task=${encodeURIComponent(t.name)}`} aria-current=${t.name === chosen ? 'true' : null}
+      const ready = Math.max(millis(job.start), ...(t.dependsOn || []).map(d => ends.get(d) || 0))
+      return same(t.name, [t, fact, ready, usual[t.name], t.name === chosen], () => html`<tr key=${t.name} class=${t.name === chosen ? 'sel' : ''}><th scope="row" class="main"><a href=${`${jobHref(job.id)}?task=${encodeURIComponent(t.name)}`} aria-current=${t.name === chosen ? 'true' : null}
           onClick=${e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); onChoose(t.name) }}><bdi>${t.name}</bdi></a></th>
         <td class="fill" title=${fact}><${State} word=${t.status} colour=${t.status === 'error' && t.allowFailure ? 'warn' : undefined} shape=${t.status === 'error' && t.allowFailure ? 'failed' : undefined} /> <span class="dim">${fact}</span></td>
         <td class="w1 cell"><bdi>${t.asked?.length ? `${t.asked.length} runners` : t.runner}</bdi></td>
         <td class="num w2">${t.start && !t.kept && ready ? waited(millis(t.start) - ready) : ''}</td><td class="num">${t.start ? html`<${Took} from=${t.start} to=${t.end} />` : ''}</td>
-        <td class="num w2 dim">${usual[t.name] ? duration(usual[t.name] * 1000) : html`<span class="dim3">–</span>`}</td></tr>`
+        <td class="num w2 dim">${usual[t.name] ? duration(usual[t.name] * 1000) : html`<span class="dim3">–</span>`}</td></tr>`)
     })}</tbody></table></div>`
 }
 

@@ -102,3 +102,14 @@ export function useFetched(path, key) {
   }, [path, key])
   return s.value.path === path ? s.value : { value: null, error: null }
 }
+
+// useSame gives what was made for a name again as long as its key is the same: what is the same is
+// not looked at when the rest is drawn.
+export function useSame() {
+  const had = useRef(new Map())
+  return (name, key, make) => {
+    const text = JSON.stringify(key)
+    if (had.current.get(name)?.text !== text) had.current.set(name, { text, is: make() })
+    return had.current.get(name).is
+  }
+}
