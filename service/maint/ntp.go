@@ -92,15 +92,16 @@ func (k *Keeper) ask(ctx context.Context, again time.Duration) (reading, error) 
 			failed[a.server] = a.err
 			continue
 		}
-		trusted = append(trusted, a.reading)
-		if len(trusted) == (len(servers)+1)/2 {
+		before := len(trusted)
+		trusted = oneVoteEach(append(trusted, a.reading))
+		if half := (len(servers) + 1) / 2; before < half && len(trusted) == half {
 			defer time.AfterFunc(latecomers, cancel).Stop()
 		}
 	}
 	if len(trusted) == 0 {
 		return reading{}, fmt.Errorf("%w%s: %w", ErrNoServer, origin, byCause(failed))
 	}
-	return best(oneVoteEach(trusted))
+	return best(trusted)
 }
 
 // oneVoteEach leaves out what a server has answered under a second name, or a second
