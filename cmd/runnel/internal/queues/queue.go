@@ -79,6 +79,9 @@ func list(ctx context.Context, s *app.Session, asJSON bool) error {
 		}
 		if l.Paused {
 			note = "paused"
+			if l.PausedBy != "" {
+				note += " by " + term.Printable(l.PausedBy)
+			}
 		}
 		table.Add(l.Pool, l.Priority, l.Waiting, l.Running, oldest, note)
 	}
@@ -130,9 +133,11 @@ func listFailed(ctx context.Context, s *app.Session, asJSON bool) error {
 	return table.Write(s.App.Out)
 }
 
-// how is what a failed attempt's state and reason don't say.
+// how is what an attempt's state and reason don't say: why it waits, or has failed.
 func how(run *pb.Run) string {
 	switch {
+	case run.GetQueued().GetWhy() != "":
+		return run.GetQueued().GetWhy()
 	case run.GetError() != "":
 		return run.GetError()
 	case run.GetSignal() != "":
@@ -174,6 +179,9 @@ func show(ctx context.Context, s *app.Session, id string, asJSON bool) error {
 		return fmt.Errorf("run %s did not come from the queue (runnel show %s)", id, id)
 	}
 	if client.IsWaiting(whole) {
+		if err := s.ExplainWaiting(ctx, whole); err != nil {
+			return err
+		}
 		attempts = append(attempts, whole)
 	}
 	table := term.NewTable(s.App.Look, "attempt", "run", "state", "runner", "since", "")

@@ -41,7 +41,9 @@ func newListCommand(a *app.App) *cobra.Command {
 						return err
 					}
 					due := any(in(now, next(one, now)))
-					if one.Paused != nil {
+					if one.Over(now) {
+						due = term.Painted{Colour: term.Faint, Text: "over"}
+					} else if one.Paused != nil {
 						due = term.Painted{Colour: term.Yellow, Text: "paused"}
 					}
 					table.Add(one.Name, term.Printable(when(one)), due, last, state, term.Printable(target(one)))
