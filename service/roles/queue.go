@@ -26,8 +26,8 @@ func (l *list) putWork(pool string) {
 }
 
 // useQueue is the whole of a client's use: put, look, pause, retry.
-func (l *list) useQueue(pool string) {
-	l.putWork(pool)
+func (l *list) useQueue() {
+	l.putWork("*")
 	l.ask(l.queueKey(">"), "pause pools, and try failed work again")
 	l.ask(api+"STREAM.MSG.GET."+l.queueBucket(), "read from the leader what is paused, and what has failed")
 }
@@ -60,7 +60,7 @@ func (l *list) scheduler() {
 	l.readCards()
 	l.listen()
 	l.readQueue()
-	l.useQueue("*")
+	l.useQueue()
 	l.removeWork()
 	l.request(subjects.Schedule, subjects.Any, "have a runner do it")
 	l.useSchedules()

@@ -107,7 +107,7 @@ func For(space subjects.Space, u User) (*List, error) {
 	case Operator:
 		l.viewer()
 		l.operator()
-		l.useQueue("*")
+		l.useQueue()
 	case Runner:
 		l.runner()
 	case Engine:
@@ -366,7 +366,7 @@ func (l *list) gateway() {
 	l.readLogs()
 	l.listen()
 	l.readQueue()
-	l.useQueue("*")
+	l.useQueue()
 	l.removeWork()
 	runs, shared := l.space.RunsBucket(), l.space.GatewayBucket()
 	for _, bucket := range []string{runs, l.space.FleetBucket(), l.space.PipelinesBucket(), l.space.JobsBucket(), shared} {
@@ -391,7 +391,7 @@ func (l *list) hearAny(verb subjects.Verb, scope subjects.Scope) {
 func (l *list) admin() {
 	l.viewer()
 	l.operator()
-	l.useQueue("*")
+	l.useQueue()
 	l.ask(api+">", "make, change, purge and delete streams and consumers")
 	l.ask(subjects.KeySubject(l.space.RunsBucket(), "*"), "remove records")
 	l.ask(subjects.KeySubject(l.space.FleetBucket(), "*"), "forget runners")
