@@ -1,7 +1,10 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -111,17 +114,28 @@ func TestCanvasAnswersInThreeSeconds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var worst time.Duration
-		for i := range 4 {
+		ask := func() (text string, took time.Duration) {
 			began := time.Now()
-			res, text := w.do("POST", "/api/v1/run", string(body), bearer(t))
-			if res.StatusCode != 200 || !strings.Contains(text, `"stdout":"hi\n"`) {
-				t.Errorf("%s: %d %s", language, res.StatusCode, text)
+			req, _ := http.NewRequestWithContext(rig.Within(t, 3*time.Minute), "POST", w.url+"/api/v1/run", bytes.NewReader(body))
+			req.Header.Set("Authorization", "Bearer "+token(t))
+			res, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatalf("%s: %v", language, err)
 			}
-			if i > 0 { // the first makes it warm
-				worst = max(worst, time.Since(began))
-			}
+			defer res.Body.Close()
+			all, _ := io.ReadAll(res.Body)
+			return string(all), time.Since(began)
 		}
+		text, cold := ask()
+		var worst time.Duration
+		for range 3 {
+			again, took := ask()
+			text, worst = again, max(worst, took)
+		}
+		if !strings.Contains(text, `"stdout":"hi\n"`) {
+			t.Errorf("%s: %s", language, text)
+		}
+		t.Logf("%s: %v when it was cold", language, cold)
 		t.Logf("%s: %v", language, worst)
 		if worst > 3*time.Second {
 			t.Errorf("%s answers in %v, want 3 s at most", language, worst)
