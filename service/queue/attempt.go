@@ -39,6 +39,10 @@ func (q *Queue) attempt(d *delivery, place *run.Ticket, c *claiming) {
 	if !q.takeKey(ctx, d, n) {
 		return
 	}
+	id := pb.AttemptID(d.ID, n)
+	q.mu.Lock()
+	q.ends[id] = nil
+	q.mu.Unlock()
 	var claim error
 	ours := q.cfg.Runner.Go(place, s, func(_ *pb.Run, err error) {
 		claim = err
@@ -51,8 +55,12 @@ func (q *Queue) attempt(d *delivery, place *run.Ticket, c *claiming) {
 			}
 		}
 	})
+	q.mu.Lock()
+	record := q.ends[id]
+	delete(q.ends, id)
+	q.mu.Unlock()
 	if ours {
-		q.settle(d, n)
+		q.settle(d, n, record)
 		return
 	}
 	q.notOurs(ctx, d, n, claim)
@@ -99,11 +107,15 @@ func (q *Queue) notOurs(ctx context.Context, d *delivery, n int, err error) {
 	q.giveKey(d, n)
 }
 
-// settle says the last word on a message whose attempt has ended here.
-func (q *Queue) settle(d *delivery, n int) {
+// settle says the last word on a message whose attempt has ended here. record is
+// the attempt's, if its end was written here.
+func (q *Queue) settle(d *delivery, n int, record *pb.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	record, _, err := q.cfg.Store.Get(ctx, pb.AttemptID(d.ID, n))
+	var err error
+	if record == nil {
+		record, _, err = q.cfg.Store.Get(ctx, pb.AttemptID(d.ID, n))
+	}
 	switch {
 	case errors.Is(err, store.ErrUnknownRun):
 		d.done() // removed as soon as it was final

@@ -103,7 +103,7 @@ func (b *budgets) fill(n int, item func(i int) client.Work) time.Duration {
 // quickness: how soon an idle runner starts what was accepted, and how many tasks a
 // second it does, beside as many that came directly.
 func (b *budgets) quickness() {
-	const slots, n = 16, 2000
+	const slots, n = 16, 1000
 	b.w.process(child{Name: "idle", Slots: slots})
 	var took []time.Duration
 	for i := range 300 {
@@ -132,7 +132,7 @@ func (b *budgets) direct(prefix string, n, slots int) float64 {
 	for range slots {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				if _, err := b.w.c.Run(b.t.Context(), client.Target{}, taskOf(prefix+strconv.Itoa(i), "true"), client.RunEvents{}); err != nil {
+				if _, err := b.w.c.Run(b.t.Context(), client.Target{On: "idle"}, taskOf(prefix+strconv.Itoa(i), "true"), client.RunEvents{}); err != nil {
 					b.t.Error(err)
 				}
 			}

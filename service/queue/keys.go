@@ -54,8 +54,16 @@ func (q *Queue) giveKeyOf(ctx context.Context, key, id string) {
 // Ended is told of each run that has become final here, also of one that another
 // runner had and has lost.
 func (q *Queue) Ended(record *pb.Run) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	if _, wanted := q.ends[record.GetId()]; wanted {
+		q.ends[record.GetId()] = record
+	}
+	q.mu.Unlock()
 	key := record.GetQueued().GetKey()
-	if q == nil || key == "" || record.GetRunner() == q.cfg.Name {
+	if key == "" || record.GetRunner() == q.cfg.Name {
 		return
 	}
 	q.lives.Go(func() {

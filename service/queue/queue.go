@@ -81,6 +81,7 @@ type Queue struct {
 	mu      sync.Mutex
 	held    map[*delivery]struct{}
 	claims  map[*claiming]struct{}
+	ends    map[string]*pb.Run   // of attempts here: nil until one is final
 	full    map[string]time.Time // keys that have no room, until when
 	refused map[string]time.Time // work that this runner has refused, since when
 }
@@ -97,7 +98,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, log: cfg.Logger, nc: cfg.JS.Conn(), stream: cfg.Space.QueueStream(),
 		clock: &store.ServerClock{Ask: cfg.Store.ServerTime},
 		wake:  make(chan struct{}, 1), told: make(chan *nats.Msg, 64), came: make(chan *nats.Msg, 4*maxBatch),
-		paused: map[string]bool{}, held: map[*delivery]struct{}{}, claims: map[*claiming]struct{}{},
+		paused: map[string]bool{}, held: map[*delivery]struct{}{}, claims: map[*claiming]struct{}{}, ends: map[string]*pb.Run{},
 		full: map[string]time.Time{}, refused: map[string]time.Time{},
 	}
 }
