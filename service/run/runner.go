@@ -320,7 +320,7 @@ func (r *Runner) claim(t *Ticket, a *active, s Submission) (run *pb.Run, ours bo
 	a.prepareEarly()
 	var rev uint64
 	if err = r.logIsFree(a); err == nil || brokenNoClaim {
-		rev, err = r.cfg.Store.Create(r.ctx, a.run)
+		rev, err = r.cfg.Store.Create(r.ctx, a.snapshot()) // an abort may come already
 	}
 	if brokenNoClaim && errors.Is(err, store.ErrExists) {
 		_, rev, err = r.cfg.Store.Get(r.ctx, a.id)
