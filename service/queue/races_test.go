@@ -128,6 +128,20 @@ func TestAbortedIsNeverRetried(t *testing.T) {
 	t.Logf("%d of %d were aborted", n, len(aborted))
 }
 
+// confirmed pauses or resumes until all have said that they know: a busy machine may
+// take longer than a client waits.
+func (w *world) confirmed(change func() error) {
+	w.t.Helper()
+	rig.EventuallyIn(w.t, 2*time.Minute, "each runner confirms", func() bool {
+		err := change()
+		var unconfirmed *client.UnconfirmedError
+		if err != nil && !errors.As(err, &unconfirmed) {
+			w.t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
 // While a pool is paused nothing of it starts, though work comes all the time.
 func TestPausedStartsNothing(t *testing.T) {
 	t.Parallel()
@@ -148,9 +162,7 @@ func TestPausedStartsNothing(t *testing.T) {
 	defer stop.Store(true)
 	for i := range 8 {
 		moment()
-		if err := w.c.Pause(t.Context(), "default", "test"); err != nil {
-			t.Fatal(err)
-		}
+		w.confirmed(func() error { return w.c.Pause(t.Context(), "default", "test") })
 		p := pause{from: time.Now()}
 		if err := w.work(fmt.Sprint("in", i), "true"); err != nil {
 			t.Fatal(err)
@@ -161,9 +173,7 @@ func TestPausedStartsNothing(t *testing.T) {
 		})
 		p.to = time.Now()
 		pauses = append(pauses, p)
-		if err := w.c.Resume(t.Context(), "default"); err != nil {
-			t.Fatal(err)
-		}
+		w.confirmed(func() error { return w.c.Resume(t.Context(), "default") })
 	}
 	stop.Store(true)
 	puts.Wait()
