@@ -60,7 +60,7 @@ func (c *chaos) startFires(n int) *fires {
 			}
 		}
 		p.Task = &pb.TaskRequest{Kind: pb.Kind, Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{"printf x >>" + f.starts(p)}}}}
-		rig.Eventually(c.t, "the schedule is stored", func() (ok bool) {
+		rig.EventuallyIn(c.t, 2*time.Minute, "the schedule is stored", func() (ok bool) {
 			stored, err := c.w.c.PutSchedule(rig.Within(c.t, 10*time.Second), p.Schedule)
 			if ok = err == nil || errors.Is(err, client.ErrScheduleChanged); ok { // stored, and not heard of
 				p.Schedule = stored
@@ -87,11 +87,11 @@ func (f *fires) finish() {
 		}
 	}
 	for _, p := range f.plans {
-		rig.Eventually(f.t, p.Name+" is paused", func() bool {
+		rig.EventuallyIn(f.t, 2*time.Minute, p.Name+" is paused", func() bool {
 			now, err := f.w.c.PauseSchedule(rig.Within(f.t, 10*time.Second), p.Name, "test")
 			return err == nil && now.Paused != nil
 		})
-		rig.Eventually(f.t, "the last fire of "+p.Name, func() (ok bool) {
+		rig.EventuallyIn(f.t, 2*time.Minute, "the last fire of "+p.Name, func() (ok bool) {
 			p.last, ok = f.fired(p)
 			return ok
 		})
@@ -177,7 +177,7 @@ func (f *fires) records(p *plan) (all []*pb.Run) {
 	q := &pb.Query{All: true, Tags: map[string]string{"schedule": p.Name}, Limit: 500}
 	for {
 		var reply *pb.QueryReply
-		rig.Eventually(f.t, "the records of "+p.Name, func() (ok bool) {
+		rig.EventuallyIn(f.t, 2*time.Minute, "the records of "+p.Name, func() (ok bool) {
 			var err error
 			reply, err = f.w.c.QueryRecords(f.t.Context(), q)
 			return err == nil
@@ -228,7 +228,11 @@ func (f *fires) eachSecond(p *plan, runner string, runs []*pb.Run) {
 		}
 	}
 	first := p.Since.Truncate(time.Second)
-	for end := first.Add(settling); known[first] == "" && first.Before(end); {
+	end := first.Add(settling)
+	if runner != "" { // who is new has missed nothing
+		end = p.last
+	}
+	for known[first] == "" && first.Before(end) {
 		first = first.Add(time.Second)
 	}
 	for tick := first; !tick.After(p.last); tick = tick.Add(time.Second) {
