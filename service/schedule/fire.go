@@ -110,7 +110,8 @@ func (f *Fire) MissedSince(last time.Time) (m Missed) {
 	}
 	if every := p.Interval(); every > 0 {
 		// The server counts anew from when it came back.
-		m.Count = int(f.Tick.Sub(last.Round(time.Second))/every) - 1
+		last = last.Round(time.Second)
+		m.Count = int(f.Tick.Sub(last)/every) - 1
 		if m.Count > 0 {
 			m.From, m.To = last.Add(every), f.Tick.Add(-time.Second)
 		}

@@ -147,7 +147,7 @@ func TestIntervalsAreFiredOrCounted(t *testing.T) {
 			if want := int(f.Tick.Sub(since)/every) - 1; m.Count != want {
 				r.Fatalf("from %s to %s: %d are missed, want %d", since, f.Tick, m.Count, want)
 			}
-			if m.Count > 0 && (!m.From.After(since) || !m.To.Before(f.Tick) || m.To.Before(m.From)) {
+			if m.Count > 0 && (!m.From.Equal(since.Add(every)) || !m.To.Before(f.Tick) || m.To.Before(m.From)) {
 				r.Fatalf("between %s and %s: %+v", since, f.Tick, m)
 			}
 			last, due = f.Tick, next
