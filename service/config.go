@@ -120,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 	slices.Sort(c.Pools)
 	c.Pools = slices.Compact(c.Pools)
 	for _, p := range c.Pools {
-		if err := subjects.Token(p); err != nil {
+		if err := subjects.Pool(p); err != nil {
 			return c, fmt.Errorf("cannot use pool: %w", err)
 		}
 	}

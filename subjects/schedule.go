@@ -1,6 +1,9 @@
 package subjects
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // NoPool stands in a fire's subject for every pool: it can't be a pool's name.
 const NoPool = "_all"
@@ -8,6 +11,14 @@ const NoPool = "_all"
 // PipelinesPool stands there for the engine that runs pipelines: no runner may be
 // in it.
 const PipelinesPool = "_pipelines"
+
+// Pool says what is wrong with the name of a pool that a runner is to be in.
+func Pool(name string) error {
+	if name == NoPool || name == PipelinesPool {
+		return fmt.Errorf("%s is reserved", name)
+	}
+	return Token(name)
+}
 
 // ScheduleStream is the stream of schedules and of what they have fired.
 func (s Space) ScheduleStream() string { return s.upper() + "_SCHEDULE" }

@@ -115,7 +115,7 @@ type Retries struct {
 	Max Int `yaml:"max" json:"max"`
 	// Backoff is the wait before the second attempt; it doubles with each one.
 	Backoff Duration `yaml:"backoff" json:"backoff,omitempty"`
-	// On lists the causes: lost, exit, signal, timeout, oom. Default: lost and exit.
+	// On lists the causes: lost, exit, signal, timeout, oom. Default: all of them.
 	On Names `yaml:"on" json:"on,omitempty"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // maxReplicas is the most that JetStream keeps.
@@ -31,6 +32,11 @@ func (s *command) check() error {
 		return errors.New("cannot use --http with --simulate: it is for one runner")
 	case s.listen != "" && s.Conn.Explicit():
 		return errors.New("cannot use --listen with a server elsewhere: it is for the NATS server built in")
+	}
+	for _, pool := range s.cfg.Pools {
+		if err := subjects.Pool(pool); err != nil {
+			return fmt.Errorf("cannot use --pool: %w", err)
+		}
 	}
 	for key := range s.cfg.Labels {
 		if key == "" {
