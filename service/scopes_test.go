@@ -319,7 +319,7 @@ func TestServiceInfo(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"runner.query.any": "runner", "runner.abort.any": "runner", "runner.abort.at.web1": ""}
+	want := map[string]string{"runner.query.any": "runner", "runner.schedule.any": "runner", "runner.abort.any": "runner", "runner.abort.at.web1": ""}
 	for _, verb := range []string{"task", "glance", "maint"} {
 		for scope, queue := range map[string]string{
 			"at.web1": "", "all": "", "pool.web.all": "", "pool.db.all": "",

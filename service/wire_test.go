@@ -23,6 +23,8 @@ var verbs = map[string]string{
 	"maint":  `{"kind":"runner","spec":{"maint":{"clock":{"time":1}}}}`,
 	"query":  `{"kind":"runner","spec":{"query":{"all":true}}}`,
 	"abort":  `{"kind":"runner","spec":{"abort":{"run":"over"}}}`,
+
+	"schedule": `{"kind":"runner","spec":{"schedule":{"list":{}}}}`,
 }
 
 // newFleetWith is newFleet with a server of a configuration of one's own.

@@ -97,6 +97,30 @@ test('the gateway goes away while a log is written and comes back: it is said, a
   await page.context().close()
 })
 
+test('a log that is closed and opened again at once is heard from its beginning', { timeout: 300000 }, async () => {
+  const group = await w.api('POST', '/api/v1/runs', { name: 'again', target: { all: true }, wait: '0s', command: `i=0; until [ -e ${w.dir}/go-again ]; do i=$((i + 1)); echo "line $i"; sleep .05; done; echo "the last"` })
+  const page = await w.page()
+  await page.goto(`${w.url}/fanout/${group.group}`)
+  const box = host => page.locator('main tbody tr', { hasText: host }).locator('input')
+  const panes = () => page.locator('.pane .log').count()
+  const lines = () => page.evaluate(() => Math.min(...[...document.querySelectorAll('.pane')].map(p => p.querySelectorAll('.ln').length)))
+  await box('web1-1').click()
+  await box('web1-2').click()
+  for (let i = 0; i < 3; i++) {
+    await until('lines come', async () => await panes() === 2 && await lines() > 3)
+    await box('web1-2').click()
+    await until('it is closed', async () => await panes() === 1)
+    await box('web1-2').click()
+  }
+  await until('lines come', async () => await panes() === 2 && await lines() > 3)
+  await touch(w.dir + '/go-again')
+  const told = () => page.evaluate(() => [...document.querySelectorAll('.pane .sum')].map(s => s.innerText.replace(/\s+/g, ' ')))
+  await until('the ends are told', async () => (await told()).every(t => /COMPLETE.*(verified|differs)/.test(t)), 120)
+  for (const t of await told()) assert.match(t, /verified/)
+  clean(page)
+  await page.context().close()
+})
+
 test('a tab without SharedWorker has a stream of its own, and rests while nobody sees it', { timeout: 300000 }, async () => {
   const id = await w.run(['bash', '-c', `i=0; until [ -e ${w.dir}/go-alone ]; do i=$((i + 1)); echo "line $i"; sleep .05; done; echo "the last"`])
   const context = (await w.page()).context()

@@ -37,7 +37,9 @@ export class Stream {
   // begin opens a connection for the topics that there are, unless it is there.
   begin(anew) {
     const asked = [...this.topics.keys()].sort().join(',')
-    if (this.resting || (!anew && this.now && asked === this.asked)) return
+    // A topic that went and came back is another one: it wants to hear all from its own beginning.
+    const same = this.now && asked === this.asked && [...this.topics].every(([key, t]) => this.now.topics.get(key) === t)
+    if (this.resting || (!anew && same)) return
     this.asked = asked
     this.opened = Date.now()
     if (this.now && this.now !== this.reading) this.now.abort()
@@ -77,7 +79,7 @@ export class Stream {
         this.good = new Set(this.topics.keys())
         this.tell.up()
         if (res.status === 204) break
-        await readEvents(res, e => { if (this.reading === mine) this.hear(e) },
+        await readEvents(res, e => { if (this.reading === mine) this.hear(e, mine) },
           { beat: () => { if (mine === this.now) this.tell.up() }, place: id => { if (this.reading === mine) this.last = id } })
       } catch (err) { problem = err }
       if (mine !== this.now) return
@@ -111,6 +113,7 @@ export class Stream {
 
   async ask(mine) {
     const at = placesOf(this.last), places = []
+    mine.topics = new Map(this.topics)
     mine.placed = new Set()
     for (const t of this.topics.values()) {
       const place = t.place(at.get(t.key))
@@ -128,10 +131,13 @@ export class Stream {
     throw err
   }
 
-  hear(e) {
+  hear(e, mine) {
     this.last = e.id || this.last
     const data = JSON.parse(e.data)
-    const to = key => this.topics.get(key)?.hear(e.kind, data)
+    const to = key => {
+      const topic = this.topics.get(key)
+      if (mine.topics.get(key) === topic) topic?.hear(e.kind, data)
+    }
     switch (e.kind) {
       case 'log': case 'end': to('log:' + data.run); break
       case 'runner': to('fleet'); break
