@@ -107,8 +107,14 @@ func TestFiftyTabs(t *testing.T) {
 				if code != 200 || tag == "" || !json.Valid([]byte(text)) {
 					t.Errorf("%s: %d %s %s", path, code, tag, text)
 				}
-				for range polls {
-					if code, again, text := poll(path, tag); code != 304 || again != tag || text != "" {
+				for news, same := 0, 0; same < polls; {
+					code, again, text := poll(path, tag)
+					switch {
+					case code == 304 && again == tag && text == "":
+						same++
+					case code == 200 && again != tag && news < 5: // the last writes of the job that has just ended
+						news, same, tag = news+1, 0, again
+					default:
 						t.Errorf("%s again: %d %s %s", path, code, again, text)
 						return
 					}
