@@ -138,8 +138,8 @@ type Refusal = files.Refusal
 // Validate says what is wrong with the configuration, by key.
 func (p *Policy) Validate() error {
 	for _, v := range p.Verbs {
-		if !slices.Contains(verbs(), v) {
-			return fmt.Errorf("policy.verbs: no verb %q, there are %s", v, strings.Join(verbs(), ", "))
+		if verbs := subjects.Verbs(); !slices.Contains(verbs, subjects.Verb(v)) {
+			return fmt.Errorf("policy.verbs: no verb %q, there are %s", v, strings.ReplaceAll(strings.Trim(fmt.Sprint(verbs), "[]"), " ", ", "))
 		}
 	}
 	for _, root := range p.Files.Roots {
@@ -197,13 +197,6 @@ func (r *IsolationRules) of(isCode bool) string {
 
 func (r *IsolationRules) allows(level string) bool {
 	return len(r.Allowed) == 0 || slices.Contains(r.Allowed, level)
-}
-
-func verbs() []string {
-	return []string{
-		string(subjects.Task), string(subjects.Glance), string(subjects.Maint),
-		string(subjects.Query), string(subjects.Abort), string(subjects.Pipeline),
-	}
 }
 
 // CheckVerb returns a *Refusal for a verb that isn't served.

@@ -18,6 +18,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/limits"
 	"github.com/runnel-io/runnel/service/policy"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 func decode(t *testing.T, text string) *policy.Policy {
@@ -68,6 +69,17 @@ clock: {forbidSet: true, maxStep: 10s}
 	wantRule(t, p.CheckClockSet(), "clock.forbidSet")
 	if err := p.CheckVerb("task"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestEachVerbCanBeServedAlone(t *testing.T) {
+	for _, verb := range subjects.Verbs() {
+		p := decode(t, "verbs: ["+string(verb)+"]")
+		for _, other := range subjects.Verbs() {
+			if err := p.CheckVerb(string(other)); (err == nil) != (other == verb) {
+				t.Errorf("%s alone, %s: %v", verb, other, err)
+			}
+		}
 	}
 }
 
