@@ -150,6 +150,10 @@ func (q *Queue) EachFrom(ctx context.Context, pool string, seq uint64, each func
 // allowed.
 const expireTime = 2 * time.Second
 
+// expireRest is how long a list that could not write a record leaves that to
+// runners: who may not write would wait at each piece of work.
+const expireRest = time.Minute
+
 // expire ends work that has waited for too long, as the runner that takes it would,
 // and makes run the record of that. Who may not write it is told in run why it waits.
 func (q *Queue) expire(ctx context.Context, w Work, run *pb.Run) (expired bool, err error) {
@@ -166,7 +170,7 @@ func (q *Queue) expire(ctx context.Context, w Work, run *pb.Run) (expired bool, 
 		return false, nil
 	}
 	run.Queued.Waits, run.Queued.Why = WaitsExpired, text+"; it is recorded as expired when a runner takes it"
-	if q.mayNot.Load() {
+	if time.Now().UnixNano() < q.expireAgain.Load() {
 		return false, nil
 	}
 	ended := q.ended(run, ending{pb.State_FAILED, pb.ReasonExpired, text})
@@ -176,7 +180,7 @@ func (q *Queue) expire(ctx context.Context, w Work, run *pb.Run) (expired bool, 
 	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrRemoved):
 		return true, nil // somebody was quicker
 	case err != nil:
-		q.mayNot.Store(true)
+		q.expireAgain.Store(time.Now().Add(expireRest).UnixNano())
 		return false, ctx.Err()
 	}
 	proto.Reset(run)

@@ -60,10 +60,10 @@ type Config struct {
 // Queue is the queue of a fleet. It is safe for concurrent use, asks the server
 // nothing before it is used, and needs no Close.
 type Queue struct {
-	cfg    Config
-	stream stream.Stream
-	bucket *kv.Lazy
-	mayNot atomic.Bool // write records
+	cfg         Config
+	stream      stream.Stream
+	bucket      *kv.Lazy
+	expireAgain atomic.Int64 // Unix time in nanoseconds
 
 	mu    sync.Mutex
 	there bool            // the stream is
