@@ -152,6 +152,20 @@ func TestRetryByHand(t *testing.T) {
 	}
 }
 
+// What ran out of memory is tried again where that is asked for, and not else.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, service.Config{Name: "web1"})
+	w.put("hog", "exec tail /dev/zero", with(t, `{"limits":{"memoryMax":"32M"},"retries":{"max":1,"on":["oom"]}}`))
+	w.put("once", "exec tail /dev/zero", with(t, `{"limits":{"memoryMax":"32M"},"retries":{"max":1,"on":["exit","timeout"]}}`))
+	want(t, w.final("hog"), `COMPLETE oom 0 attempt 1 next "hog-a2"`)
+	want(t, w.final("hog-a2"), `COMPLETE oom 0 attempt 2 next ""`)
+	want(t, w.final("once"), `COMPLETE oom 0 attempt 1 next ""`)
+	w.emptied()
+	w.none("hog-a3")
+	w.none("once-a2")
+}
+
 // Wait ends with the last attempt, however long there is nothing to be seen.
 func TestWaitMeansTheWhole(t *testing.T) {
 	t.Parallel()
