@@ -46,7 +46,7 @@ func TestScopes(t *testing.T) {
 	for verb, body := range verbs {
 		for scope, want := range many {
 			subject := "runner." + verb + "." + scope
-			if verb == "query" || verb == "abort" {
+			if verb == "query" || verb == "schedule" || verb == "abort" {
 				f.nobody(subject, body)
 				continue
 			}
@@ -56,7 +56,7 @@ func TestScopes(t *testing.T) {
 		}
 		for scope, want := range one {
 			subject := "runner." + verb + "." + scope
-			if verb == "query" && scope != "any" || verb == "abort" && strings.HasPrefix(scope, "pool") {
+			if (verb == "query" || verb == "schedule") && scope != "any" || verb == "abort" && strings.HasPrefix(scope, "pool") {
 				f.nobody(subject, body)
 				continue
 			}
