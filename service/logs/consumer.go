@@ -90,7 +90,9 @@ func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConf
 func (c *consumer) next(ctx context.Context) (message, error) {
 	if c.single > 0 {
 		m, err := c.log.at(ctx, c.single)
-		c.single = m.seq + 1
+		if err == nil {
+			c.single = m.seq + 1
+		}
 		return m, err
 	}
 	msg, err := c.puller.next(ctx)

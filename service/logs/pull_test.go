@@ -163,3 +163,27 @@ func TestPullerOfAClosedConnection(t *testing.T) {
 	}
 	c.puller.close()
 }
+
+// A sparing reader that was away for longer than it waits, as one is whose client
+// takes little, goes on where it was: it does not begin again.
+func TestSparingReaderGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	cfg := h.config(h.js)
+	cfg.Lines.Pack = 1
+	w := Open(cfg)
+	write(t, w, numbered(0, 5))
+	h.close(w)
+	c := &consumer{log: &stored{h.js, space.LogStream(), cfg.Subject}, single: 1}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	for want := uint64(1); want <= 5; want++ {
+		if _, err := c.next(over); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		m, err := c.next(h.ctx())
+		if err != nil || m.runnerSeq != want {
+			t.Fatalf("got message %d, want %d (%v)", m.runnerSeq, want, err)
+		}
+	}
+}
