@@ -22,6 +22,7 @@ type consumer struct {
 	name   string
 	puller *puller
 	single uint64 // not 0: no consumer; the next message is the first from here on
+	ahead  *Ahead // whose turns those take that have no consumer
 }
 
 // openConsumer begins at the sequence from of the stream.
@@ -89,6 +90,11 @@ func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConf
 // next waits for a message until ctx ends.
 func (c *consumer) next(ctx context.Context) (message, error) {
 	if c.single > 0 {
+		done, err := c.ahead.turn(ctx)
+		if err != nil {
+			return message{}, err
+		}
+		defer done()
 		m, err := c.log.at(ctx, c.single)
 		if err == nil {
 			c.single = m.seq + 1

@@ -48,7 +48,7 @@ func (f *follower) tryConsumer(ctx context.Context) error {
 		}
 	}
 	if f.options.Sparing && !f.options.Live {
-		f.consumer = &consumer{log: log, single: max(from, 1)}
+		f.consumer = &consumer{log: log, single: max(from, 1), ahead: f.options.Ahead}
 		return nil
 	}
 	f.consumer, err = openConsumer(ctx, log, from, f.options.Ahead)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,29 @@ const (
 
 // Ahead is shared by the readers of one connection: the more there are, the less each is sent ahead. The zero value is for
 // use; a nil one bounds nothing but each reader.
-type Ahead struct{ readers atomic.Int64 }
+type Ahead struct {
+	readers atomic.Int64
+	once    sync.Once
+	turns   chan struct{}
+}
+
+// singleReads is how many sparing readers are given a message at a time. What the
+// server says of one is twice as long as the message, and garbage a moment later.
+const singleReads = 4
+
+// turn waits for a sparing reader's turn; done ends it.
+func (a *Ahead) turn(ctx context.Context) (done func(), err error) {
+	if a == nil {
+		return func() {}, nil
+	}
+	a.once.Do(func() { a.turns = make(chan struct{}, singleReads) })
+	select {
+	case a.turns <- struct{}{}:
+		return func() { <-a.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 // most is what a reader may be sent ahead now.
 func (a *Ahead) most() int {

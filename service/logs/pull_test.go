@@ -187,3 +187,30 @@ func TestSparingReaderGoesOnWhereItWas(t *testing.T) {
 		}
 	}
 }
+
+func TestSparingReadersTakeTurns(t *testing.T) {
+	t.Parallel()
+	var a Ahead
+	over, cancel := context.WithCancel(context.Background())
+	var last func()
+	for range singleReads {
+		done, err := a.turn(over)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = done
+	}
+	cancel()
+	if _, err := a.turn(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("one more: %v", err)
+	}
+	last()
+	if _, err := a.turn(rig.Within(t, rig.Patience)); err != nil {
+		t.Errorf("after one has ended: %v", err)
+	}
+	if done, err := (*Ahead)(nil).turn(over); err != nil {
+		t.Errorf("alone: %v", err)
+	} else {
+		done()
+	}
+}
