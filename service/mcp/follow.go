@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -84,7 +85,7 @@ func placesOf(cursor string) (places []place, err error) {
 		p.seq, err = strconv.ParseUint(seq, 10, 64)
 		p.record, err2 = strconv.Atoi(record)
 		if !ok || !ok2 || err != nil || err2 != nil || p.record < 0 {
-			return nil, fmt.Errorf("invalid cursor: %q is no place in a log; give one back as it came", short(part, 100))
+			return nil, fmt.Errorf("invalid cursor: %q is no place in a log; give one back as it came", clip.Short(part, 100))
 		}
 		places = append(places, p)
 	}
@@ -95,7 +96,7 @@ func placesOf(cursor string) (places []place, err error) {
 type watched struct {
 	place
 	record *pb.Run
-	text   clip
+	text   clip.Text
 	first  int64 // number of the first line that was read
 	last   string
 	ended  bool
@@ -113,7 +114,7 @@ type watch struct {
 func (s *Server) watch(runs []*watched, most int) *watch {
 	kept := max(1, min(most, keptOutput/max(1, len(runs))))
 	for _, r := range runs {
-		r.text = clip{headMax: kept / 2, tailMax: kept - kept/2}
+		r.text = clip.Text{HeadMax: kept / 2, TailMax: kept - kept/2}
 	}
 	return &watch{server: s, runs: runs, most: most}
 }
@@ -157,7 +158,7 @@ func (w *watch) state() string {
 	defer w.mu.Unlock()
 	ended, bytes, last := 0, int64(0), ""
 	for _, r := range w.runs {
-		bytes += r.text.total
+		bytes += r.text.Total
 		if r.ended {
 			ended++
 		}
@@ -230,7 +231,7 @@ func (r *watched) take(rec lines.Record) {
 		_, _ = r.text.Write([]byte{'\n'})
 	}
 	if len(rec.Text) > 0 {
-		r.last = short(valid(rec.Text), 200)
+		r.last = clip.Short(clip.Valid(rec.Text), 200)
 	}
 }
 
@@ -274,9 +275,9 @@ type cut struct {
 func (w *watch) results(ctx context.Context) []runResult {
 	sizes := make([]int, len(w.runs))
 	for i, r := range w.runs {
-		sizes[i] = r.text.size()
+		sizes[i] = r.text.Size()
 	}
-	parts := shares(sizes, w.most)
+	parts := clip.Shares(sizes, w.most)
 	out := make([]runResult, len(w.runs))
 	for i, r := range w.runs {
 		if !r.ended {
@@ -293,12 +294,12 @@ func (r *watched) result(most int) runResult {
 	run := r.record
 	res := runResult{
 		Run: run.GetId(), Runner: run.GetRunner(), State: run.GetState().String(), Signal: run.GetSignal(), Reason: run.GetReason(),
-		Error: short(run.GetError(), maxError), Note: r.note,
+		Error: clip.Short(run.GetError(), maxError), Note: r.note,
 	}
 	if code := run.GetExitCode(); run.GetState() == pb.State_COMPLETE && run.GetSignal() == "" {
 		res.ExitCode = &code
 	}
-	head, tail, missing := r.text.text(most)
+	head, tail, missing := r.text.Cut(most)
 	res.Output = head
 	if missing > 0 {
 		line := r.first + int64(strings.Count(head, "\n"))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addHosts() {
@@ -97,14 +98,14 @@ func hostOf(r client.Runner) host {
 	card := r.Card
 	labels := map[string]string{}
 	for _, name := range firstOf(slices.Sorted(maps.Keys(card.GetLabels())), maxLabels) {
-		labels[short(name, 100)] = short(card.GetLabels()[name], 100)
+		labels[clip.Short(name, 100)] = clip.Short(card.GetLabels()[name], 100)
 	}
 	os := card.GetOsName()
 	if os == "" {
 		os = card.GetOs()
 	}
 	return host{
-		Name: card.GetName(), Online: r.Online, State: card.GetState(), Error: short(card.GetError(), 200), Seen: int64(r.Age.Seconds()),
+		Name: card.GetName(), Online: r.Online, State: card.GetState(), Error: clip.Short(card.GetError(), 200), Seen: int64(r.Age.Seconds()),
 		Host: card.GetHost(), Pools: firstOf(card.GetPools(), maxLabels), Labels: labels, CPUs: card.GetCpus(), Memory: card.GetMemory(),
 		OS: os, Arch: card.GetArch(), Load: finite(card.GetLoad()), Running: card.GetRunning(), Slots: card.GetSlots(),
 		Languages: firstOf(card.GetLanguages(), maxLabels), Isolation: card.GetIsolation(),
@@ -228,7 +229,7 @@ func (in glanceIn) query(most, hosts int) (*pb.Glance, error) {
 		length := int64(max(1, most/hosts))
 		return &pb.Glance{File: &pb.FileQuery{Path: in.Path, MaxSize: length, Offset: &in.Offset, Length: &length}}, nil
 	}
-	return nil, fmt.Errorf("cannot look at %q: it is system, processes, directory or file", short(in.What, 100))
+	return nil, fmt.Errorf("cannot look at %q: it is system, processes, directory or file", clip.Short(in.What, 100))
 }
 
 // doGlance is the tool glance.
@@ -268,7 +269,7 @@ func doGlance(ctx context.Context, c *call, in glanceIn) (out glanceOut, err err
 	for _, name := range slices.Sorted(maps.Keys(all.Answers)) {
 		answer := all.Answers[name]
 		if answer.Err != nil && answer.Message == nil {
-			out.Failed = append(out.Failed, hostError{name, short(answer.Err.Error(), maxError)})
+			out.Failed = append(out.Failed, hostError{name, clip.Short(answer.Err.Error(), maxError)})
 			continue
 		}
 		out.Hosts = append(out.Hosts, seen(name, answer.Message, answer.Err))
@@ -313,9 +314,9 @@ func (c *call) glanceOne(ctx context.Context, in glanceIn, most int, out *glance
 
 // seen is a reply in short.
 func seen(runner string, reply *pb.GlanceReply, err error) glanced {
-	g := glanced{Runner: runner, Error: short(reply.GetError(), maxError)}
+	g := glanced{Runner: runner, Error: clip.Short(reply.GetError(), maxError)}
 	if err != nil && g.Error == "" {
-		g.Error = short(err.Error(), maxError)
+		g.Error = clip.Short(err.Error(), maxError)
 	}
 	if sys := reply.GetSys(); sys.GetStats() != nil {
 		stats, res := sys.GetStats(), sys.GetResource()
@@ -328,7 +329,7 @@ func seen(runner string, reply *pb.GlanceReply, err error) glanced {
 		for _, p := range stats.GetProcesses() {
 			main := p.GetProcess()
 			g.Processes = append(g.Processes, process{
-				PID: main.GetPid(), Name: short(main.GetName(), 100), Command: short(main.GetCmdline(), 200),
+				PID: main.GetPid(), Name: clip.Short(main.GetName(), 100), Command: clip.Short(main.GetCmdline(), 200),
 				Memory: main.GetMemory(), CPU: finite(main.GetTime()), Threads: 1 + len(p.GetThreads()),
 			})
 		}
@@ -351,7 +352,7 @@ func fileOf(f *pb.FileReply) *file {
 	out := &file{Size: f.GetSize(), Offset: f.GetOffset(), Cut: max(0, f.GetSize()-f.GetOffset()-int64(len(content)))}
 	whole := content
 	if out.Cut > 0 {
-		whole = endAtRune(content)
+		whole = clip.EndAtRune(content)
 	}
 	if err != nil || !utf8.Valid(whole) {
 		out.Base64 = f.GetContent()

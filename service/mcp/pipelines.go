@@ -7,6 +7,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addPipelines() {
@@ -68,7 +69,7 @@ func doListPipelines(ctx context.Context, c *call, in listPipelinesIn) (out list
 	out.Pipelines = []pipelineInfo{}
 	for _, p := range firstOf(found, maxPipelines) {
 		out.Pipelines = append(out.Pipelines, pipelineInfo{
-			p.GetName(), p.GetSchedulable(), p.GetRunningJobs(), p.GetWaitingJobs(), firstOf(p.GetVariables(), maxLabels), short(p.GetDefinition(), maxDefinition),
+			p.GetName(), p.GetSchedulable(), p.GetRunningJobs(), p.GetWaitingJobs(), firstOf(p.GetVariables(), maxLabels), clip.Short(p.GetDefinition(), maxDefinition),
 		})
 	}
 	if n := len(found) - len(out.Pipelines); n > 0 {
@@ -121,7 +122,7 @@ func statusOf(j *pb.Job) string {
 
 func jobOf(j *pb.Job) jobInfo {
 	return jobInfo{
-		Job: j.GetId(), Pipeline: j.GetPipeline(), Status: statusOf(j), User: short(j.GetUser(), 100), Error: short(j.GetLastError(), 500),
+		Job: j.GetId(), Pipeline: j.GetPipeline(), Status: statusOf(j), User: clip.Short(j.GetUser(), 100), Error: clip.Short(j.GetLastError(), 500),
 		Created: timeText(j.GetCreated()), Start: timeText(j.GetStart()), End: timeText(j.GetEnd()), Place: j.GetPlace(),
 	}
 }
@@ -134,13 +135,13 @@ const (
 // wholeJob is a job with its tasks.
 func wholeJob(j *pb.Job) jobInfo {
 	info := jobOf(j)
-	info.Variables = short(j.GetVariablesJson(), maxVariables)
+	info.Variables = clip.Short(j.GetVariablesJson(), maxVariables)
 	if len(j.GetVariablesJson()) > maxVariables {
 		info.Cut = "a part of variables"
 	}
 	for _, t := range firstOf(j.GetTasks(), maxTasks) {
 		info.Tasks = append(info.Tasks, jobTask{
-			Name: t.GetName(), Status: t.GetStatus(), ExitCode: t.GetExitCode(), Error: short(t.GetError(), 500), DependsOn: firstOf(t.GetDependsOn(), maxLabels),
+			Name: t.GetName(), Status: t.GetStatus(), ExitCode: t.GetExitCode(), Error: clip.Short(t.GetError(), 500), DependsOn: firstOf(t.GetDependsOn(), maxLabels),
 			Runner: t.GetRunner(), Runs: firstOf(t.GetRuns(), maxLabels), Start: timeText(t.GetStart()), End: timeText(t.GetEnd()),
 		})
 	}

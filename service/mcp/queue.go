@@ -13,6 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addQueue() {
@@ -79,7 +80,7 @@ func doGetQueue(ctx context.Context, c *call, in getQueueIn) (out getQueueOut, e
 	}
 	for _, l := range firstOf(lines, maxLines) {
 		if in.Pool == "" || l.Pool == in.Pool {
-			out.Lines = append(out.Lines, queueLine{l.Pool, l.Priority, l.Waiting, l.Running, int64(l.OldestSeconds), l.Paused, short(l.PausedBy, 100)})
+			out.Lines = append(out.Lines, queueLine{l.Pool, l.Priority, l.Waiting, l.Running, int64(l.OldestSeconds), l.Paused, clip.Short(l.PausedBy, 100)})
 		}
 	}
 	waiting, next, err := c.server.client.WaitingPage(ctx, client.WaitingOptions{Pool: in.Pool, Limit: limit})
@@ -103,7 +104,7 @@ func doGetQueue(ctx context.Context, c *call, in getQueueIn) (out getQueueOut, e
 
 func workOf(run *pb.Run, why string) queuedWork {
 	q := run.GetQueued()
-	return queuedWork{run.GetGroup(), run.GetAttempt(), run.GetState().String(), q.GetPool(), q.GetPriority(), short(run.GetName(), 100), short(why, 300), timeText(q.GetAccepted())}
+	return queuedWork{run.GetGroup(), run.GetAttempt(), run.GetState().String(), q.GetPool(), q.GetPriority(), clip.Short(run.GetName(), 100), clip.Short(why, 300), timeText(q.GetAccepted())}
 }
 
 func howFailed(run *pb.Run) string {
@@ -243,7 +244,7 @@ func doChangeQueue(ctx context.Context, c *call, in changeQueueIn) (out changeQu
 		attempt, err = asked.Retry(ctx, in.Work)
 		out.Done = "queued again as " + attempt
 	default:
-		return out, fmt.Errorf("cannot use action %q: it is pause, resume, purge, remove or retry", short(in.Action, 100))
+		return out, fmt.Errorf("cannot use action %q: it is pause, resume, purge, remove or retry", clip.Short(in.Action, 100))
 	}
 	if e := (*client.UnconfirmedError)(nil); errors.As(err, &e) {
 		out.Unconfirmed, err = e.Runners, nil
@@ -258,7 +259,7 @@ func timeOf(name, text string) (*time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use %s %q: it is a time such as 2006-01-02T15:04:05Z", name, short(text, 100))
+		return nil, fmt.Errorf("cannot use %s %q: it is a time such as 2006-01-02T15:04:05Z", name, clip.Short(text, 100))
 	}
 	return &at, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addRecords() {
@@ -84,7 +85,7 @@ func doListRuns(ctx context.Context, c *call, in listRunsIn) (out listRunsOut, e
 	for _, name := range in.States {
 		state, ok := pb.State_value[strings.ToUpper(name)]
 		if !ok {
-			return out, fmt.Errorf("cannot use state %q: it is PENDING, RUNNING, COMPLETE, FAILED, ABORTED or TIMEDOUT", short(name, 100))
+			return out, fmt.Errorf("cannot use state %q: it is PENDING, RUNNING, COMPLETE, FAILED, ABORTED or TIMEDOUT", clip.Short(name, 100))
 		}
 		q.States = append(q.States, pb.State(state))
 	}
@@ -102,7 +103,7 @@ func doListRuns(ctx context.Context, c *call, in listRunsIn) (out listRunsOut, e
 func listed(run *pb.Run) listedRun {
 	l := listedRun{
 		Run: run.GetId(), Runner: run.GetRunner(), State: run.GetState().String(), Reason: run.GetReason(), ExitCode: run.GetExitCode(),
-		Error: short(run.GetError(), 200), Name: short(run.GetName(), 100), Command: short(run.GetCommand(), 256), Tags: run.GetTags(),
+		Error: clip.Short(run.GetError(), 200), Name: clip.Short(run.GetName(), 100), Command: clip.Short(run.GetCommand(), 256), Tags: run.GetTags(),
 		Group: run.GetGroup(), Created: timeText(run.GetCreated()), Ended: timeText(run.GetEnded()), Lines: run.GetLines(), Bytes: run.GetBytes(),
 	}
 	size := 0
@@ -188,13 +189,13 @@ func doGetLog(ctx context.Context, c *call, in getLogIn) (out getLogOut, err err
 		out.Note = "the beginning is no longer stored"
 	}
 	if in.Tail > 0 {
-		_, out.Output, out.Before = p.text.text(p.most)
+		_, out.Output, out.Before = p.text.Cut(p.most)
 		if out.Before == 0 {
-			out.Output, _, _ = p.text.text(p.most)
+			out.Output, _, _ = p.text.Cut(p.most)
 		}
 		return out, nil
 	}
-	out.Output, _, _ = p.text.text(p.most)
+	out.Output, _, _ = p.text.Cut(p.most)
 	out.Next = p.next
 	return out, nil
 }
@@ -203,7 +204,7 @@ func doGetLog(ctx context.Context, c *call, in getLogIn) (out getLogOut, err err
 type part struct {
 	opts   client.FollowOptions
 	stream string
-	text   clip
+	text   clip.Text
 	most   int
 	from   place // where the caller was left, and the bytes of that record that it has
 	used   int
@@ -229,7 +230,7 @@ func partOf(in getLogIn) (*part, error) {
 	case "stderr":
 		p.opts.Streams = []lines.Stream{lines.Stderr}
 	default:
-		return nil, fmt.Errorf("cannot use stream %q: it is stdout or stderr", short(in.Stream, 100))
+		return nil, fmt.Errorf("cannot use stream %q: it is stdout or stderr", clip.Short(in.Stream, 100))
 	}
 	switch {
 	case in.FromLine != 0 && in.Tail != 0, in.Next != "" && (in.FromLine != 0 || in.Tail != 0):
@@ -240,9 +241,9 @@ func partOf(in getLogIn) (*part, error) {
 	p.opts.FromPos, p.opts.Tail = in.FromLine, in.Tail
 	p.opts.Message = func(seq uint64) { p.now.seq, p.now.record = seq, 0 }
 	if in.Tail > 0 {
-		p.text.tailMax = most
+		p.text.TailMax = most
 	} else {
-		p.text.headMax = most
+		p.text.HeadMax = most
 	}
 	return p, nil
 }
@@ -256,10 +257,10 @@ func (p *part) goOn(next string) error {
 	p.used, err = strconv.Atoi(used)
 	places, err2 := placesOf("run@" + at)
 	if !ok || !ok2 || err != nil || err2 != nil || len(places) != 1 || p.used < 0 {
-		return fmt.Errorf("invalid next %q: give it back as it came", short(next, 100))
+		return fmt.Errorf("invalid next %q: give it back as it came", clip.Short(next, 100))
 	}
 	if p.stream != "" && p.stream != stream {
-		return fmt.Errorf("cannot read %s on: next is of another stream", short(p.stream, 100))
+		return fmt.Errorf("cannot read %s on: next is of another stream", clip.Short(p.stream, 100))
 	}
 	p.stream, p.from = stream, places[0]
 	p.opts.FromSeq = p.from.seq
@@ -281,12 +282,12 @@ func (p *part) take(rec lines.Record) error {
 		had = min(p.used, len(text))
 	}
 	text = text[had:]
-	room := p.most - int(p.text.total)
+	room := p.most - int(p.text.Total)
 	if p.opts.Tail > 0 || len(text) <= room {
 		_, _ = p.text.Write(text)
 		return nil
 	}
-	text = endAtRune(text[:room])
+	text = clip.EndAtRune(text[:room])
 	_, _ = p.text.Write(text)
 	p.next = fmt.Sprintf("%s@%d.%d+%d", p.stream, p.now.seq, p.now.record, had+len(text))
 	return errEnough

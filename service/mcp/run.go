@@ -13,6 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addRuns() {
@@ -210,7 +211,7 @@ func (c *call) sayStarted(ctx context.Context, runs []*watched) {
 	for _, r := range runs {
 		names = append(names, r.record.GetRunner())
 	}
-	c.say(ctx, short("started on "+strings.Join(names, ", "), 500))
+	c.say(ctx, clip.Short("started on "+strings.Join(names, ", "), 500))
 }
 
 // startAll starts a task on every runner that is meant. One whose answer was lost
@@ -240,7 +241,7 @@ func (c *call) startAll(ctx context.Context, j job, req *pb.TaskRequest, out *ru
 	}
 	for _, name := range slices.Sorted(maps.Keys(all.Errors)) {
 		if !slices.Contains(all.Missing, name) {
-			out.Failed = append(out.Failed, hostError{name, short(all.Errors[name].Error(), maxError)})
+			out.Failed = append(out.Failed, hostError{name, clip.Short(all.Errors[name].Error(), maxError)})
 		}
 	}
 	out.Skipped = len(all.Skipped)
@@ -308,7 +309,7 @@ func doAbort(ctx context.Context, c *call, in abortIn) (out abortOut, err error)
 	for _, id := range in.Runs {
 		run, err := c.server.client.Abort(ctx, id, time.Duration(in.WaitSeconds)*time.Second)
 		if err != nil {
-			out.Runs = append(out.Runs, abortResult{Run: id, Error: short(err.Error(), maxError)})
+			out.Runs = append(out.Runs, abortResult{Run: id, Error: clip.Short(err.Error(), maxError)})
 			continue
 		}
 		out.Runs = append(out.Runs, abortResult{Run: id, Runner: run.GetRunner(), State: run.GetState().String(), Aborting: run.GetAborting()})

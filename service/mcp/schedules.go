@@ -10,6 +10,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 func (s *Server) addSchedules() {
@@ -83,8 +84,8 @@ func doListSchedules(ctx context.Context, c *call, in listSchedulesIn) (out list
 
 func scheduleInfoOf(m *pb.Schedule) scheduleInfo {
 	info := scheduleInfo{
-		Name: m.GetName(), When: whenText(m), Where: whereText(m), Paused: m.GetPaused() != nil, PausedBy: short(m.GetPaused().GetBy(), 100),
-		Over: m.GetOver(), By: short(m.GetBy(), 100), Pipeline: m.GetPipeline(), LastRun: m.GetLast().GetId(),
+		Name: m.GetName(), When: whenText(m), Where: whereText(m), Paused: m.GetPaused() != nil, PausedBy: clip.Short(m.GetPaused().GetBy(), 100),
+		Over: m.GetOver(), By: clip.Short(m.GetBy(), 100), Pipeline: m.GetPipeline(), LastRun: m.GetLast().GetId(),
 	}
 	if m.GetLast() != nil {
 		info.LastWas = m.GetLast().GetState().String()
@@ -114,9 +115,9 @@ func whereText(m *pb.Schedule) string {
 	case !m.GetAll():
 		return "pool " + m.GetPool()
 	case len(m.GetOn()) > 0:
-		return "on " + short(strings.Join(m.GetOn(), ", "), 300)
+		return "on " + clip.Short(strings.Join(m.GetOn(), ", "), 300)
 	case m.GetWhere() != "":
-		return "all where " + short(m.GetWhere(), 300)
+		return "all where " + clip.Short(m.GetWhere(), 300)
 	case m.GetPool() != "":
 		return "all of pool " + m.GetPool()
 	}
@@ -204,7 +205,7 @@ func doChangeSchedule(ctx context.Context, c *call, in changeScheduleIn) (out ch
 		err = c.server.client.RemoveSchedule(ctx, in.Name)
 		out.Done = in.Name + " is removed; what it has started goes on"
 	default:
-		return out, fmt.Errorf("cannot use action %q: it is pause, resume, run or remove", short(in.Action, 100))
+		return out, fmt.Errorf("cannot use action %q: it is pause, resume, run or remove", clip.Short(in.Action, 100))
 	}
 	return out, err
 }

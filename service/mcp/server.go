@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/mcp/stdio"
 )
 
 // A Need is what a caller must be allowed to use a tool.
@@ -79,6 +81,18 @@ func New(cfg Config) *Server {
 	s.addSchedules()
 	s.sdk.AddReceivingMiddleware(s.listOnlyUsable)
 	return s
+}
+
+// Serve answers on a pair of streams, a message a line, until in ends or ctx does.
+// A line that is no message is answered with an error and harms no other.
+func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(living(ctx))
+	defer cancel()
+	err := s.sdk.Run(living(ctx), stdio.Transport(in, out, cancel))
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, sdk.ErrConnectionClosed) {
+		return nil
+	}
+	return err
 }
 
 // refuse says why a caller can't use a tool.

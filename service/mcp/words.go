@@ -4,6 +4,8 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+
+	"github.com/runnel-io/runnel/service/mcp/clip"
 )
 
 // arguments are those of the tools that set the fields of a request.
@@ -37,5 +39,5 @@ func inArguments(err error) error {
 		}
 		return field
 	})
-	return errors.New(short(text, maxError))
+	return errors.New(clip.Short(text, maxError))
 }

@@ -1,4 +1,6 @@
-package mcp
+// Package stdio speaks the agents' protocol over standard input and output, as
+// robustly as scripts need it.
+package stdio
 
 import (
 	"bufio"
@@ -23,20 +25,14 @@ const (
 	lastAnswers = 3 * time.Second
 )
 
-// Serve answers on a pair of streams, a message a line, until in ends or ctx does.
-// A line that is no message is answered with an error and harms no other.
-func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	ctx, cancel := context.WithCancel(living(ctx))
-	defer cancel()
-	ctx = living(ctx)
+// Transport is a session on a pair of streams, a message a line. A line that is no
+// message is answered with an error and harms no other. cancel is called when the
+// client's side has been closed and the last answers are written.
+func Transport(in io.Reader, out io.Writer, cancel context.CancelFunc) sdk.Transport {
 	w := &lockedWriter{w: out}
 	r, feed := io.Pipe()
 	go func() { _ = feed.CloseWithError(sift(in, feed, w)) }()
-	err := s.sdk.Run(ctx, &lineTransport{&sdk.IOTransport{Reader: r, Writer: w, MaxLineLength: maxMessage}, cancel})
-	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, sdk.ErrConnectionClosed) {
-		return nil
-	}
-	return err
+	return &transport{&sdk.IOTransport{Reader: r, Writer: w, MaxLineLength: maxMessage}, cancel}
 }
 
 // lockedWriter has two writers: the library, and what answers lines that it never
@@ -116,20 +112,20 @@ func faultOf(line []byte, tooLong bool) []byte {
 	return append(body, '\n')
 }
 
-// lineTransport waits for the answers to the last calls when the client's side has
+// transport waits for the answers to the last calls when the client's side has
 // ended, for the library cancels what goes on then.
-type lineTransport struct {
+type transport struct {
 	sdk.Transport
 	cancel context.CancelFunc
 }
 
 // Connect: see sdk.Transport.
-func (t *lineTransport) Connect(ctx context.Context) (sdk.Connection, error) {
-	conn, err := t.Transport.Connect(ctx)
-	return &lineConn{Connection: conn, idle: make(chan struct{}, 1), closed: make(chan struct{}), cancel: t.cancel}, err
+func (t *transport) Connect(ctx context.Context) (sdk.Connection, error) {
+	c, err := t.Transport.Connect(ctx)
+	return &conn{Connection: c, idle: make(chan struct{}, 1), closed: make(chan struct{}), cancel: t.cancel}, err
 }
 
-type lineConn struct {
+type conn struct {
 	sdk.Connection
 	mu      sync.Mutex
 	pending int
@@ -140,13 +136,13 @@ type lineConn struct {
 }
 
 // Close: see sdk.Connection.
-func (c *lineConn) Close() error {
+func (c *conn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Connection.Close()
 }
 
 // Read: see sdk.Connection.
-func (c *lineConn) Read(ctx context.Context) (jsonrpc.Message, error) {
+func (c *conn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	msg, err := c.Connection.Read(ctx)
 	if req, ok := msg.(*jsonrpc.Request); ok && err == nil && req.IsCall() {
 		c.count(1)
@@ -159,7 +155,7 @@ func (c *lineConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 }
 
 // Write: see sdk.Connection.
-func (c *lineConn) Write(ctx context.Context, msg jsonrpc.Message) error {
+func (c *conn) Write(ctx context.Context, msg jsonrpc.Message) error {
 	err := c.Connection.Write(ctx, msg)
 	if _, ok := msg.(*jsonrpc.Response); ok {
 		c.count(-1)
@@ -167,7 +163,7 @@ func (c *lineConn) Write(ctx context.Context, msg jsonrpc.Message) error {
 	return err
 }
 
-func (c *lineConn) count(n int) {
+func (c *conn) count(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending += n; c.pending == 0 {
@@ -178,7 +174,7 @@ func (c *lineConn) count(n int) {
 	}
 }
 
-func (c *lineConn) wait(ctx context.Context) {
+func (c *conn) wait(ctx context.Context) {
 	limit := time.NewTimer(lastAnswers)
 	defer limit.Stop()
 	for {
