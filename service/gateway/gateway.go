@@ -24,6 +24,7 @@ import (
 	"github.com/runnel-io/runnel/service/gateway/prunner"
 	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
+	"github.com/runnel-io/runnel/service/gateway/runlog"
 	"github.com/runnel-io/runnel/service/gateway/search"
 	"github.com/runnel-io/runnel/service/gateway/signin"
 	"github.com/runnel-io/runnel/service/gateway/tails"
@@ -194,7 +195,7 @@ func (g *Gateway) Close() {
 }
 
 // rooms are the parts of the gateway that have routes.
-var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, search.Routes, code.Routes, agents}
+var rooms = []room.Room{prunner.Routes, api.Routes, events.Routes, runlog.Routes, search.Routes, code.Routes, agents}
 
 // table is every route.
 func (g *Gateway) table() []room.Route {

@@ -38,11 +38,7 @@ func Routes(h *room.House) []room.Route {
 	s.describeQueue(d)
 	s.describeSchedules(d)
 	s.describeGraphs(d)
-	return append(d.routes,
-		room.Route{Method: "GET", Path: "/api/v1/runs/{id}/log", Scope: auth.ScopeRead, Handle: s.runLog},
-		room.Route{Method: "GET", Path: "/api/v1/runs/{id}/events", Scope: auth.ScopeRead, Handle: s.runEvents},
-		s.linesRoute(),
-	)
+	return d.routes
 }
 
 // desk collects the routes that huma serves. It is its adapter: what it is given

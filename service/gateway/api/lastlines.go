@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/gateway/auth"
+	"github.com/runnel-io/runnel/service/gateway/runlog"
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -96,11 +96,10 @@ func (s *server) lastLines(ctx context.Context, in *lastLinesIn) (*answer[lastLi
 
 func (s *server) lastLine(ctx context.Context, r *pb.Run) (lastLine, error) {
 	last := lastLine{ID: r.GetId(), Runner: r.GetRunner(), State: r.GetState().String()}
-	page, err := s.readLines(ctx, r, linesWanted{FollowOptions: client.FollowOptions{Tail: 1}, limit: 1})
-	if err != nil || len(page.Lines) == 0 {
+	l, err := runlog.LastLine(ctx, s.Client, r)
+	if err != nil || l == nil {
 		return last, err
 	}
-	l := page.Lines[len(page.Lines)-1]
 	last.N, last.Text, last.Stderr, last.Time = l.N, l.Text, l.Stream != "", l.Time
 	if nanos, err := strconv.ParseInt(l.Time, 10, 64); err == nil {
 		age := time.Since(time.Unix(0, nanos)).Seconds()

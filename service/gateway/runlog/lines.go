@@ -1,4 +1,4 @@
-package api
+package runlog
 
 import (
 	"bytes"
@@ -8,13 +8,10 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/runnel-io/runnel/service/gateway/auth"
-	"github.com/runnel-io/runnel/service/gateway/reply"
-	"github.com/runnel-io/runnel/service/gateway/room"
-	"github.com/runnel-io/runnel/service/gateway/stream"
-
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/stream"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
 )
@@ -28,12 +25,8 @@ const (
 	linesLate   = 2000     // records that are read on for the rest of lines that are not whole
 )
 
-func (g *server) linesRoute() room.Route {
-	return room.Route{Method: "GET", Path: "/api/v1/runs/{id}/lines", Scope: auth.ScopeRead, Handle: g.runLines}
-}
-
-// A logLine is a line of a log with all its pieces together.
-type logLine struct {
+// A Line is a line of a log with all its pieces together.
+type Line struct {
 	N      int64     `json:"n"`
 	Time   string    `json:"t"` // Unix nanoseconds
 	Stream string    `json:"s,omitempty"`
@@ -60,7 +53,7 @@ type linesPage struct {
 	At    string          `json:"at"`    // the last record that there was, as in events
 	Bytes [2]int64        `json:"bytes"` // of standard output and standard error up to there
 	End   json.RawMessage `json:"end,omitempty"`
-	Lines []*logLine      `json:"lines"`
+	Lines []*Line         `json:"lines"`
 }
 
 // linesWanted is what of a log a request wants.
@@ -93,7 +86,7 @@ func (g *server) runLines(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	page, err := g.readLines(r.Context(), run, wanted)
+	page, err := readLines(r.Context(), g.Client, run, wanted)
 	if err != nil {
 		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -113,23 +106,32 @@ func linesLimit(r *http.Request) (int, error) {
 	return n, nil
 }
 
-func (g *server) readLines(ctx context.Context, run *pb.Run, wanted linesWanted) (*linesPage, error) {
-	page := &linesPage{First: 1, Next: 1, Lines: []*logLine{}}
+// LastLine is the last line of a run's log; nil if there is none yet.
+func LastLine(ctx context.Context, c *client.Client, run *pb.Run) (*Line, error) {
+	page, err := readLines(ctx, c, run, linesWanted{FollowOptions: client.FollowOptions{Tail: 1}, limit: 1})
+	if err != nil || len(page.Lines) == 0 {
+		return nil, err
+	}
+	return page.Lines[len(page.Lines)-1], nil
+}
+
+func readLines(ctx context.Context, c *client.Client, run *pb.Run, wanted linesWanted) (*linesPage, error) {
+	page := &linesPage{First: 1, Next: 1, Lines: []*Line{}}
 	if run.GetLogSubject() == "" {
 		return page, nil
 	}
-	tip, err := g.Client.LogTip(ctx, run)
+	tip, err := c.LogTip(ctx, run)
 	if err != nil {
 		return nil, err
 	}
 	page.tip(tip)
-	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, open: map[int64]*logLine{}}
+	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, open: map[int64]*Line{}}
 	if wanted.whole {
 		reader.most = wholeMost
 	}
 	opts := wanted.FollowOptions
 	opts.Message = func(seq uint64) { reader.at = stream.Place{Seq: seq} }
-	res, err := g.Client.Follow(ctx, run, opts, reader.record)
+	res, err := c.Follow(ctx, run, opts, reader.record)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
@@ -160,7 +162,7 @@ type lineReader struct {
 	limit int
 	most  int
 	at    stream.Place
-	open  map[int64]*logLine
+	open  map[int64]*Line
 	first int64 // number of the first line that was read
 	late  int
 }
@@ -184,7 +186,7 @@ func (l *lineReader) record(r lines.Record) error {
 		}
 		return nil
 	}
-	line := &logLine{N: r.Pos, Time: strconv.FormatInt(r.TimeNanos, 10), Step: r.Step}
+	line := &Line{N: r.Pos, Time: strconv.FormatInt(r.TimeNanos, 10), Step: r.Step}
 	l.page.Lines = append(l.page.Lines, line)
 	if r.Gap != nil {
 		line.Gap = &gapCount{r.Gap.Lines, r.Gap.Bytes}
@@ -207,7 +209,7 @@ func (l *lineReader) enough() error {
 }
 
 // add puts a piece at a line's end. A line that rewrites itself keeps its end, any other its beginning.
-func (l *lineReader) add(line *logLine, r lines.Record) {
+func (l *lineReader) add(line *Line, r lines.Record) {
 	if len(line.text) < l.most || bytes.IndexByte(r.Text, '\r') >= 0 {
 		line.text = append(line.text, r.Text...)
 	} else {
@@ -230,7 +232,7 @@ func (l *lineReader) add(line *logLine, r lines.Record) {
 }
 
 // rewrite lets go of what was written over.
-func (line *logLine) rewrite() {
+func (line *Line) rewrite() {
 	last := bytes.LastIndexByte(line.text[:len(line.text)-1], '\r')
 	if last <= 0 {
 		return

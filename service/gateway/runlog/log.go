@@ -1,4 +1,6 @@
-package api
+// Package runlog gives a run's log to whoever reads it: as text, as events that go
+// on where their reader left off, and as numbered lines for a page that scrolls.
+package runlog
 
 import (
 	"errors"
@@ -8,11 +10,25 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/reply"
+	"github.com/runnel-io/runnel/service/gateway/room"
 	"github.com/runnel-io/runnel/service/gateway/stream"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
 )
+
+type server struct{ *room.House }
+
+// Routes are the room's.
+func Routes(h *room.House) []room.Route {
+	s := &server{h}
+	return []room.Route{
+		{Method: "GET", Path: "/api/v1/runs/{id}/log", Scope: auth.ScopeRead, Handle: s.runLog},
+		{Method: "GET", Path: "/api/v1/runs/{id}/events", Scope: auth.ScopeRead, Handle: s.runEvents},
+		{Method: "GET", Path: "/api/v1/runs/{id}/lines", Scope: auth.ScopeRead, Handle: s.runLines},
+	}
+}
 
 // runIn finds the run that a request names.
 func (g *server) runIn(w http.ResponseWriter, r *http.Request) *pb.Run {
