@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
-	"github.com/runnel-io/runnel/cmd/runnel/internal/runs"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -102,7 +102,7 @@ func (f *jobFollower) output(t *pb.JobTask, id string) {
 			return nil
 		}
 		if r.Gap != nil {
-			return f.line(prefix, []byte("("+runs.GapText(r.Gap)+")"))
+			return f.line(prefix, []byte("("+output.GapText(r.Gap)+")"))
 		}
 		line := &pending[r.Stream&1]
 		*line = append(*line, r.Text...)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
-	"github.com/runnel-io/runnel/cmd/runnel/internal/runs"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -320,7 +320,7 @@ func (v jobView) taskLogs(ctx context.Context, job *pb.Job, name string) error {
 		if err != nil {
 			return err
 		}
-		show := runs.NewPrinter(v.App, false, false)
+		show := output.NewPrinter(v.App, false, false)
 		_, err = v.Session.Follow(ctx, run, client.FollowOptions{Live: v.live}, func(r lines.Record) error { return show.Record(r) })
 		if err := errors.Join(err, show.Flush()); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -111,18 +112,18 @@ func (l *logsCommand) print(ctx context.Context, s *app.Session, id string, opts
 	if err != nil {
 		return err
 	}
-	show := NewPrinter(l.App, l.asJSON, l.raw)
+	show := output.NewPrinter(l.App, l.asJSON, l.raw)
 	switch l.out {
 	case "":
 	case "-":
-		show.out, show.raw = term.NewStreams(l.Stdio.Out, l.Stdio.Out), true
+		show.Redirect(l.Stdio.Out)
 	default:
 		file, err := os.Create(l.out)
 		if err != nil {
 			return fmt.Errorf("cannot write to %s: %w", l.out, cli.Cause(err))
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
-		show.out, show.raw = term.NewStreams(file, file), true
+		show.Redirect(file)
 	}
 	follow := func(run *pb.Run) error {
 		bar := l.progress(run)

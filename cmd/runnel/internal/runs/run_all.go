@@ -1,7 +1,6 @@
 package runs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
@@ -29,32 +29,31 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	defer stop()
 	defer all.aborts.Wait()
 
-	show := &allPrinter{Printer: NewPrinter(r.App, r.asJSON, r.raw), rests: map[string]*[2][]byte{}}
-	show.failed = func(err error) {
+	show := output.NewMany(output.NewPrinter(r.App, r.asJSON, r.raw), func(err error) {
 		if errors.Is(err, syscall.EPIPE) { // as for one run
 			all.aborts.Go(all.abortAll)
 			return
 		}
 		leave(err)
-	}
+	})
 	bar := term.NewProgress(r.Stdio.Err, r.ErrLook.Beside(r.Look), "runners", 0)
 	fan := r.fan.FanOptions
 	fan.Timeout = s.Target.Timeout
 	fan.Expected = func(names []string) {
-		show.width = term.Longest(names)
+		show.Width = term.Longest(names)
 		bar.Total = int64(len(names))
 	}
 	fan.Enough = all.isAborted
 	result, err := s.RunAll(ctx, r.where.Target, req, client.RunAllOptions{FanOptions: fan, RunEvents: client.RunEvents{
 		Accepted: func(run *pb.Run) {
-			all.add(run.GetId(), func() { _ = show.started(run) }) // the next write fails, too
+			all.add(run.GetId(), func() { _ = show.Started(run) }) // the next write fails, too
 		},
 		Record: func(run *pb.Run, record lines.Record) error {
-			show.record(run.GetRunner(), record)
+			show.Record(run.GetRunner(), record)
 			return nil
 		},
 		Ended: func(o client.Outcome) {
-			show.end(o.Run.GetRunner())
+			show.End(o.Run.GetRunner())
 			bar.Add(1)
 		},
 	}})
@@ -66,7 +65,7 @@ func (r *runCommand) runAll(ctx context.Context, s *app.Session, req *pb.TaskReq
 	if err != nil {
 		return err
 	}
-	if err = r.sumUp(result, show.width); errors.Is(err, client.ErrNoRunners) {
+	if err = r.sumUp(result, show.Width); errors.Is(err, client.ErrNoRunners) {
 		return r.nobody(ctx, s)
 	}
 	if exit := (*cli.ExitError)(nil); all.isAborted() && errors.As(err, &exit) {
@@ -125,94 +124,6 @@ func (a *allRuns) add(id string, tell func()) {
 	if a.aborted {
 		a.aborts.Go(func() { a.abort(id) })
 	}
-}
-
-// allPrinter prints the output of many runs. Text is printed in whole lines, so
-// that a line is one runner's. Its methods are called one at a time.
-type allPrinter struct {
-	*Printer
-	width int                   // of the longest name
-	rests map[string]*[2][]byte // by runner and stream: a line that has no end yet
-	err   error
-	// failed is told that nothing more can be printed.
-	failed func(error)
-}
-
-// maxRest bounds a line that has no end: what is above goes out as one.
-const maxRest = 1 << 20
-
-func (s *allPrinter) record(runner string, r lines.Record) {
-	switch {
-	case s.err != nil:
-	case s.asJSON:
-		// The wire's record does not say whose it is: its subject does.
-		s.buffer = lines.AppendJSON(s.buffer[:0], r)
-		s.write(lines.Stdout, fmt.Appendf(nil, `{"runner":%q,`, runner), s.buffer[1:])
-	case r.End != nil:
-	case r.Gap != nil:
-		s.line(runner, lines.Stderr, []byte("runnel: "+GapText(r.Gap)))
-	case s.raw && r.Open:
-		s.write(r.Stream, r.Text)
-	case s.raw:
-		s.write(r.Stream, r.Text, newline)
-	default:
-		s.text(runner, r)
-	}
-}
-
-func (s *allPrinter) text(runner string, r lines.Record) {
-	rest := s.rests[runner]
-	if rest == nil {
-		rest = new([2][]byte)
-		s.rests[runner] = rest
-	}
-	held := &rest[r.Stream]
-	if r.Open && len(*held) < maxRest {
-		*held = append(*held, r.Text...)
-		return
-	}
-	s.line(runner, r.Stream, *held, r.Text)
-	*held = (*held)[:0]
-}
-
-// end prints what a runner has left unfinished.
-func (s *allPrinter) end(runner string) {
-	rest := s.rests[runner]
-	if rest == nil {
-		return
-	}
-	delete(s.rests, runner)
-	for stream, held := range rest {
-		if len(held) > 0 {
-			s.line(runner, lines.Stream(stream), held)
-		}
-	}
-}
-
-func (s *allPrinter) line(runner string, stream lines.Stream, parts ...[]byte) {
-	look := s.app.Look
-	if stream == lines.Stderr {
-		look = s.app.ErrLook
-	}
-	if look.Terminal {
-		parts = [][]byte{term.Line(bytes.Join(parts, nil))}
-	}
-	prefix := fmt.Appendf(nil, "%-*s  ", s.width, runner)
-	s.write(stream, append(append([][]byte{prefix}, parts...), newline)...)
-}
-
-func (s *allPrinter) write(stream lines.Stream, parts ...[]byte) {
-	if err := s.out.Write(stream, parts...); err != nil && s.err == nil {
-		s.err = err
-		s.failed(err)
-	}
-}
-
-func (s *allPrinter) Flush() error {
-	if err := s.out.Flush(); s.err == nil {
-		s.err = err
-	}
-	return s.err
 }
 
 // sumUp tells who is missing, and in one line how it went.

@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
@@ -18,7 +19,7 @@ import (
 func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskRequest) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	show := NewPrinter(r.App, r.asJSON, r.raw)
+	show := output.NewPrinter(r.App, r.asJSON, r.raw)
 	accepted := make(chan string, 1) // the runner
 	runner := ""
 	stop := r.heedSignals(leave, func() {
@@ -33,7 +34,7 @@ func (r *runCommand) runOne(ctx context.Context, s *app.Session, req *pb.TaskReq
 	outcome, err := s.Run(ctx, r.where.Target, req, client.RunEvents{
 		Accepted: func(run *pb.Run) {
 			runner = run.GetRunner()
-			_ = show.started(run) // the next write fails, too
+			_ = show.Started(run) // the next write fails, too
 			accepted <- runner
 		},
 		Record: func(_ *pb.Run, record lines.Record) error { return show.Record(record) },

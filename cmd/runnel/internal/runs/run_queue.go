@@ -15,6 +15,7 @@ import (
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/endings"
+	"github.com/runnel-io/runnel/cmd/runnel/internal/output"
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/subjects"
@@ -129,7 +130,7 @@ func (r *runCommand) queueIt(ctx context.Context, s *app.Session, req *pb.TaskRe
 		_, err := fmt.Fprintln(r.Out, id)
 		return err
 	}
-	show := NewPrinter(r.App, r.asJSON, r.raw)
+	show := output.NewPrinter(r.App, r.asJSON, r.raw)
 	last, err := s.FollowWork(ctx, id, func(run *pb.Run) error {
 		_, err := s.Follow(ctx, run, client.FollowOptions{Live: true}, show.Record)
 		if printing := show.Flush(); err == nil {

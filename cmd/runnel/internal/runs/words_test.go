@@ -8,19 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/lines"
 )
-
-func TestGapsInWords(t *testing.T) {
-	for want, gap := range map[string]*lines.Gap{
-		"1 line (10 B) of output was dropped here":         {Lines: 1, Bytes: 10},
-		"1,000 lines (2.0 MB) of output were dropped here": {Lines: 1000, Bytes: 2_000_000},
-	} {
-		if got := GapText(gap); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
 
 // What a record says of a run, for each part of its life.
 func TestRecordsInWords(t *testing.T) {

@@ -1,8 +1,11 @@
-package runs
+// Package output prints what runs print: that of one run as it is, or that of many
+// in whole lines, each with its runner in front.
+package output
 
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/dustin/go-humanize"
 
@@ -28,6 +31,9 @@ func NewPrinter(a *app.App, asJSON, raw bool) *Printer {
 	return &Printer{app: a, out: term.NewStreams(a.Stdio.Out, a.Stdio.Err), asJSON: asJSON, raw: raw}
 }
 
+// Redirect prints both streams to one writer, and nothing but what the run printed.
+func (s *Printer) Redirect(w io.Writer) { s.out, s.raw = term.NewStreams(w, w), true }
+
 var newline = []byte{'\n'}
 
 // Record prints one record.
@@ -49,8 +55,8 @@ func (s *Printer) Record(r lines.Record) error {
 	return s.out.Write(r.Stream, r.Text, newline)
 }
 
-// started prints the run itself, where records are printed: whose they are.
-func (s *Printer) started(run *pb.Run) error {
+// Started prints the run itself, where records are printed: whose they are.
+func (s *Printer) Started(run *pb.Run) error {
 	if !s.asJSON {
 		return nil
 	}
