@@ -3,11 +3,11 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/runnel-io/runnel/service/client/internal/link"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -41,7 +41,7 @@ func (c *Client) one(ctx context.Context, t Target, q question) error {
 	if len(in) == 0 {
 		return noMatch(t)
 	}
-	for _, r := range freeFirst(in) {
+	for _, r := range link.FreeFirst(in) {
 		err := c.call(ctx, subjects.At(r.Card.GetName()), q)
 		if err == nil || !passOver(err) {
 			return err
@@ -57,35 +57,9 @@ func (c *Client) call(ctx context.Context, scope subjects.Scope, q question) err
 	if err != nil {
 		return err
 	}
-	patience := cmp.Or(q.patience, c.timeout)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	subject := c.space.Request(q.verb, scope)
-	ctx, done := c.deniable(ctx, c.isMine(subject))
-	defer done()
-	began := time.Now()
-	ask := &nats.Msg{Subject: subject, Header: c.headers(ctx, patience), Data: body}
-	msg, err := c.nc.RequestMsgWithContext(ctx, ask)
-	for errors.Is(err, nats.ErrNoResponders) {
-		cause, online := c.nobody(ctx, scope)
-		if !online || time.Since(began) > reconnectTime {
-			return cause
-		}
-		select {
-		case <-time.After(reconnectTime / 10):
-		case <-ctx.Done():
-			return cause
-		}
-		msg, err = c.nc.RequestMsgWithContext(ctx, ask)
-	}
-	err = orDenied(ctx, err)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return fmt.Errorf("cannot ask %s: %w in %s", subject, ErrNoAnswer, patience)
-	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("cannot send a request of %d bytes: the server takes %d at most", len(body), c.nc.MaxPayload())
-	case err != nil:
-		return fmt.Errorf("cannot ask %s: %w", subject, err)
+	msg, err := c.link.Ask(ctx, link.Question{Verb: q.verb, Scope: scope, Body: body, Patience: cmp.Or(q.patience, c.link.Timeout)})
+	if err != nil {
+		return err
 	}
 	return decode(msg, q.reply)
 }
@@ -111,40 +85,10 @@ func decode(msg *nats.Msg, reply pb.Message) error {
 	// An error's own body has other fields; a glance's or a maint's reply is as
 	// usual and says what is known all the same.
 	_ = decodeBody(msg, reply)
-	return &RemoteError{Runner: msg.Header.Get(headerRunner), Code: code, Text: msg.Header.Get(micro.ErrorHeader)}
+	return &RemoteError{Runner: msg.Header.Get(subjects.HeaderRunner), Code: code, Text: msg.Header.Get(micro.ErrorHeader)}
 }
 
 // decodeBody reads a reply in the form that it says it has.
 func decodeBody(msg *nats.Msg, reply pb.Message) error {
 	return pb.DecodeReply(msg.Data, msg.Header.Get(subjects.HeaderContentType) == subjects.Protobuf, reply)
-}
-
-// headerRunner names who answers.
-const headerRunner = "Runner-Name"
-
-// reconnectTime is how long a runner has to come back that was online a moment
-// ago: its server was restarted, or a link was cut.
-const reconnectTime = time.Second
-
-// nobody explains why a scope has no responders, and says whether it is of a
-// runner that counts as online all the same.
-func (c *Client) nobody(ctx context.Context, scope subjects.Scope) (cause error, online bool) {
-	name, isOne := strings.CutPrefix(string(scope), "at.")
-	if !isOne {
-		return ErrNoRunners, false
-	}
-	runners, err := c.Runners(ctx)
-	if err != nil {
-		return fmt.Errorf("runner %s is %w", name, ErrOffline), false
-	}
-	for _, r := range runners {
-		switch {
-		case r.Card.GetName() != name:
-		case r.Online:
-			return fmt.Errorf("runner %s is %w: it doesn't answer, though it was seen %s ago", name, ErrOffline, r.Age.Round(time.Second)), true
-		default:
-			return fmt.Errorf("runner %s is %w; last seen %s ago", name, ErrOffline, r.Age.Round(time.Second)), false
-		}
-	}
-	return fmt.Errorf("runner %s is %w, and no runner of that name is known", name, ErrOffline), false
 }

@@ -1,18 +1,15 @@
 package client
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/runnel-io/runnel/service/client/internal/link"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/logs"
-	"github.com/runnel-io/runnel/service/store"
-	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -33,19 +30,8 @@ type Options struct {
 
 // Client asks one fleet. It is safe for concurrent use.
 type Client struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	space   subjects.Space
-	timeout time.Duration
-	online  time.Duration
-
-	clock   *store.ServerClock
-	denials denials
-	ahead   logs.Ahead // of the readers of logs
-
-	mu    sync.Mutex
-	store *store.Store
-	work  *work.Queue
+	link  *link.Link
+	ahead logs.Ahead // of the readers of logs
 }
 
 // New makes a client. It doesn't talk to anybody yet.
@@ -63,31 +49,11 @@ func New(nc *nats.Conn, opts Options) (*Client, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	c := &Client{nc: nc, js: js, space: space, timeout: opts.Timeout, online: opts.OnlineFor}
-	c.clock = c.newClock()
-	return c, nil
+	return &Client{link: link.New(link.Config{
+		NC: nc, JS: js, Space: space, Timeout: opts.Timeout, OnlineFor: opts.OnlineFor,
+		Denied: func(d link.Denial) error { return (*PermissionError)(&d) },
+	})}, nil
 }
 
 // Space is where the fleet lives.
-func (c *Client) Space() subjects.Space { return c.space }
-
-// records opens the fleet's buckets, at the first use.
-func (c *Client) records(ctx context.Context) (*store.Store, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.store != nil {
-		return c.store, nil
-	}
-	ctx, done := c.deniable(ctx, isJetStream)
-	defer done()
-	s, err := store.Open(ctx, c.js, c.space, store.Config{
-		Existing:  true, // runners make what is missing, and may
-		OnlineFor: c.online,
-		PurgeLog:  func(ctx context.Context, run *pb.Run) error { return logs.Purge(ctx, c.js, run) },
-	})
-	if err != nil {
-		return nil, orDenied(ctx, err)
-	}
-	c.store = s
-	return s, nil
-}
+func (c *Client) Space() subjects.Space { return c.link.Space }

@@ -1,8 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/service/client/internal/link"
 
 	"github.com/runnel-io/runnel/service/store"
 )
@@ -11,12 +17,12 @@ import (
 // the condition in the records or a runner answered so.
 var (
 	// ErrNoRunners: no runner is there to take the request.
-	ErrNoRunners = errors.New("No runners available.") //lint:ignore ST1005 the contract's words (scoot)
+	ErrNoRunners = link.ErrNoRunners
 	// ErrNoAnswer: a runner was asked and did not answer in time. What it was
 	// asked to do may be done all the same.
-	ErrNoAnswer = errors.New("no answer")
+	ErrNoAnswer = link.ErrNoAnswer
 	// ErrOffline: the runner that was named is not online.
-	ErrOffline = errors.New("not online")
+	ErrOffline = link.ErrOffline
 	// ErrNoMatch: no online runner matches the target.
 	ErrNoMatch = errors.New("no online runner matches")
 	// ErrOneOnly: the target means many, and the call is for one.
@@ -103,3 +109,24 @@ func Code(err error) int {
 	}
 	return 0
 }
+
+// PermissionError: the NATS server does not let this user do what a request
+// needs. errors.Is finds nats.ErrPermissionViolation in it.
+type PermissionError struct {
+	// User as the connection has it; empty if it is not known here.
+	User string
+	// Subscribe instead of publish.
+	Subscribe bool
+	Subject   string
+}
+
+func (e *PermissionError) Error() string {
+	what := "publish on"
+	if e.Subscribe {
+		what = "subscribe to"
+	}
+	return fmt.Sprintf("%s may not %s %s (docs/subjects.md)", cmp.Or(e.User, "this user"), what, e.Subject)
+}
+
+// Is finds the error that nats.go has for it.
+func (e *PermissionError) Is(target error) bool { return target == nats.ErrPermissionViolation }

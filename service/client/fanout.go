@@ -99,7 +99,7 @@ type Reply[R pb.Message] struct {
 func FanOut[R pb.Message](ctx context.Context, c *Client, req Request[R], opts FanOptions) iter.Seq2[Reply[R], error] {
 	return func(yield func(Reply[R], error) bool) {
 		var none R
-		f := &fan{
+		f := &fanOut{
 			c: c, verb: req.Verb, target: req.Target, opts: opts,
 			blank: func() pb.Message { return none.ProtoReflect().Type().New().Interface() },
 		}

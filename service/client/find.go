@@ -22,7 +22,7 @@ func (c *Client) Find(ctx context.Context, beginning string) (*pb.Run, error) {
 	if run, wholeErr := c.Whole(ctx, beginning); wholeErr == nil {
 		return run, nil // it waits in the queue
 	}
-	s, recordsErr := c.records(ctx)
+	s, recordsErr := c.link.Records(ctx)
 	if recordsErr != nil {
 		return nil, recordsErr
 	}

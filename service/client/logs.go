@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
@@ -41,23 +43,23 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	if run.GetRunner() == "" && store.Final(run.GetState()) { // it was removed from the queue: nobody has written a log
 		return logs.FollowResult{End: &lines.End{State: run.GetState().String(), Reason: run.GetReason(), Error: run.GetError()}}, nil
 	}
-	ctx, done := c.deniable(ctx, c.isReadingOf(run.GetLogStream()))
+	ctx, done := c.link.Deniable(ctx, c.link.Reading(run.GetLogStream()))
 	defer done()
-	result, err := logs.Follow(ctx, c.js, logs.FollowOptions{
+	result, err := logs.Follow(ctx, c.link.JS, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
 		FromSeq: opts.FromSeq, Message: opts.Message, Sparing: opts.Sparing, Ahead: &c.ahead,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
-	return result, orDenied(ctx, err)
+	return result, link.OrDenied(ctx, err)
 }
 
 // LogTip says how far a run's stored output goes.
 func (c *Client) LogTip(ctx context.Context, run *pb.Run) (logs.Tip, error) {
-	ctx, done := c.deniable(ctx, c.isReadingOf(run.GetLogStream()))
+	ctx, done := c.link.Deniable(ctx, c.link.Reading(run.GetLogStream()))
 	defer done()
-	tip, err := logs.ReadTip(ctx, c.js, run.GetLogStream(), run.GetLogSubject())
-	return tip, orDenied(ctx, err)
+	tip, err := logs.ReadTip(ctx, c.link.JS, run.GetLogStream(), run.GetLogSubject())
+	return tip, link.OrDenied(ctx, err)
 }
 
 // isOver says whether a run has ended. It asks the fleet, because whoever is

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/runnel-io/runnel/service/client/internal/link"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,16 +15,6 @@ import (
 
 // fullCode is what a runner without a free place answers.
 const fullCode = 503
-
-// freeFirst orders runners by how free they are: a card may be some seconds old,
-// so the full ones come last instead of not at all.
-func freeFirst(runners []Runner) []Runner {
-	sorted := slices.Clone(runners)
-	slices.SortStableFunc(sorted, func(a, b Runner) int { return int(free(b) - free(a)) })
-	return sorted
-}
-
-func free(r Runner) int64 { return r.Card.GetSlots() - r.Card.GetRunning() - r.Card.GetPending() }
 
 // passOver: this runner can't take it, another one may.
 func passOver(err error) bool {
@@ -52,7 +43,7 @@ func (c *Client) oneOfAny(ctx context.Context, t Target, q question) error {
 		return named(err)
 	}
 	asked := 1
-	for _, r := range freeFirst(others) {
+	for _, r := range link.FreeFirst(others) {
 		if r.Card.GetName() == refusal.Runner || asked == anyoneTries {
 			continue
 		}

@@ -12,17 +12,6 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-func seen(name string, slots, running, pending int64) Runner {
-	return Runner{Card: &pb.Card{Name: name, Slots: slots, Running: running, Pending: pending}}
-}
-
-func TestFreeFirst(t *testing.T) {
-	sorted := freeFirst([]Runner{seen("full", 4, 4, 3), seen("some", 4, 2, 0), seen("big", 64, 1, 0), seen("same", 4, 2, 0)})
-	if got := runnerNames(sorted); !slices.Equal(got, []string{"big", "some", "same", "full"}) {
-		t.Errorf("got %v", got)
-	}
-}
-
 // Who can't take a run is passed over, and who refuses it for itself; what is
 // wrong with the request is wrong everywhere.
 func TestPassOver(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
+
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
@@ -166,14 +168,14 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 	if err != nil {
 		return err
 	}
-	if !stream.Tidies(c.nc) {
+	if !stream.Tidies(c.link.NC) {
 		return c.listenJob(ctx, first, each)
 	}
-	bucket, err := kv.Open(ctx, c.js, kv.Config{Name: c.space.JobsBucket(), Existing: true})
+	bucket, err := kv.Open(ctx, c.link.JS, kv.Config{Name: c.link.Space.JobsBucket(), Existing: true})
 	if err != nil {
 		return err
 	}
-	ctx, done := c.deniable(ctx, c.isReadingOf(subjects.BucketStream(c.space.JobsBucket())))
+	ctx, done := c.link.Deniable(ctx, c.link.Reading(subjects.BucketStream(c.link.Space.JobsBucket())))
 	defer done()
 	var failed error
 	err = bucket.Watch(ctx, []string{first.GetId()}, 0, func(e *kv.Entry) bool {
@@ -191,7 +193,7 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 		failed = err
 		return err == nil && !job.GetCompleted()
 	})
-	return orDenied(ctx, errors.Join(failed, err, ctx.Err()))
+	return link.OrDenied(ctx, errors.Join(failed, err, ctx.Err()))
 }
 
 // jobLook is how often a job is looked at without being told of a change: what
@@ -202,7 +204,7 @@ const jobLook = time.Second
 // would leave some: it asks for the job whenever that is written.
 func (c *Client) listenJob(ctx context.Context, job *pb.Job, each func(*pb.Job) error) error {
 	written := make(chan *nats.Msg, 64)
-	sub, err := c.nc.ChanSubscribe(subjects.KeySubject(c.space.JobsBucket(), job.GetId()), written)
+	sub, err := c.link.NC.ChanSubscribe(subjects.KeySubject(c.link.Space.JobsBucket(), job.GetId()), written)
 	if err != nil {
 		return fmt.Errorf("cannot watch job %s: %w", job.GetId(), err)
 	}
@@ -248,7 +250,7 @@ func (c *Client) pipeline(ctx context.Context, id string, action *pb.PipelineAct
 		if !absent && !errors.Is(err, ErrNoAnswer) && Code(err) < 500 {
 			return nil, err
 		}
-		if time.Since(began) > engineTime+c.timeout || pause(ctx, engineTime/100) != nil {
+		if time.Since(began) > engineTime+c.link.Timeout || pause(ctx, engineTime/100) != nil {
 			if absent {
 				err = ErrNoEngine
 			}

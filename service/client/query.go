@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/pb"
@@ -21,14 +23,14 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 	}
 	var reply pb.QueryReply
 	req := &pb.QueryRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.QuerySpec{Query: q}}
-	err = c.anyone(ctx, question{subjects.Query, req, &reply, wait + c.timeout/2})
+	err = c.anyone(ctx, question{subjects.Query, req, &reply, wait + c.link.Timeout/2})
 	return &reply, err
 }
 
 // QueryRecords is Query that reads the records itself, for where no runner is
 // online: nobody finds out then that a runner is gone.
 func (c *Client) QueryRecords(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) {
-	s, err := c.records(ctx)
+	s, err := c.link.Records(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +55,16 @@ func (c *Client) anyone(ctx context.Context, q question) (err error) {
 
 // Status is a run as it is now.
 func (c *Client) Status(ctx context.Context, id string) (*pb.Run, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.link.Timeout)
 	defer cancel()
-	s, err := c.records(ctx)
+	s, err := c.link.Records(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, done := c.deniable(ctx, isJetStream)
+	ctx, done := c.link.Deniable(ctx, link.ReadingRecords)
 	defer done()
 	run, _, err := s.Get(ctx, id)
-	return run, orDenied(ctx, err)
+	return run, link.OrDenied(ctx, err)
 }
 
 // Wait returns the run's record when it is in one of these states, final ones
@@ -210,7 +212,7 @@ func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	if wait <= 0 {
 		req.Spec.Abort.Wait = "1ns"
 	}
-	err := c.anyone(ctx, question{subjects.Abort, req, &reply, wait + c.timeout/2})
+	err := c.anyone(ctx, question{subjects.Abort, req, &reply, wait + c.link.Timeout/2})
 	if errors.Is(err, ErrNoRunners) {
 		if run, ok := c.abortWaiting(ctx, id); ok {
 			return run, nil

@@ -54,7 +54,7 @@ func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
 	if err := pb.CheckQueueID(id); err != nil {
 		return id, err
 	}
-	q, err := c.makeQueue(ctx)
+	q, err := c.link.MakeQueue(ctx)
 	if err != nil {
 		return id, err
 	}
@@ -80,7 +80,7 @@ func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
 func (c *Client) EnqueueAsync(ctx context.Context, w Work) (id string, stored jetstream.PubAckFuture, err error) {
 	item := w.item()
 	id = item.Request.GetMetadata().GetId()
-	q, err := c.makeQueue(ctx)
+	q, err := c.link.MakeQueue(ctx)
 	if err != nil {
 		return id, nil, err
 	}
@@ -109,54 +109,4 @@ func (c *Client) ranBefore(ctx context.Context, item work.Item) (bool, error) {
 		err = fmt.Errorf("cannot queue %s: %w: %w", id, ErrConflict, work.ErrConflict)
 	}
 	return err == nil, err
-}
-
-// queue is the fleet's queue, which need not be there.
-func (c *Client) queue(ctx context.Context) (*work.Queue, error) {
-	records, err := c.records(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.work == nil {
-		c.work = work.New(work.Config{JS: c.js, Space: c.space, Store: records})
-	}
-	return c.work, nil
-}
-
-// makeQueue is queue that makes what is missing, and tells the runners.
-func (c *Client) makeQueue(ctx context.Context) (*work.Queue, error) {
-	q, err := c.queue(ctx)
-	if errors.Is(err, store.ErrNoFleet) { // before the first runner
-		if _, err = store.Open(ctx, c.js, c.space, store.Config{OnlineFor: c.online}); err == nil {
-			q, err = c.queue(ctx)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	made, err := q.Ensure(ctx)
-	if made {
-		c.tellAll(ctx)
-	}
-	return q, err
-}
-
-// tellAll tells every runner that the queue was made; else they look by
-// themselves, in their time.
-func (c *Client) tellAll(ctx context.Context) {
-	runners, err := c.Runners(ctx)
-	if err != nil {
-		return
-	}
-	told := map[string]bool{}
-	for _, seen := range runners {
-		for _, pool := range seen.Card.GetPools() {
-			if !told[pool] {
-				told[pool] = true
-				_ = c.nc.Publish(c.space.QueueTell(pool), nil)
-			}
-		}
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/pb"
@@ -27,7 +29,7 @@ type QueueConflict = work.Conflict
 // Queue counts the work by pool and priority. It costs as much as there are pools
 // and runs, however much waits. It needs no runner. No queue is no error.
 func (c *Client) Queue(ctx context.Context) ([]QueueLine, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, noneIfUnused(err)
 	}
@@ -38,7 +40,7 @@ func (c *Client) Queue(ctx context.Context) ([]QueueLine, error) {
 // QueueConflicts lists the messages that were dropped lately, since another request
 // had their id.
 func (c *Client) QueueConflicts(ctx context.Context) ([]QueueConflict, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, noneIfUnused(err)
 	}
@@ -57,16 +59,16 @@ func noneIfUnused(err error) error {
 // it waits for, as a PENDING run without a runner; else the run. The id of a later
 // attempt means that attempt. Error: ErrUnknownRun.
 func (c *Client) Whole(ctx context.Context, id string) (*pb.Run, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.link.Timeout)
 	defer cancel()
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, done := c.deniable(ctx, isJetStream)
+	ctx, done := c.link.Deniable(ctx, link.ReadingRecords)
 	defer done()
 	run, err := q.Whole(ctx, id)
-	return run, orDenied(ctx, err)
+	return run, link.OrDenied(ctx, err)
 }
 
 // IsWaiting says whether a run is work that waits in the queue.
@@ -94,7 +96,7 @@ func (c *Client) Attempts(ctx context.Context, id string) (all []*pb.Run, err er
 // WaitingWork calls each with the work that waits, oldest first, until it says no.
 // No queue is no error.
 func (c *Client) WaitingWork(ctx context.Context, pool string, each func(*pb.Run) (more bool)) error {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err == nil {
 		err = q.Each(ctx, pool, func(run *pb.Run, _ work.Work) bool { return each(run) })
 	}
@@ -123,7 +125,7 @@ func (c *Client) WaitingPage(ctx context.Context, opts WaitingOptions) (page []*
 	if opts.Pool != "" && subjects.Token(opts.Pool) != nil {
 		return nil, "", pb.Invalid("pool: %q is none", opts.Pool)
 	}
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err == nil {
 		err = q.EachFrom(ctx, opts.Pool, seq, func(run *pb.Run, w work.Work) bool {
 			if len(page) == opts.Limit {
@@ -143,7 +145,7 @@ func (c *Client) WaitingPage(ctx context.Context, opts WaitingOptions) (page []*
 // ExplainWaiting says of each run that waits in the queue, in queued.waits and
 // queued.why, why it does.
 func (c *Client) ExplainWaiting(ctx context.Context, runs ...*pb.Run) error {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err == nil {
 		err = q.Explain(ctx, runs)
 	}
@@ -152,7 +154,7 @@ func (c *Client) ExplainWaiting(ctx context.Context, runs ...*pb.Run) error {
 
 // NewestWaiting is the work that waits and was accepted last, newest first.
 func (c *Client) NewestWaiting(ctx context.Context, limit int, matches func(*pb.Run) bool) ([]*pb.Run, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, noneIfUnused(err)
 	}
@@ -163,7 +165,7 @@ func (c *Client) NewestWaiting(ctx context.Context, limit int, matches func(*pb.
 // Dequeue removes work that waits: it can never start, and its record says
 // ABORTED. It needs no runner. Error: ErrNotWaiting.
 func (c *Client) Dequeue(ctx context.Context, id string) (*pb.Run, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +175,7 @@ func (c *Client) Dequeue(ctx context.Context, id string) (*pb.Run, error) {
 // Purge removes all work of a pool that waits now, as Dequeue does, and says how
 // much it was.
 func (c *Client) Purge(ctx context.Context, pool string) (int, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -187,7 +189,7 @@ func (c *Client) Purge(ctx context.Context, pool string) (int, error) {
 // is, and returns the new attempt's id. Errors: ErrUnknownRun, or one that says why
 // it can't be.
 func (c *Client) Retry(ctx context.Context, id string) (string, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +218,7 @@ func (e noRetry) Is(target error) bool { return target == ErrNoRetry }
 
 // FailedWork are the last attempts of work that has failed, and can be tried again.
 func (c *Client) FailedWork(ctx context.Context) ([]*pb.Run, error) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, noneIfUnused(err)
 	}
@@ -253,7 +255,7 @@ func (e *UnconfirmedError) Error() string {
 // one that is online has confirmed: nothing is started then until Resume. Error:
 // *UnconfirmedError.
 func (c *Client) Pause(ctx context.Context, pool, by string) error {
-	q, err := c.makeQueue(ctx)
+	q, err := c.link.MakeQueue(ctx)
 	if err != nil {
 		return err
 	}
@@ -263,7 +265,7 @@ func (c *Client) Pause(ctx context.Context, pool, by string) error {
 
 // Resume ends a pause. Error: *UnconfirmedError.
 func (c *Client) Resume(ctx context.Context, pool string) error {
-	q, err := c.makeQueue(ctx)
+	q, err := c.link.MakeQueue(ctx)
 	if err != nil {
 		return err
 	}
@@ -304,17 +306,17 @@ func (c *Client) setPaused(ctx context.Context, q *work.Queue, pool string, paus
 // confirm tells a pool's runners and takes those out of missing that confirm.
 func (c *Client) confirm(ctx context.Context, pool string, paused bool, missing map[string]bool) error {
 	replies := make(chan *nats.Msg, 64)
-	inbox := c.nc.NewInbox()
-	sub, err := c.nc.ChanSubscribe(inbox, replies)
+	inbox := c.link.NC.NewInbox()
+	sub, err := c.link.NC.ChanSubscribe(inbox, replies)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	timeout := time.NewTimer(c.timeout)
+	timeout := time.NewTimer(c.link.Timeout)
 	defer timeout.Stop()
-	again := time.NewTicker(c.timeout / 4)
+	again := time.NewTicker(c.link.Timeout / 4)
 	defer again.Stop()
-	if err := c.nc.PublishRequest(c.space.QueueTell(pool), inbox, nil); err != nil {
+	if err := c.link.NC.PublishRequest(c.link.Space.QueueTell(pool), inbox, nil); err != nil {
 		return err
 	}
 	for len(missing) > 0 {
@@ -328,7 +330,7 @@ func (c *Client) confirm(ctx context.Context, pool string, paused bool, missing 
 				delete(missing, said.Runner)
 			}
 		case <-again.C: // a runner may just have come back
-			if err := c.nc.PublishRequest(c.space.QueueTell(pool), inbox, nil); err != nil {
+			if err := c.link.NC.PublishRequest(c.link.Space.QueueTell(pool), inbox, nil); err != nil {
 				return err
 			}
 		case <-timeout.C:
@@ -343,7 +345,7 @@ func (c *Client) confirm(ctx context.Context, pool string, paused bool, missing 
 // abortWaiting is Abort where no runner is online: what waits in the queue can be
 // removed all the same.
 func (c *Client) abortWaiting(ctx context.Context, id string) (*pb.Run, bool) {
-	q, err := c.queue(ctx)
+	q, err := c.link.Queue(ctx)
 	if err != nil {
 		return nil, false
 	}

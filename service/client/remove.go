@@ -16,7 +16,7 @@ import (
 // for a day. Output whose record is gone is removed as well. The run must be final:
 // store.ErrLive is a 409, store.ErrUnknownRun a 404.
 func (c *Client) Remove(ctx context.Context, id string) error {
-	s, err := c.records(ctx)
+	s, err := c.link.Records(ctx)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	}
 	if errors.Is(err, store.ErrUnknownRun) && subjects.RunID(id) == nil {
 		// A log can be left alone, if somebody has removed the record by hand.
-		if there, purgeErr := logs.PurgeLeft(ctx, c.js, c.space, id); there || purgeErr != nil {
+		if there, purgeErr := logs.PurgeLeft(ctx, c.link.JS, c.link.Space, id); there || purgeErr != nil {
 			return purgeErr
 		}
 	}
@@ -41,7 +41,7 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 // their ids. One that somebody else removes meanwhile is no error. Of many, each
 // one that is gone is told with the number of all; nil: it need not be.
 func (c *Client) RemoveOlder(ctx context.Context, age time.Duration, each func(id string, of int)) (removed []string, err error) {
-	s, err := c.records(ctx)
+	s, err := c.link.Records(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (c *Client) RunAll(ctx context.Context, t Target, req *pb.TaskRequest, opts
 			expected(names)
 		}
 	}
-	f := &fan{
+	f := &fanOut{
 		c: c, verb: subjects.Task, target: t, opts: opts.FanOptions, settled: a.follows.Wait,
 		blank: func() pb.Message { return &pb.TaskReply{} },
 		each:  a.answered,
@@ -80,7 +80,7 @@ type all struct {
 // missed and no consumer is needed.
 func (a *all) subscribe(names []string) {
 	for _, name := range names {
-		fresh, err := logs.Listen(a.c.nc, a.c.space.Log(name, a.runID(name)))
+		fresh, err := logs.Listen(a.c.link.NC, a.c.link.Space.Log(name, a.runID(name)))
 		if err != nil {
 			return // the stream has it all as well
 		}

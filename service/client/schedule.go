@@ -25,11 +25,11 @@ type Schedule = schedule.Schedule
 
 // schedules are the fleet's.
 func (c *Client) schedules(ctx context.Context) (*schedule.Store, error) {
-	records, err := c.records(ctx)
+	records, err := c.link.Records(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return schedule.New(schedule.Config{JS: c.js, Space: c.space, ServerTime: records.ServerTime}), nil
+	return schedule.New(schedule.Config{JS: c.link.JS, Space: c.link.Space, ServerTime: records.ServerTime}), nil
 }
 
 // PutSchedule stores a schedule: a new one if its Rev is 0, else over the
@@ -41,7 +41,7 @@ func (c *Client) PutSchedule(ctx context.Context, s Schedule) (Schedule, error) 
 		return s, err
 	}
 	if !s.All { // its ticks become work, and runners may not be allowed to make a queue
-		if _, err := c.makeQueue(ctx); err != nil {
+		if _, err := c.link.MakeQueue(ctx); err != nil {
 			return s, err
 		}
 	}
@@ -131,7 +131,7 @@ func (c *Client) ChangeSchedule(ctx context.Context, s Schedule) (Schedule, erro
 		return s, err
 	}
 	if !s.All {
-		if _, err := c.makeQueue(ctx); err != nil {
+		if _, err := c.link.MakeQueue(ctx); err != nil {
 			return s, err
 		}
 	}

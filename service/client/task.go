@@ -63,7 +63,7 @@ func (c *Client) run(ctx context.Context, t Target, req *pb.TaskRequest, events 
 	}
 	// Subscribed before the request is sent, so that no line is missed and no
 	// consumer is needed.
-	fresh, err := logs.Listen(c.nc, c.freshSubject(t, req.GetMetadata().GetId()))
+	fresh, err := logs.Listen(c.link.NC, c.freshSubject(t, req.GetMetadata().GetId()))
 	if err != nil {
 		return outcome, err
 	}
@@ -82,9 +82,9 @@ func (c *Client) run(ctx context.Context, t Target, req *pb.TaskRequest, events 
 // when the subscription ends.
 func (c *Client) freshSubject(t Target, id string) string {
 	if t.On != "" {
-		return c.space.Log(t.On, id)
+		return c.link.Space.Log(t.On, id)
 	}
-	return c.space.LogAny(id)
+	return c.link.Space.LogAny(id)
 }
 
 // TaskOf is the request for FanOut that starts a task everywhere and follows
