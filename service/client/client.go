@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -51,7 +50,8 @@ func New(nc *nats.Conn, opts Options) (*Client, error) {
 	}
 	return &Client{link: link.New(link.Config{
 		NC: nc, JS: js, Space: space, Timeout: opts.Timeout, OnlineFor: opts.OnlineFor,
-		Denied: func(d link.Denial) error { return (*PermissionError)(&d) },
+		Denied:  func(d link.Denial) error { return (*PermissionError)(&d) },
+		Refused: func(r link.Refusal) error { return &RemoteError{Runner: r.Runner, Code: r.Code, Text: r.Text} },
 	})}, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/runnel-io/runnel/service/store"
 )
 
@@ -24,7 +23,7 @@ var (
 	// ErrOffline: the runner that was named is not online.
 	ErrOffline = link.ErrOffline
 	// ErrNoMatch: no online runner matches the target.
-	ErrNoMatch = errors.New("no online runner matches")
+	ErrNoMatch = link.ErrNoMatch
 	// ErrOneOnly: the target means many, and the call is for one.
 	ErrOneOnly = errors.New("the target means every runner")
 	// ErrTooFew: fewer runners have answered than FanOptions.Expect.

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client/internal/fan"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -80,7 +79,7 @@ func (f *fanOut) read(p fan.Part) answer {
 		return a
 	}
 	a.message = f.blank()
-	a.err = decode(p.Reply, a.message)
+	a.err = f.c.link.Decode(p.Reply, a.message)
 	switch {
 	case !p.Expected:
 		a.state = ReplyUnexpected
@@ -107,7 +106,7 @@ func (f *fanOut) plan(ctx context.Context, req pb.Request) (names, skipped []str
 		return nil, nil, err
 	}
 	f.target.All = f.target.On == ""
-	if f.body, err = encode(req); err != nil {
+	if f.body, err = link.Encode(req); err != nil {
 		return nil, nil, err
 	}
 	if f.verb == subjects.Task {
@@ -117,17 +116,13 @@ func (f *fanOut) plan(ctx context.Context, req pb.Request) (names, skipped []str
 		f.oneByOne = true
 		return f.opts.Only, nil, nil
 	}
-	in, out, err := f.c.matching(ctx, f.target)
+	in, out, err := f.c.link.Match(ctx, f.target.wanted())
 	if err != nil {
 		return nil, nil, err
 	}
 	names, skipped = runnerNames(in), runnerNames(out)
-	if f.opts.Limit != "" {
-		limit, err := parseLimit(f.opts.Limit, len(names))
-		if err != nil {
-			return nil, nil, err
-		}
-		names = names[:min(limit, len(names))]
+	if names, err = fan.Limit(names, f.opts.Limit); err != nil {
+		return nil, nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(f.opts.Except, name) })
 	f.oneByOne = f.opts.Batch > 0 || f.opts.Limit != "" || len(f.opts.Except) > 0
@@ -140,18 +135,4 @@ func runnerNames(runners []Runner) []string {
 		names = append(names, r.Card.GetName())
 	}
 	return names
-}
-
-// parseLimit reads "N" or "N%" of a number of runners; any share of some is at
-// least one.
-func parseLimit(s string, of int) (int, error) {
-	number, isShare := strings.CutSuffix(s, "%")
-	n, err := strconv.Atoi(number)
-	switch {
-	case err != nil || n <= 0 || isShare && n > 100:
-		return 0, fmt.Errorf("cannot use limit %q: it must be a number such as 10 or a share such as 25%%", s)
-	case isShare:
-		return max(1, of*n/100), nil
-	}
-	return n, nil
 }

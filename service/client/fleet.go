@@ -6,8 +6,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -42,9 +40,4 @@ func (c *Client) Forget(ctx context.Context, name string) error {
 		return err
 	}
 	return s.Forget(ctx, name)
-}
-
-// matching are the online runners that a target means, and those it leaves out.
-func (c *Client) matching(ctx context.Context, t Target) (in, out []Runner, err error) {
-	return c.link.Match(ctx, link.Wanted{On: t.On, Pool: t.Pool, Where: t.Where})
 }

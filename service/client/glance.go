@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -14,7 +15,7 @@ func (c *Client) Glance(ctx context.Context, t Target, g *pb.Glance) (*pb.Glance
 	if err := t.single("GlanceAll"); err != nil {
 		return &reply, err
 	}
-	err := c.one(ctx, t, question{verb: subjects.Glance, body: glanceRequest(g), reply: &reply})
+	err := c.link.One(ctx, t.wanted(), link.Question{Verb: subjects.Glance, Body: glanceRequest(g), Reply: &reply})
 	return &reply, err
 }
 

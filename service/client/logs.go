@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/service/lines"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -14,7 +15,7 @@ func (c *Client) Maint(ctx context.Context, t Target, m *pb.Maint) (*pb.MaintRep
 	if err := t.single("MaintAll or ClockAll"); err != nil {
 		return &reply, err
 	}
-	err := c.one(ctx, t, question{verb: subjects.Maint, body: maintRequest(m), reply: &reply})
+	err := c.link.One(ctx, t.wanted(), link.Question{Verb: subjects.Maint, Body: maintRequest(m), Reply: &reply})
 	return &reply, err
 }
 

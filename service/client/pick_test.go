@@ -12,27 +12,6 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// Who can't take a run is passed over, and who refuses it for itself; what is
-// wrong with the request is wrong everywhere.
-func TestPassOver(t *testing.T) {
-	for _, c := range []struct {
-		err      error
-		passOver bool
-	}{
-		{&RemoteError{Code: 503, Text: "No resources available. Please try later."}, true},
-		{&RemoteError{Code: 503, Text: "draining: this runner takes no new runs"}, true},
-		{fmt.Errorf("runner a is %w", ErrOffline), true},
-		{ErrNoRunners, true},
-		{&RemoteError{Code: 400, Text: "invalid file"}, false},
-		{&RemoteError{Code: 409, Text: "another request has this run id already"}, false},
-		{errors.New("closed"), false},
-	} {
-		if got := passOver(c.err); got != c.passOver {
-			t.Errorf("%v: got %v", c.err, got)
-		}
-	}
-}
-
 func TestScopeOfTarget(t *testing.T) {
 	for _, c := range []struct {
 		target Target
@@ -54,20 +33,6 @@ func TestScopeOfTarget(t *testing.T) {
 	} {
 		if err := bad.Validate(); err == nil {
 			t.Errorf("%+v is no error", bad)
-		}
-	}
-}
-
-func TestParseLimit(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		of   int
-		want int
-	}{
-		{"1", 100, 1}, {"10", 3, 10}, {"25%", 100, 25}, {"1%", 10, 1}, {"100%", 7, 7}, {"34%", 3, 1}, {"67%", 3, 2},
-	} {
-		if got, err := parseLimit(c.text, c.of); err != nil || got != c.want {
-			t.Errorf("%s of %d: got %d, %v", c.text, c.of, got, err)
 		}
 	}
 }

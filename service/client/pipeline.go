@@ -8,15 +8,11 @@ import (
 	"iter"
 	"time"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/service/kv"
-	"github.com/runnel-io/runnel/service/stream"
+	"github.com/runnel-io/runnel/service/client/internal/jobs"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -168,65 +164,11 @@ func (c *Client) WatchJob(ctx context.Context, id string, each func(*pb.Job) err
 	if err != nil {
 		return err
 	}
-	if !stream.Tidies(c.link.NC) {
-		return c.listenJob(ctx, first, each)
-	}
-	bucket, err := kv.Open(ctx, c.link.JS, kv.Config{Name: c.link.Space.JobsBucket(), Existing: true})
-	if err != nil {
-		return err
-	}
-	ctx, done := c.link.Deniable(ctx, c.link.Reading(subjects.BucketStream(c.link.Space.JobsBucket())))
-	defer done()
-	var failed error
-	err = bucket.Watch(ctx, []string{first.GetId()}, 0, func(e *kv.Entry) bool {
-		if e == nil {
-			return true
-		}
-		if e.Body == nil {
-			failed = fmt.Errorf("%w %s: it was removed", ErrUnknownJob, id)
-			return false
-		}
-		job, err := pb.JobOf(e.Body)
-		if err == nil {
-			err = each(job)
-		}
-		failed = err
-		return err == nil && !job.GetCompleted()
-	})
-	return link.OrDenied(ctx, errors.Join(failed, err, ctx.Err()))
-}
-
-// jobLook is how often a job is looked at without being told of a change: what
-// tells of it may be lost.
-const jobLook = time.Second
-
-// listenJob is WatchJob for a user that may not delete consumers, so that a watch
-// would leave some: it asks for the job whenever that is written.
-func (c *Client) listenJob(ctx context.Context, job *pb.Job, each func(*pb.Job) error) error {
-	written := make(chan *nats.Msg, 64)
-	sub, err := c.link.NC.ChanSubscribe(subjects.KeySubject(c.link.Space.JobsBucket(), job.GetId()), written)
-	if err != nil {
-		return fmt.Errorf("cannot watch job %s: %w", job.GetId(), err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	look := time.NewTicker(jobLook)
-	defer look.Stop()
-	for {
-		if err := each(job); err != nil || job.GetCompleted() {
-			return err
-		}
-		for last := job; proto.Equal(last, job); {
-			select {
-			case <-written:
-			case <-look.C:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if job, err = c.Job(ctx, last.GetId()); err != nil {
-				return err
-			}
-		}
-	}
+	return jobs.Watch(ctx, c.link, jobs.Watched{
+		Job:   first,
+		Again: func(ctx context.Context) (*pb.Job, error) { return c.Job(ctx, first.GetId()) },
+		Gone:  fmt.Errorf("%w %s: it was removed", ErrUnknownJob, id),
+	}, each)
 }
 
 // pipeline asks the engine, and waits for one to come. It asks again where there
@@ -242,7 +184,7 @@ func (c *Client) pipeline(ctx context.Context, id string, action *pb.PipelineAct
 	began := time.Now()
 	for {
 		var reply pb.PipelineReply
-		err := c.call(ctx, subjects.Any, question{verb: subjects.Pipeline, body: req, reply: &reply})
+		err := c.link.Call(ctx, subjects.Any, link.Question{Verb: subjects.Pipeline, Body: req, Reply: &reply})
 		if err == nil {
 			return &reply, nil
 		}

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
 	"github.com/nats-io/nats.go"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -23,7 +22,7 @@ func (c *Client) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error)
 	}
 	var reply pb.QueryReply
 	req := &pb.QueryRequest{ApiVersion: pb.APIVersion, Kind: pb.Kind, Spec: &pb.QuerySpec{Query: q}}
-	err = c.anyone(ctx, question{subjects.Query, req, &reply, wait + c.link.Timeout/2})
+	err = c.link.Anyone(ctx, link.Question{Verb: subjects.Query, Body: req, Reply: &reply, Patience: wait + c.link.Timeout/2})
 	return &reply, err
 }
 
@@ -35,22 +34,6 @@ func (c *Client) QueryRecords(ctx context.Context, q *pb.Query) (*pb.QueryReply,
 		return nil, err
 	}
 	return s.Query(ctx, q)
-}
-
-// anyoneTries is how many runners are asked in turn.
-const anyoneTries = 3
-
-// anyone asks one runner and, when it does not answer or is busy, another: one
-// that was stopped, or cut off just now, still gets its share of the requests. It
-// is for what may be asked twice.
-func (c *Client) anyone(ctx context.Context, q question) (err error) {
-	for range anyoneTries {
-		err = c.call(ctx, subjects.Any, q)
-		if !errors.Is(err, ErrNoAnswer) && !errors.Is(err, ErrBusy) || ctx.Err() != nil {
-			break
-		}
-	}
-	return err
 }
 
 // Status is a run as it is now.
@@ -212,7 +195,7 @@ func (c *Client) Abort(ctx context.Context, id string, wait time.Duration) (*pb.
 	if wait <= 0 {
 		req.Spec.Abort.Wait = "1ns"
 	}
-	err := c.anyone(ctx, question{subjects.Abort, req, &reply, wait + c.link.Timeout/2})
+	err := c.link.Anyone(ctx, link.Question{Verb: subjects.Abort, Body: req, Reply: &reply, Patience: wait + c.link.Timeout/2})
 	if errors.Is(err, ErrNoRunners) {
 		if run, ok := c.abortWaiting(ctx, id); ok {
 			return run, nil

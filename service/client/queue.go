@@ -24,7 +24,7 @@ var (
 	// ErrNotWaiting: no work of this id waits in the queue.
 	ErrNotWaiting = work.ErrNotWaiting
 	// ErrNoRetry: work can't be tried again; the error says why.
-	ErrNoRetry = errors.New("it can't be tried again")
+	ErrNoRetry = work.ErrNoRetry
 	// ErrOldServer: the NATS server can't keep a queue, or schedules.
 	ErrOldServer = stream.ErrOldServer
 )

@@ -2,19 +2,14 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/runnel-io/runnel/service/client/internal/link"
-
-	"github.com/nats-io/nats.go"
-
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
@@ -116,28 +111,13 @@ type WaitingOptions struct {
 // WaitingPage lists work that waits, oldest first, and why it does. next is not
 // empty when there is more. No queue is no error.
 func (c *Client) WaitingPage(ctx context.Context, opts WaitingOptions) (page []*pb.Run, next string, err error) {
-	seq := uint64(1)
-	if opts.Next != "" {
-		if seq, err = strconv.ParseUint(opts.Next, 10, 64); err != nil {
-			return nil, "", pb.Invalid("next: %q is not from a reply", opts.Next)
-		}
-	}
-	if opts.Pool != "" && subjects.Token(opts.Pool) != nil {
-		return nil, "", pb.Invalid("pool: %q is none", opts.Pool)
+	of := work.PageOf{Pool: opts.Pool, Limit: opts.Limit, Next: opts.Next}
+	if err := of.Validate(); err != nil {
+		return nil, "", err
 	}
 	q, err := c.link.Queue(ctx)
 	if err == nil {
-		err = q.EachFrom(ctx, opts.Pool, seq, func(run *pb.Run, w work.Work) bool {
-			if len(page) == opts.Limit {
-				next = strconv.FormatUint(w.Seq, 10)
-				return false
-			}
-			page = append(page, run)
-			return true
-		})
-	}
-	if err == nil {
-		err = q.Explain(ctx, page)
+		page, next, err = q.Page(ctx, of)
 	}
 	return page, next, noneIfUnused(err)
 }
@@ -193,28 +173,8 @@ func (c *Client) Retry(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	last, err := q.Whole(ctx, pb.WorkOf(id))
-	switch {
-	case err != nil:
-		return "", err
-	case last.GetQueued() == nil:
-		return "", noRetry{id, "it did not come from the queue"}
-	case !store.Final(last.GetState()):
-		return "", noRetry{id, "it is " + last.GetState().String()}
-	case last.Succeeded():
-		return "", noRetry{id, "it has succeeded"}
-	}
-	if _, err := q.Retry(ctx, last); err != nil {
-		return "", err
-	}
-	return pb.AttemptID(last.GetGroup(), int(last.GetAttempt())+1), nil
+	return q.RetryWork(ctx, id)
 }
-
-// noRetry is an ErrNoRetry.
-type noRetry struct{ id, why string }
-
-func (e noRetry) Error() string        { return "cannot try " + e.id + " again: " + e.why }
-func (e noRetry) Is(target error) bool { return target == ErrNoRetry }
 
 // FailedWork are the last attempts of work that has failed, and can be tried again.
 func (c *Client) FailedWork(ctx context.Context) ([]*pb.Run, error) {
@@ -222,21 +182,7 @@ func (c *Client) FailedWork(ctx context.Context) ([]*pb.Run, error) {
 	if err != nil {
 		return nil, noneIfUnused(err)
 	}
-	ids, err := q.Failed(ctx)
-	var failed []*pb.Run
-	for _, id := range ids {
-		run, err := q.Whole(ctx, id)
-		if errors.Is(err, store.ErrUnknownRun) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if store.Final(run.GetState()) && !run.Succeeded() {
-			failed = append(failed, run)
-		}
-	}
-	slices.SortFunc(failed, func(a, b *pb.Run) int { return b.GetEnded().AsTime().Compare(a.GetEnded().AsTime()) })
+	failed, err := q.FailedRuns(ctx)
 	return failed, noneIfUnused(err)
 }
 
@@ -279,67 +225,21 @@ func (c *Client) setPaused(ctx context.Context, q *work.Queue, pool string, paus
 	if err := q.SetPaused(ctx, pool, pause); err != nil {
 		return err
 	}
-	missing := map[string]bool{}
 	runners, err := c.Runners(ctx)
 	if err != nil {
 		return err
 	}
+	var names []string
 	for _, seen := range runners {
 		if seen.Online && slices.Contains(seen.Card.GetPools(), pool) {
-			missing[seen.Card.GetName()] = true
+			names = append(names, seen.Card.GetName())
 		}
 	}
-	if err := c.confirm(ctx, pool, pause != nil, missing); err != nil {
-		return err
+	silent, err := q.Confirm(ctx, work.Told{Pool: pool, Paused: pause != nil, Runners: names, Patience: c.link.Timeout})
+	if err == nil && len(silent) > 0 {
+		err = &UnconfirmedError{Pool: pool, Runners: silent}
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	e := &UnconfirmedError{Pool: pool}
-	for name := range missing {
-		e.Runners = append(e.Runners, name)
-	}
-	slices.Sort(e.Runners)
-	return e
-}
-
-// confirm tells a pool's runners and takes those out of missing that confirm.
-func (c *Client) confirm(ctx context.Context, pool string, paused bool, missing map[string]bool) error {
-	replies := make(chan *nats.Msg, 64)
-	inbox := c.link.NC.NewInbox()
-	sub, err := c.link.NC.ChanSubscribe(inbox, replies)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	timeout := time.NewTimer(c.link.Timeout)
-	defer timeout.Stop()
-	again := time.NewTicker(c.link.Timeout / 4)
-	defer again.Stop()
-	if err := c.link.NC.PublishRequest(c.link.Space.QueueTell(pool), inbox, nil); err != nil {
-		return err
-	}
-	for len(missing) > 0 {
-		select {
-		case m := <-replies:
-			var said struct {
-				Runner string `json:"runner"`
-				Paused bool   `json:"paused"`
-			}
-			if json.Unmarshal(m.Data, &said) == nil && said.Paused == paused {
-				delete(missing, said.Runner)
-			}
-		case <-again.C: // a runner may just have come back
-			if err := c.link.NC.PublishRequest(c.link.Space.QueueTell(pool), inbox, nil); err != nil {
-				return err
-			}
-		case <-timeout.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
+	return err
 }
 
 // abortWaiting is Abort where no runner is online: what waits in the queue can be

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -59,3 +60,6 @@ func (t Target) scope() subjects.Scope {
 	}
 	return subjects.Any
 }
+
+// wanted is the target, but for All.
+func (t Target) wanted() link.Wanted { return link.Wanted{On: t.On, Pool: t.Pool, Where: t.Where} }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client/internal/link"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/subjects"
 )
@@ -21,7 +22,7 @@ func (c *Client) Start(ctx context.Context, t Target, req *pb.TaskRequest) (*pb.
 	}
 	req = withID(req)
 	var reply pb.TaskReply
-	err := c.one(ctx, t, question{verb: subjects.Task, body: req, reply: &reply})
+	err := c.link.One(ctx, t.wanted(), link.Question{Verb: subjects.Task, Body: req, Reply: &reply})
 	if errors.Is(err, ErrNoAnswer) {
 		// Perhaps only the reply was lost: the same id finds the run.
 		if run, statusErr := c.Status(ctx, req.GetMetadata().GetId()); statusErr == nil {

@@ -1,46 +1,56 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/runnel-io/runnel/subjects"
-
 	"github.com/nats-io/nats.go"
+
+	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/subjects"
 )
 
-// Conditions that package client gives to its callers.
-var (
-	ErrNoRunners = errors.New("No runners available.") //lint:ignore ST1005 the contract's words (scoot)
-	ErrNoAnswer  = errors.New("no answer")
-	ErrOffline   = errors.New("not online")
-)
-
-// Question is one request.
+// Question is one request and the place for its reply.
 type Question struct {
 	Verb  subjects.Verb
-	Scope subjects.Scope
-	Body  []byte
-	// Patience is how long the answer may take.
+	Body  pb.Request
+	Reply pb.Message
+	// Patience is how long the answer may take. 0: the link's timeout.
 	Patience time.Duration
 }
 
-// Ask asks one scope and returns the answer, which may be an error. Errors:
+// Call asks one scope and decodes the reply. A reply that carries an error is
+// decoded as well, as much of it as is valid.
+func (l *Link) Call(ctx context.Context, scope subjects.Scope, q Question) error {
+	body, err := Encode(q.Body)
+	if err != nil {
+		return err
+	}
+	q.Patience = cmp.Or(q.Patience, l.Timeout)
+	msg, err := l.ask(ctx, scope, q, body)
+	if err != nil {
+		return err
+	}
+	return l.Decode(msg, q.Reply)
+}
+
+// ask asks one scope and returns the answer, which may be an error. Errors:
 // ErrNoRunners, ErrOffline, ErrNoAnswer, what the server denies.
-func (l *Link) Ask(ctx context.Context, q Question) (*nats.Msg, error) {
+func (l *Link) ask(ctx context.Context, scope subjects.Scope, q Question, body []byte) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.Patience)
 	defer cancel()
-	subject := l.Space.Request(q.Verb, q.Scope)
+	subject := l.Space.Request(q.Verb, scope)
 	ctx, done := l.Deniable(ctx, l.Asking(subject))
 	defer done()
 	began := time.Now()
-	ask := &nats.Msg{Subject: subject, Header: l.Headers(ctx, q.Patience), Data: q.Body}
-	msg, err := l.NC.RequestMsgWithContext(ctx, ask)
+	request := &nats.Msg{Subject: subject, Header: l.Headers(ctx, q.Patience), Data: body}
+	msg, err := l.NC.RequestMsgWithContext(ctx, request)
 	for errors.Is(err, nats.ErrNoResponders) {
-		cause, online := l.nobody(ctx, q.Scope)
+		cause, online := l.nobody(ctx, scope)
 		if !online || time.Since(began) > reconnectTime {
 			return nil, cause
 		}
@@ -49,14 +59,14 @@ func (l *Link) Ask(ctx context.Context, q Question) (*nats.Msg, error) {
 		case <-ctx.Done():
 			return nil, cause
 		}
-		msg, err = l.NC.RequestMsgWithContext(ctx, ask)
+		msg, err = l.NC.RequestMsgWithContext(ctx, request)
 	}
 	err = OrDenied(ctx, err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return nil, fmt.Errorf("cannot ask %s: %w in %s", subject, ErrNoAnswer, q.Patience)
 	case errors.Is(err, nats.ErrMaxPayload):
-		return nil, fmt.Errorf("cannot send a request of %d bytes: the server takes %d at most", len(q.Body), l.NC.MaxPayload())
+		return nil, fmt.Errorf("cannot send a request of %d bytes: the server takes %d at most", len(body), l.NC.MaxPayload())
 	case err != nil:
 		return nil, fmt.Errorf("cannot ask %s: %w", subject, err)
 	}

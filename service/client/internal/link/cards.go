@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/runnel-io/runnel/service/store"
+	"github.com/runnel-io/runnel/subjects"
 )
 
 // Cards lists every known runner by name, online or not.
@@ -34,6 +35,17 @@ type Wanted struct {
 	On, Pool string
 	// Where is a selector over the cards.
 	Where string
+}
+
+// scope is of one request that any of them may answer.
+func (w Wanted) scope() subjects.Scope {
+	switch {
+	case w.On != "":
+		return subjects.At(w.On)
+	case w.Pool != "":
+		return subjects.PoolAny(w.Pool)
+	}
+	return subjects.Any
 }
 
 // Match are the online runners that are wanted, and those it leaves out.
@@ -67,13 +79,3 @@ func (l *Link) Match(ctx context.Context, want Wanted) (in, out []store.Seen, er
 	}
 	return in, out, nil
 }
-
-// FreeFirst orders runners by how free they are: a card may be some seconds old,
-// so the full ones come last instead of not at all.
-func FreeFirst(runners []store.Seen) []store.Seen {
-	sorted := slices.Clone(runners)
-	slices.SortStableFunc(sorted, func(a, b store.Seen) int { return int(free(b) - free(a)) })
-	return sorted
-}
-
-func free(r store.Seen) int64 { return r.Card.GetSlots() - r.Card.GetRunning() - r.Card.GetPending() }

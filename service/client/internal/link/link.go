@@ -8,14 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/logs"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/service/work"
 	"github.com/runnel-io/runnel/subjects"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Config of a Link.
@@ -30,6 +30,8 @@ type Config struct {
 	// Denied makes the error of what the server does not permit: errors.Is has to
 	// find nats.ErrPermissionViolation in it.
 	Denied func(Denial) error
+	// Refused makes the error of what a runner answered instead of a reply.
+	Refused func(Refusal) error
 }
 
 // Link is the way to one fleet. It is safe for concurrent use.
