@@ -122,18 +122,9 @@ func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 			}
 		}
 		return next, err
-	}, func() error {
+	}, func() (err error) {
 		headed = true
-		if accepted.Replaced != "" {
-			if err := t.replace(accepted.Replaced, job, in.Definition); err != nil {
-				return err
-			}
-		}
-		if err := t.saveInput(job.GetId(), in); err != nil {
-			return err
-		}
-		var err error
-		rev, err = t.saveJob(job, 0)
+		rev, err = t.record(job, in, accepted.Replaced)
 		return err
 	})
 	if err != nil {
@@ -152,6 +143,20 @@ func (t *term) acceptOnce(job *pb.Job, in records.Input) (*pb.Job, error) {
 	}
 	t.e.log.Info("a job was accepted", "job", job.GetId(), "pipeline", job.GetPipeline(), "user", job.GetUser(), "waits", !accepted.Start)
 	return job, nil
+}
+
+// record writes what a job works with, and the job, after it has taken the place of
+// another one if there is such.
+func (t *term) record(job *pb.Job, in records.Input, replaced string) (rev uint64, err error) {
+	if replaced != "" {
+		if err := t.replace(replaced, job, in.Definition); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.saveInput(job.GetId(), in); err != nil {
+		return 0, err
+	}
+	return t.saveJob(job, 0)
 }
 
 // recordSpare is how much the records of a job may grow until its end.
