@@ -48,11 +48,12 @@ type active struct {
 	terms   terms
 	trace   string // the request's W3C trace context
 	ticket  *ticket
-	claimed chan struct{} // closed when the record was created, or wasn't
-	over    chan struct{} // closed when its processes are gone and only the records are left to write
-	done    chan struct{} // closed when the life is over
-	rev     uint64        // of the record; life's alone
-	early   chan start    // of the main process, unless it is prepared later; life's alone
+	turn    func(context.Context) // of Submission
+	claimed chan struct{}         // closed when the record was created, or wasn't
+	over    chan struct{}         // closed when its processes are gone and only the records are left to write
+	done    chan struct{}         // closed when the life is over
+	rev     uint64                // of the record; life's alone
+	early   chan start            // of the main process, unless it is prepared later; life's alone
 
 	mu    sync.Mutex
 	run   *pb.Run // the record as NATS has it; replaced by life alone
@@ -98,7 +99,7 @@ func (r *Runner) activeOf(t *ticket, s Submission, terms terms) *active {
 		run.Command = commandOf(task)
 	}
 	a := &active{
-		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t, run: run,
+		r: r, id: id, task: task, terms: terms, trace: s.Traceparent, ticket: t, turn: s.Turn, run: run,
 		grace: terms.grace, claimed: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if a.hasSlot() && !a.mustWait() {
@@ -224,6 +225,7 @@ func (a *active) waitForSlot(log *logs.Writer) bool {
 	if a.run.GetState() == pb.State_RUNNING {
 		return true
 	}
+	a.awaitTurn()
 	if a.terms.expires > 0 {
 		timer := time.AfterFunc(a.terms.expires, func() { a.end(causeExpired) })
 		defer timer.Stop()
@@ -250,6 +252,28 @@ func (a *active) waitForSlot(log *logs.Writer) bool {
 	return a.write(func(run *pb.Run) {
 		run.State, run.Started = pb.State_RUNNING, timestamppb.Now()
 	})
+}
+
+// awaitTurn waits for what comes before a place, and takes the place.
+func (a *active) awaitTurn() {
+	if a.turn == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(a.r.ctx)
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-a.ended:
+			cancel()
+		case <-over:
+		}
+	}()
+	a.turn(ctx)
+	if a.named() == nil {
+		a.r.enter(a.ticket)
+	}
 }
 
 // fenced: the log or the record is somebody else's now.

@@ -32,6 +32,26 @@ func (r *Runner) AdmitFree() *Ticket {
 	return &Ticket{r: r, t: t}
 }
 
+// AdmitLater is Admit for a submission that waits for its Turn: it takes its place
+// after that, and until then none.
+func (r *Runner) AdmitLater() (*Ticket, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		return nil, ErrDraining
+	}
+	r.lives.Add(1)
+	return &Ticket{r: r, t: &ticket{granted: make(chan struct{})}}, nil
+}
+
+// enter takes the place of a ticket that came by AdmitLater.
+func (r *Runner) enter(t *ticket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places.enter(t)
+	r.cfg.OnPlaces()
+}
+
 // hasCome says that a place has its run, or gets none. Callers hold mu.
 func (r *Runner) hasCome(t *ticket) {
 	if coming := r.coming[t]; coming != nil {

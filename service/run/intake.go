@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -25,6 +26,12 @@ type Submission struct {
 	// number are Attempt's.
 	Queued  *pb.Queued
 	Attempt int
+	// Unasked: nobody waits for an answer, so the record may take as long as NATS
+	// takes.
+	Unasked bool
+	// Turn, if set, returns when the run's turn has come, or ctx ends. It is called
+	// once the run has its record; then the run takes a place. Admit it with AdmitLater.
+	Turn func(ctx context.Context)
 	// Missed, with Fail, is of which ticks of a schedule the record is.
 	Missed Missed
 }

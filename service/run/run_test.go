@@ -188,6 +188,64 @@ func TestSlotsAndLine(t *testing.T) {
 	}
 }
 
+// What waits for its turn has its record, takes no place until then, and can be aborted.
+func TestTurn(t *testing.T) {
+	b := newBench(t, func(cfg *Config) { cfg.Slots, cfg.Backlog = 1, 0 })
+	turn := make(chan struct{})
+	later := func(id string) {
+		t.Helper()
+		sub, err := b.Submit(request(id, argv("true")), noHeaders, Policy{Hold: free})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.Unasked = true
+		sub.Turn = func(ctx context.Context) {
+			select {
+			case <-turn:
+			case <-ctx.Done():
+			}
+		}
+		ticket, err := b.AdmitLater()
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, over := make(chan *pb.Run, 1), make(chan struct{})
+		go func() {
+			defer close(over)
+			b.Go(ticket, sub, func(run *pb.Run, err error) { accepted <- run })
+		}()
+		b.lives.Store(id, over)
+		if run := <-accepted; run.GetState() != pb.State_PENDING {
+			t.Errorf("%s is accepted as %v", id, run)
+		}
+		if kept, _, err := b.cfg.Store.Get(t.Context(), id); err != nil || kept.GetState() != pb.State_PENDING {
+			t.Errorf("%s is recorded as %v, %v", id, kept, err)
+		}
+	}
+	later("first")
+	later("second")
+	if load := b.Load(); !load.Free || load.Running+load.Pending != 0 {
+		t.Errorf("load %+v", load)
+	}
+	b.mustStart("meanwhile", argv("true"))
+	if run := b.end(); run.GetId() != "meanwhile" || run.GetState() != pb.State_COMPLETE {
+		t.Errorf("got %v", run)
+	}
+	if run, err := b.Abort(t.Context(), "second", 10*time.Second, ""); err != nil || run.GetState() != pb.State_ABORTED || run.GetStarted() != nil {
+		t.Errorf("aborted: %v, %v", run, err)
+	}
+	if run := b.end(); run.GetId() != "second" {
+		t.Errorf("got %v", run)
+	}
+	close(turn)
+	if run := b.end(); run.GetId() != "first" || run.GetState() != pb.State_COMPLETE || run.GetStarted() == nil {
+		t.Errorf("got %v", run)
+	}
+	if load := b.Load(); !load.Free {
+		t.Errorf("at the end: load %+v", load)
+	}
+}
+
 // One that waits is aborted without a start, or expires.
 func TestAbort(t *testing.T) {
 	b := newBench(t, func(cfg *Config) { cfg.Slots = 1 })

@@ -210,7 +210,7 @@ func (r *Runner) Go(t *Ticket, s Submission, accepted func(*pb.Run, error)) (our
 	}
 	var answered sync.Once
 	patience := time.AfterFunc(claimTimeout, func() {
-		if s.Queued != nil {
+		if s.Queued != nil || s.Unasked {
 			return // nobody waits for an answer
 		}
 		answered.Do(func() {

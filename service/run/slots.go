@@ -21,16 +21,24 @@ type ticket struct {
 // take gives a place, or nil where both slots and line are full. What had
 // already been on its way when the runner left the any groups is forced in.
 func (p *places) take(forced bool) *ticket {
-	t := &ticket{granted: make(chan struct{})}
-	switch {
-	case p.running < p.slots && len(p.waiting) == 0:
-		p.grant(t)
-	case len(p.waiting) < p.backlog || forced:
-		p.waiting = append(p.waiting, t)
-	default:
+	if !forced && !p.free() && len(p.waiting) >= p.backlog {
 		return nil
 	}
+	t := &ticket{granted: make(chan struct{})}
+	p.enter(t)
 	return t
+}
+
+// enter puts a ticket that has no place yet into a slot, or at the end of the line.
+func (p *places) enter(t *ticket) {
+	if t.returned {
+		return
+	}
+	if p.free() {
+		p.grant(t)
+	} else {
+		p.waiting = append(p.waiting, t)
+	}
 }
 
 // giveBack ends a ticket's place, once; the first in line moves up.
