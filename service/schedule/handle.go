@@ -21,9 +21,12 @@ type Place struct {
 	// Start starts what a tick is for; the same id again starts nothing. After is
 	// what has to end first, or empty.
 	Start func(ctx context.Context, fire Fire, id, after string) error
-	// Note records why a tick, or several, start nothing.
+	// Note records why a tick, or several, start nothing. Error: ErrKnown.
 	Note func(ctx context.Context, fire Fire, n Note) error
 }
+
+// ErrKnown: the tick has another record.
+var ErrKnown = errors.New("the tick has its record")
 
 // A Note is why a tick, or several, have started nothing.
 type Note struct {
@@ -71,7 +74,7 @@ func (s *Store) handle(ctx context.Context, fire Fire, p Place) error {
 		if last, err = s.SetLast(ctx, fire.Name, p.Runner, last); err != nil {
 			return err
 		}
-		if err := noteMissed(ctx, fire, m, p); err != nil {
+		if err := noteMissed(ctx, fire, last.Tick, p); err != nil {
 			return err
 		}
 	}
@@ -82,7 +85,9 @@ func (s *Store) handle(ctx context.Context, fire Fire, p Place) error {
 	}
 	if note != nil {
 		note.ID = id
-		err = p.Note(ctx, fire, *note)
+		if err = p.Note(ctx, fire, *note); errors.Is(err, ErrKnown) {
+			err = nil
+		}
 	} else {
 		err = p.Start(ctx, fire, id, after)
 		last.Run = id
@@ -103,10 +108,18 @@ func missed(fire Fire, last time.Time, p Place) Missed {
 	return fire.MissedSince(last)
 }
 
-// noteMissed records them.
-func noteMissed(ctx context.Context, fire Fire, m Missed, p Place) error {
-	text := fmt.Sprintf("missed %d from %s to %s: nobody was there to fire or to run it", m.Count, m.From.UTC().Format(time.RFC3339), m.To.UTC().Format(time.RFC3339))
-	return p.Note(ctx, fire, Note{ID: p.ID(fire, m.To), Reason: pb.ReasonExpired, Text: text, Missed: m})
+// noteMissed records the ticks between the last one handled and this one. A tick
+// that has a record is none of them, though nobody has noted that it was handled.
+func noteMissed(ctx context.Context, fire Fire, last time.Time, p Place) error {
+	for m := missed(fire, last, p); m.Count > 0; m = missed(fire, last, p) {
+		text := fmt.Sprintf("missed %d from %s to %s: nobody was there to fire or to run it", m.Count, m.From.UTC().Format(time.RFC3339), m.To.UTC().Format(time.RFC3339))
+		err := p.Note(ctx, fire, Note{ID: p.ID(fire, m.To), Reason: pb.ReasonExpired, Text: text, Missed: m})
+		if !errors.Is(err, ErrKnown) {
+			return err
+		}
+		fire.Tick = m.To
+	}
+	return nil
 }
 
 // verdict says why a tick starts nothing, or what has to end before it does.

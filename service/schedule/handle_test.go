@@ -123,3 +123,28 @@ func TestMissedCountsWhatIsCertain(t *testing.T) {
 		t.Errorf("got %v, want %v", k.seen, want)
 	}
 }
+
+// A tick that has its record, though nobody noted so, is none that was missed, and
+// those before it are all counted.
+func TestMissedBeforeWhatHasItsRecord(t *testing.T) {
+	k := newTaker(t)
+	k.handle(t, 1)
+	note := k.place.Note
+	k.place.Note = func(ctx context.Context, f schedule.Fire, n schedule.Note) error {
+		if n.ID == "s-20261126T120004Z" || n.ID == "s-20261126T120008Z" {
+			return schedule.ErrKnown
+		}
+		return note(ctx, f, n)
+	}
+	k.handle(t, 5)
+	k.handle(t, 6)
+	k.place.Live = func(context.Context, string) (bool, error) { return true, nil }
+	k.handle(t, 8) // to be skipped, and recorded before
+	want := []string{"s-20261126T120001Z", "s-20261126T120003Z expired 2", "s-20261126T120005Z", "s-20261126T120006Z", "s-20261126T120007Z expired 1"}
+	if !slices.Equal(k.seen, want) {
+		t.Errorf("got %v, want %v", k.seen, want)
+	}
+	if last := k.last(t); !last.Tick.Equal(at(t, "2026-11-26T12:00:08Z")) {
+		t.Errorf("the last tick is %s", last.Tick)
+	}
+}
