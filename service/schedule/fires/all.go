@@ -28,8 +28,14 @@ func (f *Fires) forAll(ctx context.Context, m jetstream.Msg) {
 	if !f.isMeant(fire) || time.Since(fire.Tick) > fire.Deadline() {
 		return // the next one that is not too late counts it as missed
 	}
+	if fire.Now == "" && !fire.Tick.After(f.handled[fire.Name]) {
+		return // read anew
+	}
 	err = retry(ctx, func() error { return f.cfg.Schedules.Handle(ctx, fire, f.here()) })
 	if err == nil {
+		if fire.Now == "" {
+			f.handled[fire.Name] = fire.Tick
+		}
 		err = retry(ctx, func() error { return f.cfg.Schedules.Keep(ctx, fire) })
 	}
 	if err != nil && ctx.Err() == nil {
@@ -82,49 +88,38 @@ func (f *Fires) begin(ctx context.Context, fire schedule.Fire, id, after string)
 	if err != nil {
 		return f.note(ctx, fire, schedule.Note{ID: id, Reason: pb.ReasonRejected, Text: err.Error()})
 	}
+	s.Unasked = true
 	wait := time.Until(fire.Tick.Add(offset(f.cfg.Name, fire.JitterMax())))
 	if fire.Now == "" && wait > 0 || after != "" {
-		f.lives.Go(func() {
-			if f.waitFor(ctx, wait, after) {
-				if err := f.launch(ctx, s, fire, id); err != nil {
-					f.log.Warn("cannot start what a schedule has fired", "run", id, "error", err)
-				}
-			}
-		})
-		return nil
+		s.Turn = func(ctx context.Context) { f.waitFor(ctx, wait, after) }
 	}
 	return f.launch(ctx, s, fire, id)
 }
 
 // waitFor waits for the run's turn: for its offset, and for the end of the run that
 // it replaces.
-func (f *Fires) waitFor(ctx context.Context, wait time.Duration, after string) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return false
-	}
-	if after == "" {
-		return true
-	}
-	for ctx.Err() == nil {
+func (f *Fires) waitFor(ctx context.Context, wait time.Duration, after string) {
+	rest(ctx, nil, wait)
+	for after != "" && ctx.Err() == nil {
 		if err := f.cfg.Abort(ctx, after, replaceWait); err != nil {
 			f.log.Warn("cannot abort the last run of a schedule", "run", after, "error", err)
 		}
 		if live, err := f.runs(ctx, after); err == nil && !live {
-			return true
+			return
 		}
 		rest(ctx, nil, time.Second)
 	}
-	return false
 }
 
-// launch takes a place, if need be in the backlog, and has the run's life go on by
-// itself.
+// launch records the run, which then takes a place, if need be in the backlog, and
+// whose life goes on by itself. What has no record yet when a runner dies would be
+// missing without a word, so also a run that waits for its turn has one first.
 func (f *Fires) launch(ctx context.Context, s run.Submission, fire schedule.Fire, id string) error {
-	ticket, err := f.cfg.Runner.Admit(true)
+	admit := func() (*run.Ticket, error) { return f.cfg.Runner.Admit(true) }
+	if s.Turn != nil {
+		admit = f.cfg.Runner.AdmitLater
+	}
+	ticket, err := admit()
 	if err != nil {
 		return err
 	}
@@ -132,7 +127,11 @@ func (f *Fires) launch(ctx context.Context, s run.Submission, fire schedule.Fire
 	f.lives.Go(func() {
 		f.cfg.Runner.Go(ticket, s, func(_ *pb.Run, err error) { claimed <- err })
 	})
-	err = <-claimed
+	select {
+	case err = <-claimed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var invalid *pb.InvalidError
 	switch {
 	case errors.Is(err, run.ErrConflict), errors.Is(err, store.ErrRemoved):

@@ -43,14 +43,18 @@ type Config struct {
 // Fires handles the fires for one runner. Make it with New, have it work with Run,
 // and wait for the runs that it has started with Wait.
 type Fires struct {
-	cfg   Config
-	log   *slog.Logger
-	said  bool // that the server is too old
-	lives sync.WaitGroup
+	cfg  Config
+	log  *slog.Logger
+	said bool // that the server is too old
+	// handled is the last tick of each schedule for all that was handled here.
+	handled map[string]time.Time
+	lives   sync.WaitGroup
 }
 
 // New makes Fires that handle nothing yet.
-func New(cfg Config) *Fires { return &Fires{cfg: cfg, log: cfg.Logger} }
+func New(cfg Config) *Fires {
+	return &Fires{cfg: cfg, log: cfg.Logger, handled: map[string]time.Time{}}
+}
 
 // Wait returns when no run of a schedule for all is under way here.
 func (f *Fires) Wait() { f.lives.Wait() }
@@ -119,7 +123,11 @@ func (f *Fires) find(ctx context.Context) error {
 	return nil
 }
 
-// follow handles fires until one of its consumers fails.
+// errReconnected: what the server had sent meanwhile may be lost.
+var errReconnected = errors.New("the connection was away")
+
+// follow handles fires until one of its consumers fails, or the connection was away:
+// what is fired for all is sent once, and read anew then.
 func (f *Fires) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -127,6 +135,16 @@ func (f *Fires) follow(ctx context.Context) error {
 	follow := func(consumer jetstream.Consumer, each func(context.Context, jetstream.Msg)) {
 		followers.Go(func() { cancel(schedule.Read(ctx, consumer, each)) })
 	}
+	nc := f.cfg.JS.Conn()
+	reconnected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(reconnected)
+	followers.Go(func() {
+		select {
+		case <-reconnected:
+			cancel(errReconnected)
+		case <-ctx.Done():
+		}
+	})
 	consumers, err := f.consumers(ctx)
 	if err == nil {
 		for _, c := range consumers.pools {
@@ -197,9 +215,12 @@ func (f *Fires) note(_ context.Context, fire schedule.Fire, n schedule.Note) err
 		return err
 	}
 	s.Missed, s.HidesCommand = run.Missed(n.Missed), f.cfg.Policy().HidesCommands
-	_, err = f.cfg.Runner.Fail(s, n.Reason, n.Text)
+	r, err := f.cfg.Runner.Fail(s, n.Reason, n.Text)
 	if errors.Is(err, run.ErrConflict) || errors.Is(err, store.ErrRemoved) {
-		return nil // the tick has its record
+		return schedule.ErrKnown
+	}
+	if err == nil && r.GetMissed() != int64(n.Missed.Count) {
+		return schedule.ErrKnown
 	}
 	return err
 }

@@ -211,6 +211,48 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// A run that waits for its offset has its record before its tick counts as handled:
+// if its runner died now, it would not be missing without a word.
+func TestOffsetIsWaitedForWithARecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, service.Config{Name: "a", Settings: service.Settings{Slots: 1}})
+	w.put(shell("later", "true", schedule.Spec{Every: "1s", All: true, Jitter: "24h", Overlap: schedule.Allow}))
+	pending := func(r *pb.Run) bool { return r.GetState() == pb.State_PENDING && r.GetStarted() == nil }
+	runs := w.until("later", "two that wait", func(runs []*pb.Run) bool {
+		runs = slices.DeleteFunc(slices.Clone(runs), func(r *pb.Run) bool { return !pending(r) })
+		return len(runs) >= 2
+	})
+	// Those that wait are in nobody's way.
+	if run, err := w.c.Run(t.Context(), client.Target{}, shell("", "true", schedule.Spec{}).Task, client.RunEvents{}); err != nil || run.End() == nil || run.End().State != pb.State_COMPLETE.String() {
+		t.Errorf("another run: %v, %v", run, err)
+	}
+	if err := w.c.RemoveSchedule(t.Context(), "later"); err != nil {
+		t.Error(err)
+	}
+	id := runs[slices.IndexFunc(runs, pending)].GetId()
+	if run, err := w.c.Abort(t.Context(), id, rig.Patience); err != nil || run.GetState() != pb.State_ABORTED || run.GetStarted() != nil {
+		t.Errorf("aborted: %v, %v", run, err)
+	}
+}
+
+// What was fired while the connection was away is read anew.
+func TestFiredWhileAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	nc := rig.Dial(t, w.url, nats.ReconnectWait(10*time.Millisecond))
+	fleet.Runner(t, nc, service.Config{Name: "a", NoCgroup: true})
+	w.put(shell("often", "true", schedule.Spec{Every: "1s", All: true, Overlap: schedule.Allow}))
+	w.until("often", "a run", func(runs []*pb.Run) bool { return len(runs) > 0 })
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	runs := w.until("often", "a run since", func(runs []*pb.Run) bool {
+		return len(runs) > 0 && runs[len(runs)-1].GetCreated().AsTime().After(before) && final(runs)
+	})
+	w.eachSecond("often", runs)
+}
+
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{Name: "a"})
