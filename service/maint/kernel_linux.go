@@ -137,7 +137,7 @@ func (kernel) daemon() string {
 		if name == "" {
 			continue
 		}
-		if line, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && keepsClock(string(line)) {
+		if line, known := commandLines.of(pid); !known || keepsClock(line) {
 			return name
 		}
 	}

@@ -52,7 +52,7 @@ func (c *census) mark(one proc) string {
 	defer c.mu.Unlock()
 	mark, known := c.marks[one.pid]
 	if !known {
-		mark = markOf(one)
+		mark = marks.of(one)
 		c.marks[one.pid] = mark
 	}
 	return mark

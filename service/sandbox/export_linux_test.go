@@ -28,6 +28,15 @@ func Leaves(t *testing.T, h *Host) []string {
 	return ids
 }
 
+// NewMarks is a reader of markers that looks at a process's number in its own way.
+func NewMarks(look func(pid int) string) (mark func(pid int) string) {
+	m := &marker{look: func(one proc) string { return look(one.pid) }}
+	return func(pid int) string { return m.of(proc{pid: pid}) }
+}
+
+// MaxHanging is how many reads of one account's processes may hang.
+const MaxHanging = maxHanging
+
 // HasCmdline lists the living processes with this argument.
 func HasCmdline(t *testing.T, arg string) (pids []int) {
 	t.Helper()

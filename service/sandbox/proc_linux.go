@@ -124,13 +124,11 @@ func markOf(one proc) string {
 	}
 }
 
-// sameProgram says whether a process executes the program of another.
+// sameProgram says whether a process executes the program of another. Programs are told apart by
+// their links' texts: to look at the file itself could hang with the mount that it is on.
 func sameProgram(pid, other int) bool {
-	var one, two unix.Stat_t
-	if unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &one) != nil || unix.Stat("/proc/"+strconv.Itoa(other)+"/exe", &two) != nil {
-		return false
-	}
-	return one.Ino == two.Ino && one.Dev == two.Dev
+	one := readLink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return one != "" && one == readLink("/proc/"+strconv.Itoa(other)+"/exe")
 }
 
 // holds says whether a process has one of the given files open, by what its descriptors link to ("pipe:[123]").
