@@ -2,10 +2,12 @@ package service_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +166,52 @@ func TestProcessThatHangs(t *testing.T) {
 	}
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("they ended after %s", took)
+	}
+}
+
+// elfOf is a program that is nothing but the name of what loads it.
+func elfOf(t *testing.T, loader string) []byte {
+	t.Helper()
+	machine, known := map[string]uint16{"amd64": 62, "arm64": 183}[runtime.GOARCH]
+	if !known {
+		t.Skip("no machine number of ", runtime.GOARCH)
+	}
+	const header, segment, entry = 64, 56, 0x400000
+	le := binary.LittleEndian
+	out := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 9)...)
+	out = le.AppendUint16(le.AppendUint16(out, 2), machine)
+	out = le.AppendUint64(le.AppendUint64(le.AppendUint64(le.AppendUint32(out, 1), entry), header), 0)
+	out = le.AppendUint32(out, 0)
+	for _, n := range []uint16{header, segment, 1, 0, 0, 0} {
+		out = le.AppendUint16(out, n)
+	}
+	out = le.AppendUint32(le.AppendUint32(out, 3), 4) // PT_INTERP, readable
+	size := uint64(len(loader) + 1)
+	for _, n := range []uint64{header + segment, entry, entry, size, size, 1} {
+		out = le.AppendUint64(out, n)
+	}
+	return append(append(out, loader...), 0)
+}
+
+// A program here whose loader is there hangs in its exec, as if it were there itself.
+func TestLoaderOnAHungMount(t *testing.T) {
+	fs := hangfs.Mount(t)
+	f := newFleet(t)
+	f.start(service.Config{})
+	c := f.two()
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, elfOf(t, fs.Dir+"/loader"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.run(dirTask(fmt.Sprintf("%q", program), "")); got.end.State != "FAILED" {
+		t.Fatalf("there is no such loader: %+v", got.end.End)
+	}
+	fs.Hang()
+	c[0].start("any", "hung", dirTask(fmt.Sprintf("%q", program), "", `"timeout":"300ms"`, `"grace":"0s"`))
+	if got := f.run(`{"argv":["echo","served"]}`); got.stdout != "served\n" {
+		t.Errorf("another run: %q", got.stdout)
+	}
+	if run := c[1].final("hung"); run["state"] != "TIMEDOUT" {
+		t.Errorf("got %v", run)
 	}
 }

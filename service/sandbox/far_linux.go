@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -90,22 +92,60 @@ func (w where) programIsFar(path string, found *mounts.Mount) bool {
 	return false
 }
 
-// interpreterOf is what the first line of a script names, or nothing. It must be asked only of what is here.
+// interpreterOf is what the first line of a script names, or the loader of an ELF program, or nothing. It must be asked only of what is here.
 func interpreterOf(path string) string {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return ""
 	}
 	defer unix.Close(fd)
-	var head [256]byte
+	var head [4096]byte
 	n, _ := unix.Read(fd, head[:])
-	line, _, _ := strings.Cut(string(head[:max(n, 0)]), "\n")
-	command, ok := strings.CutPrefix(line, "#!")
-	fields := strings.Fields(command)
-	if !ok || len(fields) == 0 || !filepath.IsAbs(fields[0]) {
+	if text, isScript := bytes.CutPrefix(head[:max(n, 0)], []byte("#!")); isScript {
+		line, _, _ := bytes.Cut(text[:min(len(text), maxShebang)], []byte("\n"))
+		fields := strings.Fields(string(line))
+		if len(fields) == 0 || !filepath.IsAbs(fields[0]) {
+			return ""
+		}
+		return fields[0]
+	}
+	return loaderOf(head[:max(n, 0)])
+}
+
+// maxShebang is how much of a script's first line the kernel reads (BINPRM_BUF_SIZE).
+const maxShebang = 256
+
+// loaderOf is what loads an ELF program, as the beginning of that names it, or nothing.
+func loaderOf(head []byte) string {
+	const segmentBytes, interpreter = 56, 3
+	if len(head) < 64 || !bytes.HasPrefix(head, []byte("\x7fELF")) {
 		return ""
 	}
-	return fields[0]
+	var order binary.ByteOrder = binary.LittleEndian
+	if head[5] == 2 {
+		order = binary.BigEndian
+	}
+	is64 := head[4] == 2
+	at, size, count := uint64(order.Uint32(head[28:])), order.Uint16(head[42:]), order.Uint16(head[44:])
+	if is64 {
+		at, size, count = order.Uint64(head[32:]), order.Uint16(head[54:]), order.Uint16(head[56:])
+	}
+	end := uint64(len(head))
+	for ; count > 0 && at < end && end-at >= segmentBytes; at, count = at+uint64(size), count-1 {
+		segment := head[at:]
+		if order.Uint32(segment) != interpreter {
+			continue
+		}
+		from, length := uint64(order.Uint32(segment[4:])), uint64(order.Uint32(segment[16:]))
+		if is64 {
+			from, length = order.Uint64(segment[8:]), order.Uint64(segment[32:])
+		}
+		if from > end || length > end-from {
+			return ""
+		}
+		return strings.TrimRight(string(head[from:from+length]), "\x00")
+	}
+	return ""
 }
 
 // isFar says that Start may wait for a mount.
