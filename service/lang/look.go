@@ -31,33 +31,88 @@ type Toolchain struct {
 const (
 	probeTimeout = time.Minute // at low priority, on a busy machine
 	maxVersions  = 16
+	searchTime   = time.Minute // for all programs of a language
+	endTime      = time.Second
 )
 
 var versionPattern = regexp.MustCompile(`\d+(\.\d+)*`)
 
+// search is one look for a row's versions. It may hang, with a mount that the PATH
+// leads to.
+type search struct {
+	began time.Time
+	done  chan struct{}
+
+	// Once it is done.
+	found   []*Toolchain
+	isWhole bool // else whoever began it has gone
+}
+
 // look finds a row's versions. What was found once stays; what was not is
-// looked for again when it is asked for, which costs a few stats.
-func (t *Table) look(ctx context.Context, r *tableRow, idly bool) []*Toolchain {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.found != nil {
-		return r.found
+// looked for again when it is asked for, which costs a few stats. A search that
+// hangs is one for all, and an error for who asks meanwhile.
+func (t *Table) look(ctx context.Context, r *tableRow, idly bool) ([]*Toolchain, error) {
+	for {
+		r.mu.Lock()
+		if r.found != nil {
+			defer r.mu.Unlock()
+			return r.found, nil
+		}
+		s := r.now
+		if s == nil {
+			s = &search{began: time.Now(), done: make(chan struct{})}
+			r.now = s
+			go t.search(ctx, r, s, idly)
+		}
+		r.mu.Unlock()
+		switch err := s.await(ctx); {
+		case err != nil:
+			return nil, fmt.Errorf("language %s: %w", r.Name, err)
+		case s.isWhole || ctx.Err() != nil:
+			return s.found, nil
+		}
 	}
-	var found []*Toolchain
+}
+
+// await waits for the end of a search, but not for longer than one should take.
+func (s *search) await(ctx context.Context) error {
+	late := time.NewTimer(time.Until(s.began.Add(searchTime)))
+	defer late.Stop()
+	select {
+	case <-s.done:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("the look for its programs in the PATH takes longer than %s; is a file system away?", searchTime)
+	case <-ctx.Done():
+	}
+	last := time.NewTimer(endTime) // what it has started is being killed
+	defer last.Stop()
+	select {
+	case <-s.done:
+		return nil
+	case <-last.C:
+		return context.Cause(ctx)
+	}
+}
+
+func (t *Table) search(ctx context.Context, r *tableRow, s *search, idly bool) {
 	for _, path := range t.programs(r.Programs) {
 		tool := t.probe(ctx, &r.Row, path, idly)
-		if tool == nil || slices.ContainsFunc(found, func(f *Toolchain) bool { return f.Version == tool.Version }) {
+		if tool == nil || slices.ContainsFunc(s.found, func(f *Toolchain) bool { return f.Version == tool.Version }) {
 			continue
 		}
-		found = append(found, tool)
-		if len(found) == maxVersions {
+		s.found = append(s.found, tool)
+		if len(s.found) == maxVersions {
 			break
 		}
 	}
-	if ctx.Err() == nil { // else it was not the host that has said no
-		r.found = found
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = nil
+	if s.isWhole = ctx.Err() == nil; s.isWhole { // else it was not the host that has said no
+		r.found = s.found
 	}
-	return found
+	close(s.done)
 }
 
 // programs are the files in the PATH that patterns match, by pattern and then

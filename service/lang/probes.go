@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -38,10 +39,10 @@ func (p *probes) recall(path, probe string) (said string, ok bool) {
 	if p == nil {
 		return "", false
 	}
+	now, there := stamp(path) // it may hang
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one, ok := p.known[path]
-	now, there := stamp(path)
 	return one.Said, ok && there && one.Probe == probe && one.Bytes == now.Bytes && one.Time == now.Time
 }
 
@@ -80,7 +81,13 @@ func (p *probes) save() {
 		return
 	}
 	p.mu.Lock()
-	maps.DeleteFunc(p.known, func(path string, _ probed) bool { _, there := stamp(path); return !there })
+	paths := slices.Collect(maps.Keys(p.known))
+	p.mu.Unlock()
+	paths = slices.DeleteFunc(paths, func(path string) bool { _, there := stamp(path); return there })
+	p.mu.Lock()
+	for _, path := range paths {
+		delete(p.known, path)
+	}
 	text, err := json.Marshal(p.known)
 	p.mu.Unlock()
 	if err != nil || os.WriteFile(p.path+".new", text, 0o600) != nil {

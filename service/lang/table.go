@@ -44,8 +44,9 @@ type Table struct {
 // tableRow is a row and what was found of it.
 type tableRow struct {
 	Row
-	mu    sync.Mutex // held while it is looked for
+	mu    sync.Mutex // guards what follows
 	found []*Toolchain
+	now   *search // nil: nobody looks
 }
 
 // New checks the rows; it looks for nothing yet. What an earlier life left
@@ -118,7 +119,10 @@ func (t *Table) Find(ctx context.Context, name, version string) (*Toolchain, err
 		}
 		return nil, fmt.Errorf("there is no language %q; this runner knows %s", clip(name), strings.Join(names, ", "))
 	}
-	found := t.look(ctx, r, false)
+	found, err := t.look(ctx, r, false)
+	if err != nil {
+		return nil, err
+	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("language %s: this host has no %s that works", r.Name, strings.Join(r.Programs, ", "))
 	}
@@ -135,7 +139,7 @@ func (t *Table) Find(ctx context.Context, name, version string) (*Toolchain, err
 func (t *Table) List(ctx context.Context) []string {
 	var lines []string
 	for _, r := range t.rows {
-		if found := t.look(ctx, r, true); len(found) > 0 {
+		if found, err := t.look(ctx, r, true); err == nil && len(found) > 0 {
 			lines = append(lines, strings.Join(append([]string{r.Name}, versionsOf(found)...), " "))
 		}
 	}

@@ -11,11 +11,13 @@ import (
 
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/service/sandbox"
+	"github.com/runnel-io/runnel/tests/hangfs"
 )
 
-// TestMain is what isolates the warm-up, too.
+// TestMain is what isolates the warm-up, and what serves file systems that hang.
 func TestMain(m *testing.M) {
 	sandbox.ShimMain()
+	hangfs.Main()
 	os.Exit(m.Run())
 }
 
