@@ -109,7 +109,7 @@ func (r *Runner) Close() {
 	}
 	done := make(chan struct{})
 	go func() { r.lives.Wait(); close(done) }()
-	timer := time.NewTimer(time.Until(last) + hangTimeout)
+	timer := time.NewTimer(max(time.Until(last), 0) + hangTimeout)
 	defer timer.Stop()
 	select {
 	case <-done:

@@ -58,6 +58,11 @@ func Load(dir, pattern string) (*Definitions, error) {
 	}
 	var all []error
 	for _, file := range defs.Files {
+		// Whoever writes to the directory may have put a pipe there, which would never end.
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			all = append(all, fmt.Errorf("cannot read pipelines: %s is no file", file))
+			continue
+		}
 		all = append(all, defs.add(file))
 	}
 	return defs, errors.Join(all...)

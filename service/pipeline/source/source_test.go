@@ -99,6 +99,11 @@ func TestLoad(t *testing.T) {
 	if defs, err := LoadPath(filepath.Join(tree(t, map[string]string{"any.name": one}), "any.name"), ""); err != nil || defs.Pipelines["one"] == nil {
 		t.Errorf("a file of any name: %v", err)
 	}
+	if pipe := filepath.Join(t.TempDir(), "pipelines.yml"); makePipe(pipe) == nil {
+		if _, err := Load(filepath.Dir(pipe), ""); err == nil || !strings.Contains(err.Error(), pipe+" is no file") {
+			t.Errorf("a pipe, which nobody writes to: %v", err)
+		}
+	}
 	var place *definition.Error
 	if _, err := Load(tree(t, map[string]string{"pipelines.yml": "pipelines: {p: {no: 1}}"}), ""); !errors.As(err, &place) || place.Line != 1 {
 		t.Errorf("the error has no place: %v", err)

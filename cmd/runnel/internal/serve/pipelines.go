@@ -139,7 +139,7 @@ func (p *pipelines) again() {
 func (p *pipelines) close() {
 	if p.cancel != nil {
 		p.cancel()
-		p.wg.Wait()
+		await(&p.wg, endPatience)
 	}
 	if p.engine != nil {
 		p.engine.Close()

@@ -50,6 +50,7 @@ type command struct {
 	front   front
 	runners []*app.Runner
 	web     *webServer
+	reloads reloads
 }
 
 const (
@@ -231,24 +232,32 @@ func (s *command) startUntil(ctx context.Context, signals <-chan os.Signal, stop
 			}
 			s.Log.Info("ending before it is ready", "signal", sig)
 			cancel()
-			return sig, noCancel(s.awaitStart(started, signals, stop))
+			return sig, noCancel(s.awaitStart(sig, started, signals, stop))
 		}
 	}
 }
 
-// awaitStart waits for a start that was called off.
-func (s *command) awaitStart(started <-chan error, signals <-chan os.Signal, stop func()) error {
+// awaitStart waits for a start that was called off by first, but no longer than a
+// drain may take: it may hang, with a mount that it reads from.
+func (s *command) awaitStart(first os.Signal, started <-chan error, signals <-chan os.Signal, stop func()) error {
+	late := time.NewTimer(max(s.drainTimeout, time.Second))
+	defer late.Stop()
+	leave := func(sig os.Signal) {
+		stop()
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Signal(sig) // where it can't be sent, the next one ends the process
+		}
+	}
 	for {
 		select {
 		case err := <-started:
 			return err
+		case <-late.C:
+			s.Log.Error("the start hangs: leaving it")
+			leave(first)
 		case sig := <-signals:
-			if sig == cli.ReloadSignal {
-				continue
-			}
-			stop()
-			if self, err := os.FindProcess(os.Getpid()); err == nil {
-				_ = self.Signal(sig) // where it can't be sent, the next one ends the process
+			if sig != cli.ReloadSignal {
+				leave(sig)
 			}
 		}
 	}
@@ -382,5 +391,6 @@ func (s *command) Close() error {
 	} else if s.target != nil {
 		err = errors.Join(err, s.target.Close())
 	}
+	await(&s.reloads.work, endPatience)
 	return err
 }

@@ -6,9 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
-	"github.com/runnel-io/runnel/service"
 )
 
 // secondGrace is what is left of a run's grace when whoever ends the runner is in
@@ -19,6 +17,7 @@ const secondGrace = time.Second
 // still runs, and after that signals do what they always do. reloadSignal
 // reads the configuration again.
 func (s *command) untilSignal(ctx context.Context, signals <-chan os.Signal, stop func()) error {
+	defer s.reloads.end()
 	watchdog := s.watchdog()
 	defer watchdog.Stop()
 	ended, forget := s.ended()
@@ -108,24 +107,4 @@ func (s *command) drain(ctx context.Context) {
 		wg.Go(func() { r.Service.Drain(ctx) })
 	}
 	wg.Wait()
-}
-
-// reload reads flags, environment and file again, and gives the runners what
-// can change while they run. A mistake changes nothing.
-func (s *command) reload() {
-	notify("RELOADING=1")
-	defer notify("READY=1")
-	var cfg service.Config
-	fresh := app.New(s.Stdio)
-	fresh.Configured = func(c service.Config) { cfg = c }
-	if err := s.Again(fresh); err != nil {
-		s.Log.Error("cannot reload", "error", err)
-		return
-	}
-	for _, r := range s.runners {
-		if err := r.Service.Reload(cfg.Settings); err != nil {
-			s.Log.Error("cannot reload", "runner", r.Name, "error", err)
-		}
-	}
-	s.pipelines.again()
 }
