@@ -50,6 +50,7 @@ type App struct {
 
 // New makes an app that writes to std.
 func New(std Stdio) *App {
+	std.Out = &output{Writer: std.Out}
 	a := &App{Stdio: std, Look: term.LookOf(std.Out), ErrLook: term.LookOf(std.Err), Log: slog.New(slog.DiscardHandler)}
 	var once sync.Map
 	a.Conn.Say = a.Say

@@ -32,7 +32,7 @@ func PrunnerSignals() (signals <-chan os.Signal, stop func()) {
 // UserSignals are the signals by which a user ends a command that waits.
 func UserSignals() (signals <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 4)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, LeaveSignal)
 	return c, func() { signal.Stop(c) }
 }
 

@@ -121,3 +121,32 @@ func waitForStop(t *testing.T, pid int) {
 		runtime.Gosched()
 	}
 }
+
+// SIGQUIT, a terminal's ^\, leaves at once: the run goes on, and no goroutines are
+// listed.
+func TestQuitLeavesTheRun(t *testing.T) {
+	newHome(t)
+	_, _, _ = servedWithLog(t)
+	cmd := command(t, "run", "--id", "left", "-c", "echo begun; sleep 60")
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	out := started(t, cmd, "begun")
+	if err := cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Fatal(err)
+	}
+	if got := exitCode(t, cmd.Wait()); got != 130 {
+		t.Errorf("got code %d, want 130", got)
+	}
+	if got, want := errOut.String(), "runnel: the run may go on: runnel logs -f left\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if shown, _, err := runnel(t, "show", "left"); err != nil || !strings.Contains(shown, "RUNNING") {
+		t.Errorf("got %q, %v, want a run that goes on", shown, err)
+	}
+	if _, _, err := runnel(t, "abort", "left"); err != nil {
+		t.Error(err)
+	}
+}

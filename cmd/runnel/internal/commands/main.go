@@ -69,5 +69,9 @@ func run(ctx context.Context, args []string, std app.Stdio) error {
 		root.SetArgs(args)
 		return root.ExecuteContext(ctx)
 	}
-	return advise(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = a.Printed()
+	}
+	return advise(err)
 }

@@ -229,7 +229,8 @@ func jobResult(a *app.App, job *pb.Job, quiet bool) error {
 	return nil
 }
 
-// cancelOnSignal cancels the job with the first signal, and leaves with a second.
+// cancelOnSignal cancels the job with the first signal, and leaves with a second, or
+// with cli.LeaveSignal.
 func cancelOnSignal(ctx context.Context, s *app.Session, id string, leave context.CancelCauseFunc) (stop func()) {
 	signals, stopSignals := cli.UserSignals()
 	over := make(chan struct{})
@@ -238,7 +239,11 @@ func cancelOnSignal(ctx context.Context, s *app.Session, id string, leave contex
 		select {
 		case <-over:
 			return
-		case <-signals:
+		case sig := <-signals:
+			if sig == cli.LeaveSignal {
+				leave(errLeft)
+				return
+			}
 		}
 		s.App.Say("canceling the job; once more to leave it")
 		wg.Go(func() {

@@ -15,7 +15,7 @@ import (
 
 // Reasons to leave a run before its end.
 var (
-	// errLeft: the user has asked twice.
+	// errLeft: the user has asked twice, or by LeaveSignal.
 	errLeft = errors.New("left")
 	// errNoEnd: the run was aborted, and nothing says that it has ended.
 	errNoEnd = errors.New("no end in sight")
@@ -34,8 +34,8 @@ const (
 	endPatience = 10 * time.Second
 )
 
-// heedSignals makes the first signal abort what runs, and a second one leave. A
-// run that does not end in its grace and endPatience is left, too: its server or
+// heedSignals makes the first signal abort what runs, and a second one leave;
+// cli.LeaveSignal leaves without an abort. A run that does not end in its grace and endPatience is left, too: its server or
 // its runner may be away. SIGPIPE becomes an error of the write that caused it.
 // The function that it returns ends all that and waits for it.
 func (r *runCommand) heedSignals(leave context.CancelCauseFunc, abort func()) (stop func()) {
@@ -47,7 +47,11 @@ func (r *runCommand) heedSignals(leave context.CancelCauseFunc, abort func()) (s
 		select {
 		case <-over:
 			return
-		case <-signals:
+		case sig := <-signals:
+			if sig == cli.LeaveSignal {
+				leave(errLeft)
+				return
+			}
 		}
 		if r.ErrLook.Terminal {
 			r.Say("aborting; once more to leave at once")
@@ -68,11 +72,11 @@ func (r *runCommand) heedSignals(leave context.CancelCauseFunc, abort func()) (s
 			case <-late.C:
 				leave(errNoEnd)
 				return
-			case <-signals:
+			case sig := <-signals:
 				select {
 				case <-sent:
 				default:
-					if time.Since(began) < secondSignalAfter {
+					if sig != cli.LeaveSignal && time.Since(began) < secondSignalAfter {
 						continue
 					}
 				}

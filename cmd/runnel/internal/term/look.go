@@ -27,6 +27,9 @@ type Look struct {
 // not for those of people who set NO_COLOR (no-color.org) or TERM=dumb.
 func LookOf(w io.Writer) Look {
 	l := Look{width: plainWidth}
+	for wrapper, ok := w.(interface{ Unwrap() io.Writer }); ok; wrapper, ok = w.(interface{ Unwrap() io.Writer }) {
+		w = wrapper.Unwrap()
+	}
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return l
