@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client/internal/fan"
 	"github.com/runnel-io/runnel/service/client/internal/link"
+	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/subjects"
 )
 
@@ -26,7 +27,8 @@ type fanOut struct {
 
 	body     []byte
 	oneByOne bool
-	group    string // of a fan-out of runs
+	group    string   // of a fan-out of runs
+	starting []string // of those that match
 }
 
 // answer is one runner's part, before its type is known.
@@ -49,7 +51,7 @@ func (f *fanOut) do(ctx context.Context, req pb.Request) error {
 		f.opts.Expected(names)
 	}
 	asked := &fan.Fan{
-		Link: f.c.link, Verb: f.verb, Scope: f.target.scope(), Where: f.target.Where, Body: f.body, OneByOne: f.oneByOne, Group: f.group,
+		Link: f.c.link, Verb: f.verb, Scope: f.target.scope(), Where: f.target.Where, Body: f.body, OneByOne: f.oneByOne, Group: f.group, Starting: f.starting,
 		Timeout: f.opts.Timeout, Batch: f.opts.Batch, Expect: f.opts.Expect, Settled: f.settled, Enough: f.opts.Enough,
 		Each: func(p fan.Part) bool { return f.each(f.read(p)) },
 	}
@@ -121,6 +123,7 @@ func (f *fanOut) plan(ctx context.Context, req pb.Request) (names, skipped []str
 		return nil, nil, err
 	}
 	names, skipped = runnerNames(in), runnerNames(out)
+	f.starting = runnerNames(slices.DeleteFunc(in, func(r Runner) bool { return r.Card.GetState() != store.StateInitialising }))
 	if names, err = fan.Limit(names, f.opts.Limit); err != nil {
 		return nil, nil, err
 	}

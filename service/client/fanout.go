@@ -138,6 +138,8 @@ type FanLists struct {
 	Unexpected []string
 	// Errors of those that failed, by runner.
 	Errors map[string]error
+	// Reasons why those are missing that are, by runner.
+	Reasons map[string]error
 	// Short: fewer have answered than FanOptions.Expect, by so many.
 	Short int
 }
@@ -151,12 +153,17 @@ func (l *FanLists) Add(runner string, state ReplyState, err error) {
 		ReplyOK: &l.OK, ReplyFailed: &l.Failed, ReplySkipped: &l.Skipped, ReplyMissing: &l.Missing, ReplyUnexpected: &l.Unexpected,
 	}[state]
 	*list = append(*list, runner)
-	if err != nil && state != ReplyMissing {
-		if l.Errors == nil {
-			l.Errors = map[string]error{}
-		}
-		l.Errors[runner] = err
+	if err == nil {
+		return
 	}
+	errs := &l.Errors
+	if state == ReplyMissing {
+		errs = &l.Reasons
+	}
+	if *errs == nil {
+		*errs = map[string]error{}
+	}
+	(*errs)[runner] = err
 }
 
 func (l *FanLists) sort() {

@@ -62,7 +62,7 @@ func TestFanOutYieldsEveryState(t *testing.T) {
 
 	request := client.GlanceOf(client.Target{Where: `labels.env == "prod"`}, &pb.Glance{})
 	states := map[string]client.ReplyState{}
-	for reply, err := range client.FanOut(t.Context(), c, request, client.FanOptions{Timeout: time.Second}) {
+	for reply, err := range client.FanOut(t.Context(), c, request, client.FanOptions{Timeout: 5 * time.Second}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestFanOutEndsWithItsLoop(t *testing.T) {
 // Too few answers are the last thing that a loop hears, and a number for Collect.
 func TestFanOutExpects(t *testing.T) {
 	c := newFleet(t, service.Config{Name: "a"})
-	opts := client.FanOptions{Expect: 3, Timeout: 100 * time.Millisecond}
+	opts := client.FanOptions{Expect: 3, Timeout: 3 * time.Second}
 	request := client.MaintOf(client.Target{}, &pb.Maint{Clock: &pb.ClockQuery{TimeNanos: time.Now().UnixNano()}})
 	var last error
 	count := 0

@@ -91,7 +91,7 @@ func TestFanListsAreSorted(t *testing.T) {
 	l.Add("e", ReplySkipped, nil)
 	l.Add("f", ReplyUnexpected, boom)
 	l.sort()
-	if !slices.Equal(l.OK, []string{"a", "b"}) || l.Complete() || len(l.Errors) != 2 || l.Errors["c"] != nil {
+	if !slices.Equal(l.OK, []string{"a", "b"}) || l.Complete() || len(l.Errors) != 2 || l.Errors["c"] != nil || len(l.Reasons) != 1 || l.Reasons["c"] == nil {
 		t.Errorf("got %+v", l)
 	}
 	l.Missing = nil

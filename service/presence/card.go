@@ -19,7 +19,7 @@ import (
 
 // States of a runner, as its card has them.
 const (
-	StateInitialising = "initialising"
+	StateInitialising = store.StateInitialising
 	StateReady        = store.StateReady
 	StateDraining     = "draining"
 	StateUnhealthy    = "unhealthy"

@@ -15,6 +15,9 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
+// StateInitialising is what the card of a runner says that may not hear requests yet.
+const StateInitialising = "initialising"
+
 // StateReady is what the card of a runner says that takes work.
 const StateReady = "ready"
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
+	"github.com/runnel-io/runnel/service/client"
 )
 
 func TestFigures(t *testing.T) {
@@ -147,5 +149,17 @@ func TestTooManySimulated(t *testing.T) {
 	b := &command{App: app.New(app.Stdio{Out: io.Discard, Err: io.Discard}), simulate: 1 << 40}
 	if err := b.run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot simulate ") {
 		t.Errorf("got %v, want the limit", err)
+	}
+}
+
+// Who did not answer is said with the reason.
+func TestNotAllAnswered(t *testing.T) {
+	var lists client.FanLists
+	for _, name := range []string{"a", "b", "c", "d"} {
+		lists.Add(name, client.ReplyMissing, fmt.Errorf("%w from runner %s in 5s", client.ErrNoAnswer, name))
+	}
+	want := "4 of 9 did not answer: a (no answer from runner a in 5s), b (no answer from runner b in 5s), c (no answer from runner c in 5s)"
+	if got := notAll(9, &lists).Error(); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

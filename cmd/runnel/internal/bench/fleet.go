@@ -123,6 +123,9 @@ func walkProc() error {
 	return nil
 }
 
+// simulatedName begins the names of the simulated runners.
+const simulatedName = "sim"
+
 // measureFanOut asks many simulated runners at once.
 func (b *command) measureFanOut(ctx context.Context) ([]row, error) {
 	n := b.simulate
@@ -167,10 +170,19 @@ func (b *command) timeFanOut(ctx context.Context, n int, query *pb.Glance) (all 
 		}
 		all = append(all, time.Since(began))
 		if !result.Complete() {
-			return nil, fmt.Errorf("%d of %d did not answer: %s", len(result.Missing), n, strings.Join(result.Missing[:min(3, len(result.Missing))], ", "))
+			return nil, notAll(n, &result.FanLists)
 		}
 	}
 	return all, nil
+}
+
+// notAll says who of n is missing, and why.
+func notAll(n int, lists *client.FanLists) error {
+	var why []string
+	for _, name := range lists.Missing[:min(3, len(lists.Missing))] {
+		why = append(why, fmt.Sprintf("%s (%v)", name, lists.Reasons[name]))
+	}
+	return fmt.Errorf("%d of %d did not answer: %s", len(lists.Missing), n, strings.Join(why, ", "))
 }
 
 func (b *command) startFleet(ctx context.Context, n int) error {
@@ -178,11 +190,12 @@ func (b *command) startFleet(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	b.rig.fleet = b.rig.serve(ctx, self, "--name", "sim", "--simulate", strconv.Itoa(n), "--data", filepath.Join(b.rig.dir, "fleet"))
+	b.rig.fleet = b.rig.serve(ctx, self, "--name", simulatedName, "--simulate", strconv.Itoa(n), "--data", filepath.Join(b.rig.dir, "fleet"))
 	if err := b.rig.fleet.Start(); err != nil {
 		return fmt.Errorf("cannot start the simulated runners: %w", err)
 	}
-	return b.rig.waitForRunners(ctx, n, func(*pb.Card) bool { return true })
+	// The runner that is measured is there as well, and is none of them.
+	return b.rig.waitForRunners(ctx, n, func(c *pb.Card) bool { return strings.HasPrefix(c.GetName(), simulatedName+"-") })
 }
 
 // measureVersion is this program's own start, beside a small Go program.

@@ -28,6 +28,8 @@ type Fan struct {
 	// OneByOne asks each by its name, with Group in the header if it is set.
 	OneByOne bool
 	Group    string
+	// Starting are those that may not hear requests yet.
+	Starting []string
 	// Timeout is how long each has to answer, Batch how many are asked at a time
 	// one by one (0: all), Expect how many answers are waited for at least.
 	Timeout       time.Duration
@@ -44,6 +46,7 @@ type Fan struct {
 	messages chan *nats.Msg
 	asked    time.Time
 	waiting  map[string]bool // expected, not answered
+	starting map[string]bool // of Starting; true: to be asked again
 	seen     map[string]bool // has answered
 	answers  int
 }
@@ -71,6 +74,7 @@ var ErrLeft = errors.New("left")
 // that answer it tells as well. Error: ErrLeft.
 func (f *Fan) Run(ctx context.Context, names []string) error {
 	f.waiting, f.seen = map[string]bool{}, map[string]bool{}
+	f.noteStarting()
 	if len(names) == 0 && f.Expect == 0 {
 		return nil
 	}
@@ -130,10 +134,10 @@ func (f *Fan) publishEach(names []string) error {
 // it no other way.
 func (f *Fan) publish(subject, whom string) error {
 	msg := &nats.Msg{Subject: subject, Reply: f.inbox + "." + whom, Data: f.Body, Header: maps.Clone(f.headers)}
-	if f.OneByOne && f.Group != "" {
+	if whom != everybody && f.Group != "" {
 		msg.Header.Set(subjects.HeaderGroup, f.Group)
 	}
-	if f.Where != "" && !f.OneByOne {
+	if f.Where != "" && whom == everybody {
 		msg.Header.Set(subjects.HeaderWhere, f.Where)
 		msg.Header.Set(subjects.HeaderAnswer, subjects.AnswerAlways)
 	}
@@ -152,6 +156,8 @@ func (f *Fan) round(ctx context.Context, names []string, ask func() error) error
 	f.headers = f.Link.Headers(ctx, patience)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
+	again := time.NewTicker(startingPause)
+	defer again.Stop()
 	for _, name := range names {
 		f.waiting[name] = true
 	}
@@ -170,6 +176,8 @@ func (f *Fan) round(ctx context.Context, names []string, ask func() error) error
 			} else {
 				err = f.take(msg)
 			}
+		case <-again.C:
+			err = f.askStarting()
 		case <-timer.C:
 			return f.giveUp(patience)
 		case <-ctx.Done():
@@ -182,9 +190,14 @@ func (f *Fan) round(ctx context.Context, names []string, ask func() error) error
 	return nil
 }
 
-// isMine knows what the fan-out needs: any of its requests, and its inbox.
+// isMine knows what the fan-out needs: any of its requests, and its inbox. Who may
+// ask all need not be one who may ask each.
 func (f *Fan) isMine(denied string) bool {
-	return strings.HasPrefix(denied, f.Link.Space.Prefix()+"."+string(f.Verb)+".") || strings.HasPrefix(denied, f.inbox)
+	requests := f.Link.Space.Prefix() + "." + string(f.Verb) + "."
+	if !f.OneByOne && strings.HasPrefix(denied, requests+"at.") {
+		return false
+	}
+	return strings.HasPrefix(denied, requests) || strings.HasPrefix(denied, f.inbox)
 }
 
 // isNobody recognises the server's word that nobody listens.
@@ -194,6 +207,9 @@ func isNobody(msg *nats.Msg) bool {
 
 // absent makes missing whom the server knows to be away.
 func (f *Fan) absent(whom string) error {
+	if f.askLater(whom) {
+		return nil
+	}
 	if !f.OneByOne {
 		return f.giveUp(0)
 	}
@@ -209,10 +225,12 @@ func (f *Fan) Short() int { return max(0, f.Expect-f.answers) }
 
 // giveUp makes those that have not answered missing.
 func (f *Fan) giveUp(patience time.Duration) error {
-	names := slices.Sorted(maps.Keys(f.waiting))
-	clear(f.waiting)
-	for _, name := range names {
-		err := fmt.Errorf("%w from runner %s in %s", link.ErrNoAnswer, name, patience)
+	for _, name := range slices.Sorted(maps.Keys(f.waiting)) {
+		if patience == 0 && f.askLater(name) {
+			continue
+		}
+		delete(f.waiting, name)
+		err := fmt.Errorf("%w from runner %s in %s%s", link.ErrNoAnswer, name, patience, f.startingWords(name))
 		if patience == 0 {
 			err = fmt.Errorf("runner %s is %w", name, link.ErrOffline)
 		}
