@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -125,7 +126,7 @@ func readLines(ctx context.Context, c *client.Client, run *pb.Run, wanted linesW
 		return nil, err
 	}
 	page.tip(tip)
-	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, open: map[int64]*Line{}}
+	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, tip: tip.Seq, open: map[int64]*Line{}}
 	if wanted.whole {
 		reader.most = wholeMost
 	}
@@ -163,12 +164,37 @@ type lineReader struct {
 	most  int
 	at    stream.Place
 	open  map[int64]*Line
-	first int64 // number of the first line that was read
+	first int64  // number of the first line that was read
+	tip   uint64 // message that the page ends with
 	late  int
+}
+
+// passed is for a record that came after the log's end was looked at: it is for those
+// who follow the log from there, and a line that has it would have it twice. Of a log
+// that grows quickly the last lines may all be such; then the page ends with them.
+func (l *lineReader) passed() bool {
+	if l.at.Seq <= l.tip {
+		return false
+	}
+	if l.first > 0 {
+		return true
+	}
+	l.tip = math.MaxUint64
+	return false
+}
+
+// reach has the page end with a record that it takes, if it has no other end.
+func (l *lineReader) reach() {
+	if l.tip == math.MaxUint64 {
+		l.page.At = l.at.String()
+	}
 }
 
 func (l *lineReader) record(r lines.Record) error {
 	l.at.Record++
+	if l.passed() {
+		return errEnough
+	}
 	if l.first == 0 {
 		l.first = r.Pos
 	}
@@ -176,6 +202,7 @@ func (l *lineReader) record(r lines.Record) error {
 		return errEnough
 	}
 	if line := l.open[r.Pos]; line != nil && r.Gap == nil {
+		l.reach()
 		l.add(line, r)
 		return l.enough()
 	}
@@ -186,6 +213,7 @@ func (l *lineReader) record(r lines.Record) error {
 		}
 		return nil
 	}
+	l.reach()
 	line := &Line{N: r.Pos, Time: strconv.FormatInt(r.TimeNanos, 10), Step: r.Step}
 	l.page.Lines = append(l.page.Lines, line)
 	if r.Gap != nil {
