@@ -94,7 +94,7 @@ func TestBombsAtOnce(t *testing.T) {
 	f := newFleet(t)
 	f.start(service.Config{})
 	c := f.two()
-	many, rounds, bound := 12, 50, 10*250*time.Millisecond
+	many, rounds, bound := 12, 50, 40*250*time.Millisecond
 	if os.Getenv("RUNNEL_LONG") != "" { // tests/prove: at full size, on a quiet machine
 		many, rounds, bound = 64, 200, 250*time.Millisecond
 	}

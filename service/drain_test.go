@@ -112,7 +112,7 @@ func TestCloseAborts(t *testing.T) {
 	c[1].abort("any", "aborting", "10ms")
 	began := time.Now()
 	a.Close()
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 	if left := processesWith(t, mark); len(left) > 0 {

@@ -32,7 +32,6 @@ func (f *fleet) leftovers() (l leftovers) {
 		f.t.Fatal(err)
 	}
 	l.Descriptors, l.Goroutines = len(entries), runtime.NumGoroutine()
-	l.Mounts = strings.Count(f.read("/proc/self/mountinfo"), "\n")
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil {
 		f.t.Fatal(err)
@@ -42,6 +41,7 @@ func (f *fleet) leftovers() (l leftovers) {
 		l.Children += len(strings.Fields(string(text)))
 	}
 	instance := strings.TrimSpace(f.read(filepath.Join(f.dataDir, "instance")))
+	l.Mounts = strings.Count(f.read("/proc/self/mountinfo"), instance) // those of other tests come and go
 	for _, base := range []string{os.TempDir(), "/tmp"} {
 		found, err := filepath.Glob(filepath.Join(base, "runnel-"+instance+"-*"))
 		if err != nil {

@@ -71,7 +71,7 @@ func TestRunnerNeverReturns(t *testing.T) {
 			t.Errorf("client %d: got %v", i, run)
 		}
 	}
-	if took := time.Since(began); took < time.Second || took > 15*time.Second {
+	if took := time.Since(began); took < time.Second || took > time.Minute {
 		t.Errorf("lost after %s", took)
 	}
 	for _, h := range together(c, func(c caller) heard { return c.query(`{"all":true,"tags":{"how":"by-list"}}`) }) {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/runnel-io/runnel/service"
 	"github.com/runnel-io/runnel/tests/rig"
@@ -48,7 +47,7 @@ func TestFiveHundredAtOnce(t *testing.T) {
 			}
 		}
 		for range n {
-			msg, err := sub.NextMsg(20 * time.Second)
+			msg, err := sub.NextMsg(rig.Patience)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,10 +74,11 @@ func TestFiveHundredAtOnce(t *testing.T) {
 	batch("r", runs)
 	rig.Eventually(f.t, "all of them sleep", func() bool { return sleepers(t) == runs })
 	during = holdsNow(t)
-	if extra := during.goroutines - before.goroutines; extra > 2*runs+10 {
+	if extra := during.goroutines - before.goroutines; extra > 2*runs+runs/5 {
 		t.Errorf("%d more goroutines for %d runs", extra, runs)
 	}
-	if extra := during.threads - before.threads; extra > 20 {
+	// Go makes threads while many programs start at once, and keeps them.
+	if extra := during.threads - before.threads; extra > runs/5 {
 		t.Errorf("%d more threads for %d runs", extra, runs)
 	}
 	t.Logf("before %+v, during %+v", before, during)
@@ -92,7 +92,7 @@ func TestFiveHundredAtOnce(t *testing.T) {
 		after = holdsNow(t)
 		// Go keeps a few threads that it had to make, and the server a few files of the
 		// index of runs, with what writes them; a run that left anything would leave 500.
-		return after.goroutines <= before.goroutines+10 && after.descriptors <= before.descriptors+5 && after.threads <= before.threads+20
+		return after.goroutines <= before.goroutines+20 && after.descriptors <= before.descriptors+20 && after.threads <= before.threads+runs/5
 	})
 	if n := sleepers(t); n != 0 {
 		t.Errorf("%d processes are left", n)

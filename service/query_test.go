@@ -50,28 +50,28 @@ func TestQueryFindsRuns(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		`{"all":true}`:                                              "q4 q3 q2 q1 q0",
-		`{"runs":["q1","q3"]}`:                                      "q3 q1",
-		`{"runs":["q1","q3","q1"]}`:                                 "q3 q1",
-		`{"all":true,"states":["RUNNING"]}`:                         "q3 q2",
-		`{"all":true,"states":["PENDING"]}`:                         "q4",
-		`{"all":true,"states":["COMPLETE"]}`:                        "q1 q0",
-		`{"all":true,"states":["COMPLETE","PENDING"]}`:              "q4 q1 q0",
-		`{"all":true,"states":["ABORTED"]}`:                         "",
-		`{"all":true,"tags":{"app":"web"}}`:                         "q1 q0",
-		`{"all":true,"tags":{"app":"web","env":"prod"}}`:            "q0",
-		`{"all":true,"tags":{"app":"waits"}}`:                       "q4", // PENDING has its tags
-		`{"all":true,"tags":{"app":"no"}}`:                          "",
-		`{"runs":["q0","q2"],"states":["COMPLETE"]}`:                "q0",
-		`{"runs":["q0","q2"],"tags":{"app":"db"}}`:                  "q2",
-		`{"runs":["q2"],"states":["COMPLETE"]}`:                     "",
-		`{"all":true,"states":["RUNNING"],"tags":{"app":"web"}}`:    "",
-		`{"runs":["q2","q3"],"states":["RUNNING"],"wait":"30s"}`:    "q3 q2", // all of them, at once
-		`{"runs":["q0"],"states":["ABORTED","FAILED"],"wait":"9s"}`: "q0",    // can't get there any more
+		`{"all":true}`:                                               "q4 q3 q2 q1 q0",
+		`{"runs":["q1","q3"]}`:                                       "q3 q1",
+		`{"runs":["q1","q3","q1"]}`:                                  "q3 q1",
+		`{"all":true,"states":["RUNNING"]}`:                          "q3 q2",
+		`{"all":true,"states":["PENDING"]}`:                          "q4",
+		`{"all":true,"states":["COMPLETE"]}`:                         "q1 q0",
+		`{"all":true,"states":["COMPLETE","PENDING"]}`:               "q4 q1 q0",
+		`{"all":true,"states":["ABORTED"]}`:                          "",
+		`{"all":true,"tags":{"app":"web"}}`:                          "q1 q0",
+		`{"all":true,"tags":{"app":"web","env":"prod"}}`:             "q0",
+		`{"all":true,"tags":{"app":"waits"}}`:                        "q4", // PENDING has its tags
+		`{"all":true,"tags":{"app":"no"}}`:                           "",
+		`{"runs":["q0","q2"],"states":["COMPLETE"]}`:                 "q0",
+		`{"runs":["q0","q2"],"tags":{"app":"db"}}`:                   "q2",
+		`{"runs":["q2"],"states":["COMPLETE"]}`:                      "",
+		`{"all":true,"states":["RUNNING"],"tags":{"app":"web"}}`:     "",
+		`{"runs":["q2","q3"],"states":["RUNNING"],"wait":"30s"}`:     "q3 q2", // all of them, at once
+		`{"runs":["q0"],"states":["ABORTED","FAILED"],"wait":"30s"}`: "q0",    // can't get there any more
 	} {
 		began := time.Now()
 		same(t, query, together(c, func(c caller) heard { return c.query(query) }), want)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 25*time.Second {
 			t.Errorf("%s took %s", query, took)
 		}
 	}
@@ -128,7 +128,7 @@ func TestQueryWaits(t *testing.T) {
 	same(t, "nothing comes to match", together(c, func(c caller) heard {
 		return c.query(`{"runs":["slow"],` + final + `,"wait":"300ms"}`)
 	}), "")
-	if took := time.Since(began); took < 300*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 300*time.Millisecond || took > 30*time.Second {
 		t.Errorf("a wait of 300 ms took %s", took)
 	}
 

@@ -255,11 +255,11 @@ func TestCardFollowsTheHostsName(t *testing.T) {
 // After a crash the directory's lock shows the predecessor dead: no waiting.
 func TestRestartAfterACrashIsAtOnce(t *testing.T) {
 	s := newSite(t)
-	r := s.runner(processConfig{Name: "a", CardInterval: 10 * time.Second, OfflineAfter: 30 * time.Second, LostAfterFor: time.Minute})
+	r := s.runner(processConfig{Name: "a", CardInterval: 10 * time.Second, OfflineAfter: 5 * time.Minute, LostAfterFor: 10 * time.Minute})
 	r.kill()
 	began := time.Now()
 	r.start()
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -293,7 +293,7 @@ func TestSupersededRunnerEndsItsRuns(t *testing.T) {
 	}
 	select {
 	case <-s.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(rig.Patience):
 		t.Fatal("it goes on")
 	}
 	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "on host h2) has taken over its identity") {

@@ -67,7 +67,7 @@ func TestServeWaitsForItsServer(t *testing.T) {
 func TestServeEndsAtOnce(t *testing.T) {
 	server := rig.Start(t, natsserver.Options{Username: "u", Password: "right"})
 	for name, args := range map[string][]string{
-		"not let in":         {"--server", server.ClientURL(), "--user", "u", "--password", "wrong"},
+		"not let in":         {"--server", server.ClientURL(), "--user", "u", "--password", "wrong", "--connect-wait", "10m"},
 		"connection refused": {"--server", fmt.Sprintf("nats://127.0.0.1:%d", rig.FreePort(t)), "--connect-wait", "0s"},
 	} {
 		began := time.Now()
@@ -75,7 +75,7 @@ func TestServeEndsAtOnce(t *testing.T) {
 		if code := p.Wait(); code != 125 || !strings.Contains(p.Output(), name) {
 			t.Errorf("%s: got %d, %s", name, code, p.Output())
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("%s: it took %s", name, took)
 		}
 	}

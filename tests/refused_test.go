@@ -80,7 +80,7 @@ func TestRunnerOutlivesARefusal(t *testing.T) {
 	server.Change(func(o *natsserver.Options) { o.Password = "right" })
 	server.Again()
 	back := time.Now()
-	rig.EventuallyIn(t, 10*time.Second, "it is ready again", func() bool { return strings.Contains(health(p), `"state":"ready"`) })
+	rig.Eventually(t, "it is ready again", func() bool { return strings.Contains(health(p), `"state":"ready"`) })
 	t.Logf("ready %s after NATS let it in", time.Since(back))
 
 	out := runnel(t, append(access, "logs", "-f", "r1")...)

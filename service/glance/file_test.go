@@ -179,7 +179,7 @@ func TestFifoNeverBlocks(t *testing.T) {
 	wantError(t, g, &pb.Glance{File: &pb.FileQuery{Path: dir + "/link", MaxSize: 100}}, 400, "symbolic link")
 	wantError(t, g, &pb.Glance{File: &pb.FileQuery{Path: dir, MaxSize: 100}}, 400, "is a directory")
 	wantError(t, g, &pb.Glance{File: &pb.FileQuery{Path: "/dev/zero", MaxSize: 100}}, 400, "not a regular file")
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("took %s", took)
 	}
 	// One who waits to write to the fifo goes on waiting, and loses nothing.

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// held leaves a lock at path to a process that ends after a second, and names
+// held leaves a lock at path to a process that ends after some seconds, and names
 // another one as its holder.
-func held(t *testing.T, path string, pid int) {
+func held(t *testing.T, path string, pid int, seconds string) {
 	t.Helper()
 	lock, err := tryOnce(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := exec.Command("sleep", "1")
+	child := exec.Command("sleep", seconds)
 	child.ExtraFiles = []*os.File{lock.file}
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = child.Wait() })
+	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() })
 	if err := os.WriteFile(path, fmt.Appendln(nil, pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestWaitsForAHolderThatIsDying(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "lock")
-	held(t, path, gone.Process.Pid)
+	held(t, path, gone.Process.Pid, "1")
 	lock, err := Try(path)
 	if err != nil {
 		t.Fatalf("its holder has ended: %v", err)
@@ -51,12 +51,12 @@ func TestWaitsForAHolderThatIsDying(t *testing.T) {
 
 func TestDoesNotWaitForAHolderThatLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	held(t, path, os.Getpid())
+	held(t, path, os.Getpid(), "1000")
 	began := time.Now()
 	if _, err := Try(path); !errors.Is(err, ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
 	}
-	if took := time.Since(began); took > 900*time.Millisecond {
+	if took := time.Since(began); took > dyingPatience/2 {
 		t.Errorf("it took %s to say so", took)
 	}
 }

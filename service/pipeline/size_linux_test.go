@@ -141,12 +141,14 @@ func TestWaitingJobsCostNothing(t *testing.T) {
 	}
 	wg.Wait()
 	rate := float64(jobs) / time.Since(began).Seconds()
-	cpuIn(window / 2) // what their acceptance has left to do
 	after := cpuIn(window)
+	rig.EventuallyIn(t, 2*time.Minute, "what their acceptance has left to do is done", func() bool {
+		if after > before+window/20 {
+			after = cpuIn(window)
+		}
+		return after <= before+window/20
+	})
 	t.Logf("%.0f scheduled a second; in %s the process needs %s, %s without %d waiting jobs", rate, window, after, before, jobs)
-	if after > before+window/20 {
-		t.Errorf("in %s the process needs %s, %s without %d waiting jobs", window, after, before, jobs)
-	}
 	if whole && rate < 1000 {
 		t.Errorf("%.0f jobs scheduled a second, 1,000 at least", rate)
 	}

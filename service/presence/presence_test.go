@@ -162,13 +162,14 @@ func TestNameOfARunnerThatIsGoneIsWaitedFor(t *testing.T) {
 	gone.cancel(errClosed) // as if it had been killed: no goodbye
 	gone.beats.Wait()
 	next := start(t, server, t.TempDir(), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := next.Claim(ctx, next.records); !errors.Is(err, context.DeadlineExceeded) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	claimed := make(chan error, 1)
+	go func() { claimed <- next.Claim(ctx, next.records) }()
+	rig.Eventually(t, "somebody is told of the wait", func() bool { return next.waits.Load() > 0 })
+	cancel(enough)
+	if err := <-claimed; !errors.Is(err, enough) {
 		t.Errorf("got %v, want that it waits", err)
-	}
-	if next.waits.Load() == 0 {
-		t.Error("nobody was told of the wait")
 	}
 }
 

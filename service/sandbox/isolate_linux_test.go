@@ -131,7 +131,7 @@ func TestIsolatedTreesEnd(t *testing.T) {
 				}
 				return nil
 			}, nil)
-			if took := time.Since(began); err != nil || took > 1300*time.Millisecond {
+			if took := time.Since(began); err != nil || took > 300*time.Millisecond+slack(time.Second) {
 				t.Errorf("%s: %v after %v", tree.name, err, took)
 			}
 			checkGone(t, h.Facts().Kill, n)
@@ -144,8 +144,8 @@ func TestIsolatedTerminate(t *testing.T) {
 	eachLevel(t, func(t *testing.T, h *sandbox.Host, level sandbox.Isolation) {
 		p := start(t, h, sandbox.Spec{Argv: sh("echo ready; exec sleep 100"), Isolation: level})
 		began := time.Now()
-		status, err := p.Pump(func(int, []byte) error { p.Terminate(10 * time.Second); return nil }, nil)
-		if took := time.Since(began); err != nil || status.SignalName() != "SIGTERM" || took > 5*time.Second {
+		status, err := p.Pump(func(int, []byte) error { p.Terminate(time.Hour); return nil }, nil)
+		if took := time.Since(began); err != nil || status.SignalName() != "SIGTERM" || took > slack(5*time.Second) {
 			t.Errorf("got %+v, %v after %v", status, err, took)
 		}
 	})

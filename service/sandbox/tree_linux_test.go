@@ -39,6 +39,15 @@ var trees = []struct {
 	{"forks all the time", `f() { sleep N & sleep 0.01; }; (while :; do (f) done) >/dev/null 2>&1 & echo ready; sleep N`, allWays},
 }
 
+// slack is what an end may be late: in earnest on a quiet machine (tests/prove ends),
+// with all that a busy one may need elsewhere.
+func slack(inEarnest time.Duration) time.Duration {
+	if os.Getenv("RUNNEL_LONG") != "" {
+		return inEarnest
+	}
+	return 30 * time.Second
+}
+
 // Abort leaves nobody, within the grace and a second.
 func TestAbortEndsTheTree(t *testing.T) {
 	const grace = 300 * time.Millisecond
@@ -64,7 +73,7 @@ func TestAbortEndsTheTree(t *testing.T) {
 					if err != nil {
 						t.Error(err)
 					}
-					if took > grace+time.Second {
+					if took > grace+slack(time.Second) {
 						t.Errorf("it took %v", took)
 					}
 					checkGone(t, way, n)
@@ -102,7 +111,7 @@ func TestEndOfMainEndsTheTree(t *testing.T) {
 					if err != nil || status.ExitCode != 5 || out[0].String() != "ready\n" {
 						t.Errorf("got %+v, %v, %q", status, err, &out[0])
 					}
-					if took := time.Since(began); took > 2*time.Second {
+					if took := time.Since(began); took > slack(2*time.Second) {
 						t.Errorf("it took %v", took)
 					}
 					checkGone(t, way, n)
@@ -116,7 +125,7 @@ func TestEndOfMainEndsTheTree(t *testing.T) {
 func checkGone(t *testing.T, way, n string) {
 	t.Helper()
 	left := sandbox.HasCmdline(t, n)
-	for deadline := time.Now().Add(time.Second); way == byGroup && len(left) > 0 && time.Now().Before(deadline); left = sandbox.HasCmdline(t, n) {
+	for deadline := time.Now().Add(slack(time.Second)); way == byGroup && len(left) > 0 && time.Now().Before(deadline); left = sandbox.HasCmdline(t, n) {
 		time.Sleep(time.Millisecond)
 	}
 	if len(left) > 0 {
@@ -165,7 +174,7 @@ func TestTerminate(t *testing.T) {
 			p.Terminate(time.Hour)
 			return nil
 		}, nil)
-		if took := time.Since(began); err != nil || status.SignalName() != "SIGKILL" || took > 5*time.Second {
+		if took := time.Since(began); err != nil || status.SignalName() != "SIGKILL" || took > slack(5*time.Second) {
 			t.Errorf("got %+v, %v after %v", status, err, took)
 		}
 	})

@@ -29,9 +29,9 @@ func TestNothingComesBackAfterACrash(t *testing.T) {
 	if err := putCard(t, s, &pb.Card{Name: "gone"}); err != nil {
 		t.Fatal(err)
 	}
-	rig.EventuallyIn(t, 10*time.Second, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
+	rig.Eventually(t, "the runner is gone", func() bool { return s.Forget(t.Context(), "gone") == nil })
 	for name, left := range map[string]uint64{"KV_runner_runs": 1, "KV_runner_fleet": 0} {
-		rig.EventuallyIn(t, 30*time.Second, "no marker is left in "+name, func() bool {
+		rig.Eventually(t, "no marker is left in "+name, func() bool {
 			b := map[string]*kv.Bucket{"KV_runner_runs": s.runs, "KV_runner_fleet": s.fleet}[name]
 			info, err := b.Info(t.Context())
 			return err == nil && info.State.Msgs == left

@@ -70,7 +70,7 @@ func TestOfflineIsAMatterOfAge(t *testing.T) {
 	srv := server(t)
 	s := open(t, srv, Config{OnlineFor: 300 * time.Millisecond})
 	put(t, s, &pb.Card{Name: "one"})
-	rig.EventuallyIn(t, 10*time.Second, "the runner is offline", func() bool {
+	rig.Eventually(t, "the runner is offline", func() bool {
 		return slices.Equal(cards(t, s), []string{"one offline"})
 	})
 	put(t, s, &pb.Card{Name: "one"})
@@ -144,5 +144,5 @@ func TestWatchCards(t *testing.T) {
 	if err := s.WatchCards(t.Context(), func(Seen) error { return stop }); err != stop {
 		t.Errorf("got %v, want what each returned", err)
 	}
-	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.Eventually(t, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }

@@ -46,7 +46,7 @@ func TestFindLost(t *testing.T) {
 	if lost, err := open(t, srv, Config{}).FindLost(t.Context(), []*pb.Run{run}); err != nil || len(lost) > 0 {
 		t.Fatalf("with its runner online: got %v, %v", lost, err)
 	}
-	rig.EventuallyIn(t, 10*time.Second, "the run is lost", func() bool {
+	rig.Eventually(t, "the run is lost", func() bool {
 		lost, err := s.FindLost(t.Context(), []*pb.Run{done, run})
 		if err != nil {
 			t.Fatal(err)

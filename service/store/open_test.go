@@ -65,7 +65,7 @@ func TestOpenAdopts(t *testing.T) {
 	if len(reply.Runs) != 2 || reply.Runs[0].State != pb.State_COMPLETE {
 		t.Errorf("got %v, want each run once, as it is last", reply.Runs)
 	}
-	rig.EventuallyIn(t, 15*time.Second, "the records are gone after their time", func() bool {
+	rig.Eventually(t, "the records are gone after their time", func() bool {
 		return len(query(t, s, &pb.Query{All: true}).Runs) == 0
 	})
 	status, err := kv.Status(t.Context())

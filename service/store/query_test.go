@@ -91,7 +91,7 @@ func asked(t *testing.T, s *Store, q *pb.Query) <-chan *pb.QueryReply {
 		}
 		reply <- r
 	}()
-	rig.EventuallyIn(t, 10*time.Second, "the query waits", func() bool { return len(s.waits) > before && consumers(t, s) > before })
+	rig.Eventually(t, "the query waits", func() bool { return len(s.waits) > before && consumers(t, s) > before })
 	return reply
 }
 
@@ -111,7 +111,7 @@ func TestQueryWaitsForAState(t *testing.T) {
 		t.Fatalf("got %v, want a", got)
 	}
 	wantSame(t, reply.Runs[0], run)
-	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.Eventually(t, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 func TestQueryWaitsForAnyRun(t *testing.T) {
@@ -142,7 +142,7 @@ func TestQueryGivesUpAfterItsWait(t *testing.T) {
 			t.Errorf("%v: got %v, want none", q, ids(reply.Runs))
 		}
 	}
-	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.Eventually(t, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 // TestWaitForWhatCannotBe: the record comes back at once when no listed run can
@@ -186,7 +186,7 @@ func TestWaitForARunThatIsRemoved(t *testing.T) {
 		_, err := s.Wait(within(t, 30*time.Second), "a")
 		done <- err
 	}()
-	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
+	rig.Eventually(t, "it waits", func() bool { return consumers(t, owner) > 0 })
 	if err := owner.runs.Delete(t.Context(), "a", rev, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestWait(t *testing.T) {
 		}
 		ended <- got
 	}()
-	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, s) > 0 })
+	rig.Eventually(t, "it waits", func() bool { return consumers(t, s) > 0 })
 	rev = move(t, owner, run, rev, pb.State_RUNNING)
 	if got, err := s.Wait(within(t, 5*time.Second), "a", pb.State_RUNNING); err != nil || got.State != pb.State_RUNNING {
 		t.Errorf("got %v, %v; want RUNNING", got, err)
@@ -222,7 +222,7 @@ func TestWait(t *testing.T) {
 	if _, err := s.Wait(ctx, "b"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the deadline", err)
 	}
-	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.Eventually(t, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 }
 
 // TestCallerGoes: a caller that drops its query ends it at once, and nothing of
@@ -239,7 +239,7 @@ func TestCallerGoes(t *testing.T) {
 		_, err := s.Query(ctx, &pb.Query{All: true, States: []pb.State{pb.State_TIMEDOUT}, Wait: "30s"})
 		done <- err
 	}()
-	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return len(s.waits) == 1 })
+	rig.Eventually(t, "it waits", func() bool { return len(s.waits) == 1 })
 	for range 400 {
 		rev = move(t, owner, run, rev, pb.State_RUNNING)
 	}
@@ -247,7 +247,7 @@ func TestCallerGoes(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	rig.EventuallyIn(t, 5*time.Second, "no consumer is left", func() bool { return consumers(t, s) == 0 })
+	rig.Eventually(t, "no consumer is left", func() bool { return consumers(t, s) == 0 })
 	if len(s.waits) != 0 {
 		t.Error("its place is still taken")
 	}

@@ -36,7 +36,7 @@ func TestServerAway(t *testing.T) {
 		}
 		ended <- got
 	}()
-	rig.EventuallyIn(t, 10*time.Second, "it waits", func() bool { return consumers(t, owner) > 0 })
+	rig.Eventually(t, "it waits", func() bool { return consumers(t, owner) > 0 })
 	srv.Stop()
 
 	written := make(chan error, 2)
@@ -83,7 +83,7 @@ func TestAckIsLost(t *testing.T) {
 		line.deaf.Store(true)
 		done := make(chan error, 1)
 		go func() { done <- write() }()
-		rig.EventuallyIn(t, 10*time.Second, "it is stored", stored)
+		rig.Eventually(t, "it is stored", stored)
 		line.cut()
 		return <-done
 	}
@@ -200,7 +200,7 @@ func TestThreeReplicas(t *testing.T) {
 			t.Fatalf("got %v, want ErrFinal", err)
 		}
 	}
-	rig.EventuallyIn(t, 10*time.Second, "every replica has all", func() bool {
+	rig.Eventually(t, "every replica has all", func() bool {
 		return len(query(t, stores[1], &pb.Query{All: true, States: []pb.State{pb.State_COMPLETE}}).Runs) == 60
 	})
 }

@@ -135,15 +135,16 @@ func TestEachTickHasOneRun(t *testing.T) {
 func TestAtRunsOnceAndIsGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, service.Config{Name: "a"})
-	at := time.Now().Add(3 * time.Second).UTC().Truncate(time.Second)
+	at := time.Now().Add(6 * time.Second).UTC().Truncate(time.Second)
 	w.put(shell("once", "echo once", schedule.Spec{At: &at}))
 	runs := w.until("once", "run", func(runs []*pb.Run) bool { return len(runs) == 1 && final(runs) })
 	if want := schedule.TickID("once", at); runs[0].GetId() != want || runs[0].GetState() != pb.State_COMPLETE {
 		t.Errorf("%v, want run %s", runs[0], want)
 	}
-	if _, err := w.c.GetSchedule(t.Context(), "once"); !errors.Is(err, client.ErrUnknownSchedule) {
-		t.Errorf("after its only tick it is still there: %v", err)
-	}
+	rig.Eventually(t, "it is gone after its only tick", func() bool {
+		_, err := w.c.GetSchedule(t.Context(), "once")
+		return errors.Is(err, client.ErrUnknownSchedule)
+	})
 }
 
 func TestAllRunsOnEachThatMatches(t *testing.T) {
@@ -171,6 +172,9 @@ func TestAllRunsOnEachThatMatches(t *testing.T) {
 			return true
 		})
 		for _, r := range runs {
+			if r.GetMissed() > 0 { // the machine is busy
+				continue
+			}
 			if !slices.Contains(want, r.GetRunner()) || !strings.HasSuffix(r.GetId(), "Z-"+r.GetRunner()) {
 				t.Errorf("%s: %s ran on %s", name, r.GetId(), r.GetRunner())
 			}
@@ -262,11 +266,12 @@ func TestPauseAndResume(t *testing.T) {
 	if err != nil || paused.Paused == nil || paused.Paused.By != "ann" {
 		t.Fatalf("%+v, %v", paused, err)
 	}
+	since := time.Now() // the pause was stored by now, and a tick may have come in between
 	// What fired before the pause is handled; then a tick passes and brings none.
 	w.nextTick("other")
 	before := len(w.records("s"))
 	for _, r := range w.records("s") {
-		if tick := tickOf(t, r, "s"); tick.After(paused.Paused.Since) {
+		if tick := tickOf(t, r, "s"); tick.After(since) {
 			t.Errorf("%s is of a tick in the pause that began at %s", r.GetId(), paused.Paused.Since)
 		}
 	}
@@ -350,7 +355,7 @@ func TestWithoutRunnersTicksWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(service.Config{Name: "first"}).Close() // it makes the fleet's records
-	at := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
+	at := time.Now().Add(6 * time.Second).UTC().Truncate(time.Second)
 	w.put(shell("late", "true", schedule.Spec{At: &at, StartDeadline: "1s"}))
 	w.put(shell("waits", "true", schedule.Spec{At: &at}))
 	passed := time.NewTimer(time.Until(at) + 3*time.Second) // it fires, and is too late then

@@ -45,6 +45,7 @@ func startNATS(t *testing.T, opts natsserver.Options) string {
 // complains runs a command line and checks the error that its user sees.
 func complains(t *testing.T, want string, args ...string) {
 	t.Helper()
+	t.Setenv("NATS_TIMEOUT", "5m") // of which nothing is waited
 	began := time.Now()
 	_, errOut, err := runnel(t, args...)
 	said := errOut
@@ -57,7 +58,7 @@ func complains(t *testing.T, want string, args ...string) {
 	if strings.Contains(said, "err_code") || strings.Contains(said, "no responders") {
 		t.Errorf("runnel %s: raw words of the API: %s", strings.Join(args, " "), said)
 	}
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("runnel %s: took %v to say so", strings.Join(args, " "), took)
 	}
 }

@@ -160,7 +160,7 @@ func TestSecondInterruptLeaves(t *testing.T) {
 		t.Skip("no runner there")
 	}
 	newHome(t)
-	cmd := command(t, "run", "-c", `trap 'echo not yet' TERM; echo begun; while true; do sleep 0.1; done`)
+	cmd := command(t, "run", "--grace", "1h", "-c", `trap 'echo not yet' TERM; echo begun; while true; do sleep 0.1; done`)
 	out := started(t, cmd, "begun")
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestSecondInterruptLeaves(t *testing.T) {
 	if got := exitCode(t, cmd.Wait()); got != 130 {
 		t.Errorf("got code %d, want 130", got)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v to leave", took)
 	}
 }
