@@ -594,8 +594,13 @@ type Language struct {
 	// Bytes that its compiler may have at most, as limits.memoryMax; the runner's
 	// own bound counts where it is lower.
 	CompileMemoryMax *structpb.Value `protobuf:"bytes,17,opt,name=compile_memory_max,json=compileMemoryMax,proto3" json:"compile_memory_max,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// A duration that its compiler may take at most, as limits.wallTime; the
+	// runner's own bound counts where it is lower.
+	CompileWallTime string `protobuf:"bytes,18,opt,name=compile_wall_time,json=compileWallTime,proto3" json:"compile_wall_time,omitempty"`
+	// Processor time, likewise, as limits.cpuTime.
+	CompileCpuTime string `protobuf:"bytes,19,opt,name=compile_cpu_time,json=compileCpuTime,proto3" json:"compile_cpu_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Language) Reset() {
@@ -647,6 +652,20 @@ func (x *Language) GetCompileMemoryMax() *structpb.Value {
 		return x.CompileMemoryMax
 	}
 	return nil
+}
+
+func (x *Language) GetCompileWallTime() string {
+	if x != nil {
+		return x.CompileWallTime
+	}
+	return ""
+}
+
+func (x *Language) GetCompileCpuTime() string {
+	if x != nil {
+		return x.CompileCpuTime
+	}
+	return ""
 }
 
 // SourceFile is one file of a program.
@@ -975,11 +994,13 @@ const file_task_proto_rawDesc = "" +
 	"\x04pack\x18\x10 \x01(\x03R\x04pack\x12\x1b\n" +
 	"\tmax_bytes\x18\x11 \x01(\x03R\bmaxBytes\x12\x1a\n" +
 	"\boverflow\x18\x12 \x01(\tR\boverflow\x12\x14\n" +
-	"\x05merge\x18\x13 \x01(\bR\x05merge\"\x8e\x01\n" +
+	"\x05merge\x18\x13 \x01(\bR\x05merge\"\xe4\x01\n" +
 	"\bLanguage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x10 \x01(\tR\aversion\x12D\n" +
-	"\x12compile_memory_max\x18\x11 \x01(\v2\x16.google.protobuf.ValueR\x10compileMemoryMaxJ\x04\b\x02\x10\x03R\bartifact\"V\n" +
+	"\x12compile_memory_max\x18\x11 \x01(\v2\x16.google.protobuf.ValueR\x10compileMemoryMax\x12*\n" +
+	"\x11compile_wall_time\x18\x12 \x01(\tR\x0fcompileWallTime\x12(\n" +
+	"\x10compile_cpu_time\x18\x13 \x01(\tR\x0ecompileCpuTimeJ\x04\b\x02\x10\x03R\bartifact\"V\n" +
 	"\n" +
 	"SourceFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +

@@ -3,6 +3,7 @@ package service_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -294,6 +295,58 @@ func TestLanguageOfTheOperator(t *testing.T) {
 				t.Errorf("%s %s: got %q %q %+v", level, more, got.stdout, got.stderr, got.end.End)
 			}
 		}
+	}
+}
+
+// The compiler's bounds end the compiler, the program's the program, each whatever
+// the other may take.
+func TestCompilerHasBoundsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("/var/tmp", "runnel-test-slow-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const compiler = `#!/bin/sh
+case "$1" in
+--version) echo toy 1.0 ;;
+compile)
+	read -r first <"$2"
+	case $first in
+	"# slow") sleep 1000 ;;
+	"# busy") while :; do :; done ;;
+	esac
+	cp "$2" "$3" ;;
+*) . "$1" ;;
+esac
+`
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(dir+"/toy", []byte(compiler), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	row := lang.Row{
+		Name: "toy", Programs: []string{dir + "/toy"}, Source: "main.toy",
+		Compile: []string{"{program}", "compile", "{source}", "{out}/main"}, Run: []string{"{program}", "{out}/main"},
+	}
+	f := codeRunner(t, service.Config{Languages: []lang.Row{row}})
+	f.patience = 3 * time.Minute
+	for _, c := range []struct {
+		bound, source, more            string
+		state, reason, compile, stdout string
+	}{
+		{`"compileWallTime":"300ms"`, "# slow\necho never", "", "COMPLETE", "compile", "timeout", ""},
+		{`"compileCpuTime":"200ms"`, "# busy\necho never", "", "COMPLETE", "compile", "cpu-limit", ""},
+		{`"compileWallTime":"2m","compileCpuTime":"2m"`, "echo on; sleep 1000", `,"limits":{"wallTime":"500ms"}`, "TIMEDOUT", "timeout", "exit", "on\n"},
+		{`"compileWallTime":"2m"`, "echo whole", "", "COMPLETE", "exit", "exit", "whole\n"},
+	} {
+		got := f.run(strings.Replace(codeTask("toy", c.source, c.more), `"toy"`, `"toy",`+c.bound, 1))
+		compile, _ := f.record(got.id)["compile"].(map[string]any)
+		if got.end.State != c.state || got.end.Reason != c.reason || compile["reason"] != c.compile || got.stdout != c.stdout {
+			t.Errorf("%s: %q %+v, compile %v", c.bound, got.stdout, got.end.End, compile)
+		}
+	}
+	for _, field := range []string{"compileWallTime", "compileCpuTime"} {
+		bad := strings.Replace(codeTask("toy", "x", ""), `"toy"`, `"toy","`+field+`":"soon"`, 1)
+		f.refused(400, "spec.task.language."+field, "runner.task.any", `{"kind":"runner","spec":{"task":`+bad+`}}`)
 	}
 }
 

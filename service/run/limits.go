@@ -35,15 +35,26 @@ func boundsIn(set limits.Set) bounds {
 
 // compilerBounds are those that a task names for its compiler.
 func compilerBounds(l *pb.Language) (limits.Set, error) {
-	text, err := l.CompileMemory()
-	if err != nil || text == "" {
-		return limits.Set{}, err
-	}
-	set, err := limits.Text{limits.MemoryMax: text}.Parse()
+	memory, err := l.CompileMemory()
 	if err != nil {
-		return set, pb.Invalid("spec.task.language.compileMemoryMax: %s", err)
+		return nil, err
 	}
-	return set, nil
+	all := limits.Set{}
+	for _, bound := range []struct{ field, limit, text string }{
+		{"compileMemoryMax", limits.MemoryMax, memory},
+		{"compileWallTime", limits.WallTime, l.GetCompileWallTime()},
+		{"compileCpuTime", limits.CPUTime, l.GetCompileCpuTime()},
+	} {
+		if bound.text == "" {
+			continue
+		}
+		set, err := limits.Text{bound.limit: bound.text}.Parse()
+		if err != nil {
+			return nil, pb.Invalid("spec.task.language.%s: %s", bound.field, err)
+		}
+		all = set.Over(all)
+	}
+	return all, nil
 }
 
 // Holds says whether this host can hold a run to a limit, by its name in a task.
