@@ -67,7 +67,7 @@ func TestCode(t *testing.T) {
 		`{"language":"bash","version":"*","files":[{}]}`:                                "files[0].content is required as a string",
 		`{"language":"bash","version":"99.x","files":[{"content":"x"}]}`:                "bash-99.x runtime is unknown",
 		`{"language":"bash","version":"*","files":[{"content":"x"}],"stdin":1}`:         "if specified, stdin is required to be a string",
-		`{"language":"bash","version":"*","files":[{"content":"x"}],"run_timeout":"1"}`: "if specified, run_timeout is required to be a number",
+		`{"language":"bash","version":"*","files":[{"content":"x"}],"run_timeout":"1"}`: "If specified, run_timeout must be a number",
 	} {
 		if code, got := execute(body); code != 400 || got["message"] != want {
 			t.Errorf("%s: %d %v, want %q", body, code, got, want)

@@ -19,15 +19,13 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/lines"
 )
 
 // This file answers Piston's routes (v2). Its errors are {"message":…}.
 
-// What Piston allows by default.
-const (
-	pistonRunTimeout     = 3 * time.Second
-	pistonCompileTimeout = 10 * time.Second
-)
+// pistonRunTimeout is what Piston allows a program by default.
+const pistonRunTimeout = 3 * time.Second
 
 type pistonRuntime struct {
 	Language string   `json:"language"`
@@ -223,44 +221,44 @@ func (q *pistonRequest) task() (task *pb.Task, language string, err error) {
 	if len(q.Args) > 0 && string(q.Args) != `""` && json.Unmarshal(q.Args, &task.Argv) != nil { // some clients send "" for none
 		return nil, "", errors.New("if specified, args is required to be an array of strings")
 	}
-	compile, run := pistonCompileTimeout, pistonRunTimeout
-	task.Limits = &pb.Limits{}
+	return task, language, q.bound(task)
+}
+
+// bound puts a request's limits on its task. The compiler's and the program's are
+// apart; what the request leaves out of the compiler's is the runner's to say.
+func (q *pistonRequest) bound(task *pb.Task) error {
+	task.Limits = &pb.Limits{WallTime: pistonRunTimeout.String()}
 	for _, limit := range []struct {
 		name string
 		raw  json.RawMessage
+		set  func(float64)
 	}{
-		{"compile_timeout", q.CompileTimeout}, {"run_timeout", q.RunTimeout}, {"compile_cpu_time", q.CompileCPUTime}, {"run_cpu_time", q.RunCPUTime},
-		{"compile_memory_limit", q.CompileMemoryLimit}, {"run_memory_limit", q.RunMemoryLimit},
+		{"compile_memory_limit", q.CompileMemoryLimit, func(n float64) { task.Language.CompileMemoryMax = structpb.NewNumberValue(math.Floor(n)) }},
+		{"run_memory_limit", q.RunMemoryLimit, func(n float64) { task.Limits.MemoryMax = structpb.NewNumberValue(math.Floor(n)) }},
+		{"compile_timeout", q.CompileTimeout, func(n float64) { task.Language.CompileWallTime = milliseconds(n) }},
+		{"run_timeout", q.RunTimeout, func(n float64) { task.Limits.WallTime = milliseconds(n) }},
+		{"compile_cpu_time", q.CompileCPUTime, func(n float64) { task.Language.CompileCpuTime = milliseconds(n) }},
+		{"run_cpu_time", q.RunCPUTime, func(n float64) { task.Limits.CpuTime = milliseconds(n) }},
 	} {
 		var n *float64
 		if len(limit.raw) > 0 && json.Unmarshal(limit.raw, &n) != nil {
-			return nil, "", fmt.Errorf("if specified, %s is required to be a number", limit.name)
+			return fmt.Errorf("If specified, %s must be a number", limit.name) //lint:ignore ST1005 Piston's words
 		}
 		if n != nil && *n < 0 && !strings.HasSuffix(limit.name, "memory_limit") {
-			return nil, "", fmt.Errorf("if specified, %s must be a non-negative number", limit.name)
+			return fmt.Errorf("%s must be non-negative", limit.name)
 		}
-		switch {
-		case n == nil || *n <= 0:
-		case limit.name == "run_memory_limit":
-			task.Limits.MemoryMax = structpb.NewNumberValue(math.Floor(*n))
-		case limit.name == "compile_memory_limit":
-			task.Language.CompileMemoryMax = structpb.NewNumberValue(math.Floor(*n))
-		case limit.name == "run_timeout":
-			run = milliseconds(*n)
-		case limit.name == "compile_timeout":
-			compile = milliseconds(*n)
+		if n != nil && *n >= 1 {
+			limit.set(*n)
 		}
 	}
-	// The program's own time is bounded however quickly it was compiled.
-	task.Limits.WallTime, task.Timeout = run.String(), (compile + run).String()
-	return task, language, nil
+	return nil
 }
 
 // maxMilliseconds keeps a duration from overflowing; the policy has the real bound.
 const maxMilliseconds = 1e12
 
-func milliseconds(n float64) time.Duration {
-	return time.Duration(min(n, maxMilliseconds) * float64(time.Millisecond))
+func milliseconds(n float64) string {
+	return time.Duration(min(n, maxMilliseconds) * float64(time.Millisecond)).String()
 }
 
 func (q *pistonRequest) files() ([]*pb.SourceFile, error) {
@@ -325,24 +323,41 @@ func (c *codeResult) runStage() pistonStage {
 		s.WallTime = float64(run.GetEnded().AsTime().Sub(run.GetStarted().AsTime()).Milliseconds())
 	}
 	code := run.GetExitCode()
-	s.Code = &code
 	switch {
-	case run.GetState() == pb.State_TIMEDOUT, run.GetReason() == "cpu-limit":
-		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("TO"), text("Time limit exceeded")
-	case run.GetReason() == "output-limit", c.run.stdout.cut:
-		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("OL"), text("stdout length exceeded")
+	case run.GetState() == pb.State_TIMEDOUT:
+		s.killed("TO", timedOut+" (wall clock)")
+	case run.GetReason() == pb.ReasonCPULimit:
+		s.killed("TO", timedOut)
+	case run.GetReason() == pb.ReasonOutputLimit, c.run.stdout.cut:
+		s.killed("OL", "stdout length exceeded")
 	case c.run.stderr.cut:
-		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("EL"), text("stderr length exceeded")
-	case run.GetReason() == "oom":
-		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("SG"), text("out of memory")
+		s.killed("EL", "stderr length exceeded")
+	case run.GetReason() == pb.ReasonOOM:
+		s.killed("SG", "out of memory")
 	case run.GetState() != pb.State_COMPLETE:
 		s.Code, s.Status, s.Message = nil, text("XX"), text(run.GetError())
-	case run.GetSignal() != "":
-		s.Code, s.Signal, s.Status, s.Message = nil, text(run.GetSignal()), text("SG"), text("Exited with signal "+run.GetSignal())
+	default:
+		s.ended(code, run.GetSignal())
+	}
+	return s
+}
+
+const timedOut = "Time limit exceeded"
+
+// killed: a limit has ended it.
+func (s *pistonStage) killed(status, message string) {
+	s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text(status), text(message)
+}
+
+// ended: it has ended by itself.
+func (s *pistonStage) ended(code int32, signal string) {
+	s.Code = &code
+	switch {
+	case signal != "":
+		s.Code, s.Signal, s.Status, s.Message = nil, text(signal), text("SG"), text(fmt.Sprintf("Caught fatal signal %d", lines.SignalNumber(signal)))
 	case code != 0:
 		s.Status, s.Message = text("RE"), text(fmt.Sprintf("Exited with error status %d", code))
 	}
-	return s
 }
 
 // compileStage is the result of the compiler.
@@ -352,14 +367,18 @@ func (c *codeResult) compileStage() pistonStage {
 	if step == nil {
 		code = c.record.GetExitCode()
 	}
-	s.Code, s.CPUTime, s.WallTime, s.Memory = &code, step.GetCpuTime()*1000, step.GetWallTime()*1000, step.GetPeakMemory()
-	switch {
-	case step.GetReason() == "timeout", step.GetReason() == "cpu-limit":
-		s.Code, s.Signal, s.Status, s.Message = nil, text("SIGKILL"), text("TO"), text("Time limit exceeded")
-	case step.GetSignal() != "":
-		s.Code, s.Signal, s.Status = nil, text(step.GetSignal()), text("SG")
-	case code != 0:
-		s.Status, s.Message = text("RE"), text(fmt.Sprintf("Exited with error status %d", code))
+	s.CPUTime, s.WallTime, s.Memory = step.GetCpuTime()*1000, step.GetWallTime()*1000, step.GetPeakMemory()
+	switch step.GetReason() {
+	case pb.ReasonTimeout:
+		s.killed("TO", timedOut+" (wall clock)")
+	case pb.ReasonCPULimit:
+		s.killed("TO", timedOut)
+	case pb.ReasonOutputLimit:
+		s.killed("OL", "stdout length exceeded")
+	case pb.ReasonOOM:
+		s.killed("SG", "out of memory")
+	default:
+		s.ended(code, step.GetSignal())
 	}
 	return s
 }

@@ -171,6 +171,8 @@ type pistonExecute struct {
 	Args               []string     `json:"args,omitempty"`
 	CompileTimeout     float64      `json:"compile_timeout,omitempty" doc:"milliseconds"`
 	RunTimeout         float64      `json:"run_timeout,omitempty" doc:"milliseconds"`
+	CompileCPUTime     float64      `json:"compile_cpu_time,omitempty" doc:"milliseconds"`
+	RunCPUTime         float64      `json:"run_cpu_time,omitempty" doc:"milliseconds"`
 	CompileMemoryLimit float64      `json:"compile_memory_limit,omitempty" doc:"bytes"`
 	RunMemoryLimit     float64      `json:"run_memory_limit,omitempty" doc:"bytes"`
 }
