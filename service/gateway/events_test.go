@@ -30,7 +30,7 @@ type events struct {
 
 func (w *world) events(url, path, last string) *events {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*rig.Patience)
 	w.t.Cleanup(cancel)
 	req, _ := http.NewRequestWithContext(ctx, "GET", url+path, nil)
 	req.Header.Set("Authorization", "Bearer "+token(w.t))

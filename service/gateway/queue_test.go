@@ -33,6 +33,7 @@ type queueJSON struct {
 		Pool, Priority   string
 		Waiting, Running int
 		OldestSeconds    float64
+		Oldest           time.Time
 		Paused           bool
 		PausedBy         string
 		PausedSince      time.Time

@@ -23,7 +23,9 @@ type Line struct {
 	Running  int64  `json:"running"`
 	// OldestSeconds is how long the oldest that waits has done so.
 	OldestSeconds float64 `json:"oldestSeconds"`
-	Paused        bool    `json:"paused"`
+	// Oldest is since when.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Paused bool       `json:"paused"`
 	// PausedBy and PausedSince say who has paused the pool, as claimed, and when.
 	PausedBy    string     `json:"pausedBy,omitempty"`
 	PausedSince *time.Time `json:"pausedSince,omitempty"`
@@ -79,7 +81,7 @@ func (q *Queue) Lines(ctx context.Context) ([]Line, error) {
 				return nil, err
 			}
 			if !oldest.IsZero() {
-				line.OldestSeconds = max(0, now.Sub(oldest).Seconds())
+				line.OldestSeconds, line.Oldest = max(0, now.Sub(oldest).Seconds()), &oldest
 			}
 		}
 		if line.Waiting > 0 || line.Running > 0 {

@@ -1,10 +1,13 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel/service/kv"
@@ -136,7 +139,7 @@ func (q *Queue) NoteConflict(ctx context.Context, w Work) error {
 	return q.note(ctx, keyConflict+w.ID, body)
 }
 
-// Conflicts lists the messages that were dropped lately.
+// Conflicts lists the messages that were dropped lately, the oldest first.
 func (q *Queue) Conflicts(ctx context.Context) ([]Conflict, error) {
 	ids, err := q.keys(ctx, keyConflict)
 	if err != nil {
@@ -154,5 +157,6 @@ func (q *Queue) Conflicts(ctx context.Context) ([]Conflict, error) {
 			found = append(found, c)
 		}
 	}
+	slices.SortFunc(found, func(a, b Conflict) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID)) })
 	return found, nil
 }

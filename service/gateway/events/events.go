@@ -1,9 +1,9 @@
-// Package events is one stream for all that a page shows: the fleet, runs, jobs
-// and the logs of runs.
+// Package events is one stream for all that a page shows: the fleet, runs, jobs,
+// the queue, schedules and the logs of runs.
 //
-// Fleet, runs and jobs are the newest states of their keys: steps in between may be
-// joined, the last is never lost. A log is every record. An event's id says where
-// each of the stream's topics stands, so that a client goes on at any gateway.
+// A log is every record. All else are the newest states of things: steps in between
+// may be joined, the last is never lost. An event's id says where each of the
+// stream's topics stands, so that a client goes on at any gateway.
 package events
 
 import (
@@ -23,11 +23,15 @@ import (
 // a place that many changes went by would be too old at some time.
 const keepTime = 15 * time.Second
 
-type server struct{ *room.House }
+type server struct {
+	*room.House
+	queue, schedules *board
+}
 
 // Routes are the room's.
 func Routes(h *room.House) []room.Route {
-	s := &server{h}
+	s := &server{House: h}
+	s.queue, s.schedules = newBoard(s.readQueue), newBoard(s.readSchedules)
 	return []room.Route{{Method: "GET", Path: "/api/v1/events", Scope: auth.ScopeRead, Handle: s.events}}
 }
 
@@ -81,8 +85,11 @@ func (s *sender) run(ctx context.Context) error {
 	defer wg.Wait()
 	for _, t := range s.all {
 		follow := s.followFeed
-		if t.kind == "log" {
+		switch t.kind {
+		case "log":
 			follow = s.followLog
+		case "queue", "schedules":
+			follow = s.followBoard
 		}
 		wg.Go(func() {
 			if err := follow(ctx, t); err != nil {

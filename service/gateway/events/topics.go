@@ -14,7 +14,7 @@ const maxTopics = 200
 
 // topic is one source of a stream.
 type topic struct {
-	kind string // fleet, runs, jobs, job or log
+	kind string // fleet, runs, jobs, job, queue, schedules or log
 	id   string // of a job or run
 	from int64  // of a log: the line to begin at, below 0: so many before its end
 	at   string // the position, as ids have it; "" at the beginning
@@ -31,7 +31,7 @@ func (t *topic) name() string {
 	return t.kind + ":" + t.id
 }
 
-// readTopics reads what a request wants: fleet,runs,jobs,job:ID,log:ID@LINE.
+// readTopics reads what a request wants: fleet,runs,jobs,job:ID,queue,schedules,log:ID@LINE.
 func readTopics(text string) ([]*topic, error) {
 	var all []*topic
 	seen := map[string]bool{}
@@ -56,7 +56,7 @@ func readTopic(word string) (*topic, error) {
 	kind, rest, has := strings.Cut(word, ":")
 	t := &topic{kind: kind, id: rest}
 	switch kind {
-	case "fleet", "runs", "jobs":
+	case "fleet", "runs", "jobs", "queue", "schedules":
 		if has {
 			return nil, fmt.Errorf("topics: %s takes no id", kind)
 		}
@@ -72,7 +72,7 @@ func readTopic(word string) (*topic, error) {
 		}
 	case "job":
 	default:
-		return nil, fmt.Errorf("topics: unknown topic %q: it is fleet, runs, jobs, job:ID or log:ID", word)
+		return nil, fmt.Errorf("topics: unknown topic %q: it is fleet, runs, jobs, job:ID, queue, schedules or log:ID", word)
 	}
 	if err := subjects.RunID(t.id); err != nil {
 		return nil, fmt.Errorf("topics: %q: %w", word, err)

@@ -6,7 +6,7 @@ import (
 )
 
 func TestTopics(t *testing.T) {
-	all, err := readTopics("fleet, runs,jobs,job:11111111-1111-1111-1111-111111111111,log:01ABC@-50,log:01ABD@7,log:01ABE")
+	all, err := readTopics("fleet, runs,jobs,queue,schedules,job:11111111-1111-1111-1111-111111111111,log:01ABC@-50,log:01ABD@7,log:01ABE")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -14,13 +14,13 @@ func TestTopics(t *testing.T) {
 	for _, one := range all {
 		names = append(names, one.name())
 	}
-	if got := strings.Join(names, " "); got != "fleet runs jobs job:11111111-1111-1111-1111-111111111111 log:01ABC log:01ABD log:01ABE" {
+	if got := strings.Join(names, " "); got != "fleet runs jobs queue schedules job:11111111-1111-1111-1111-111111111111 log:01ABC log:01ABD log:01ABE" {
 		t.Errorf("%s", got)
 	}
-	if all[4].from != -50 || all[5].from != 7 || all[6].from != 0 {
-		t.Errorf("lines: %d, %d, %d", all[4].from, all[5].from, all[6].from)
+	if all[6].from != -50 || all[7].from != 7 || all[8].from != 0 {
+		t.Errorf("lines: %d, %d, %d", all[6].from, all[7].from, all[8].from)
 	}
-	for _, text := range []string{"", ",", "moon", "fleet:x", "log:", "log", "log:a b", "log:x@0", "log:x@", "log:x@y", "job:*", "fleet,fleet", "log:x,log:x@5", "log:a.b"} {
+	for _, text := range []string{"", ",", "moon", "fleet:x", "queue:x", "schedules:a", "schedule:a", "queue,queue", "log:", "log", "log:a b", "log:x@0", "log:x@", "log:x@y", "job:*", "fleet,fleet", "log:x,log:x@5", "log:a.b"} {
 		if _, err := readTopics(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

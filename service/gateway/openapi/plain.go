@@ -28,7 +28,7 @@ var plain = map[string]route{
 	"GET /api/v1/runs/{id}/lines":      {summary: "A log's lines by their numbers", query: "from tail limit whole", reply: map[string]any{}},
 	"GET /api/v1/runs/{id}/events":     {summary: "A run's output as events", reply: events},
 	"GET /api/v1/runs/{id}/log/search": {summary: "Where a text is in a run's output: lines of JSON as they are found", query: "q* regex case from limit", reply: "application/x-ndjson"},
-	"GET /api/v1/events":               {summary: "One stream of all that changes", query: "topics* last", reply: events},
+	"GET /api/v1/events":               {summary: "One stream of all that changes: topics are fleet, runs, jobs, job:ID, queue, schedules and log:ID", query: "topics* last", reply: events},
 
 	"GET /pipelines":           {summary: "The pipelines (prunner)", reply: oldPipelines{}},
 	"GET /pipelines/":          {summary: "The pipelines (prunner)", reply: oldPipelines{}},
