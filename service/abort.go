@@ -118,7 +118,7 @@ func (s *Service) wholeToAbort(ctx context.Context, id string, found *pb.Run, er
 	if !work.IsWaiting(whole) {
 		return whole, nil
 	}
-	removed, err := s.waiting.work.Withdraw(ctx, id, "removed from the queue")
+	removed, err := s.waiting.work.Withdraw(ctx, whole.GetGroup(), "removed from the queue")
 	if errors.Is(err, work.ErrNotWaiting) && removed != nil {
 		return removed, nil // it has started meanwhile
 	}

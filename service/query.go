@@ -2,12 +2,14 @@ package service
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/endpoint"
+	"github.com/runnel-io/runnel/service/store"
 )
 
 // query answers with what matches now. Whoever asks finds out that a runner is
@@ -16,18 +18,32 @@ func (s *Service) query(ctx context.Context, _ *endpoint.Request, req *pb.QueryR
 	q := req.GetSpec().GetQuery()
 	now := proto.CloneOf(q)
 	now.Wait = ""
-	reply, err := s.store.Query(ctx, now)
+	reply, err := s.find(ctx, now)
 	if err == nil && s.markLostFor(ctx, q, reply.GetRuns()) {
-		reply, err = s.store.Query(ctx, now)
+		reply, err = s.find(ctx, now)
 	}
 	if err == nil && len(reply.GetRuns()) == 0 && q.GetWait() != "" {
-		reply, err = s.store.Query(ctx, q)
+		reply, err = s.find(ctx, q)
 	}
 	if err != nil {
 		return nil, err
 	}
 	reply.Service = s.status()
 	return reply, nil
+}
+
+// find finds runs. A listed one that has no record, since it waits in the queue, is
+// PENDING.
+func (s *Service) find(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) {
+	reply, err := s.store.Query(ctx, q)
+	if q.GetAll() || !errors.Is(err, store.ErrUnknownRun) {
+		return reply, err
+	}
+	waiting, err := s.waiting.work.WaitingAmong(ctx, q.GetRuns())
+	if err != nil {
+		return nil, err
+	}
+	return s.store.QueryWith(ctx, q, waiting)
 }
 
 // markLostFor ends the runs that a query is about and whose runner is gone, and
@@ -39,7 +55,7 @@ func (s *Service) markLostFor(ctx context.Context, q *pb.Query, found []*pb.Run)
 	case q.GetAll():
 		return s.presence.MarkLostOfDead(ctx)
 	default:
-		reply, err := s.store.Query(ctx, &pb.Query{Runs: q.GetRuns(), Limit: int64(len(q.GetRuns()))})
+		reply, err := s.find(ctx, &pb.Query{Runs: q.GetRuns(), Limit: int64(len(q.GetRuns()))})
 		if err != nil {
 			return false
 		}

@@ -66,6 +66,20 @@ func (c *Client) Whole(ctx context.Context, id string) (*pb.Run, error) {
 	return run, link.OrDenied(ctx, err)
 }
 
+// Shown is the run of an id as it is now, or the attempt that work of the queue waits
+// for, and why. Error: ErrUnknownRun.
+func (c *Client) Shown(ctx context.Context, id string) (*pb.Run, error) {
+	run, err := c.Status(ctx, id)
+	if !errors.Is(err, ErrUnknownRun) {
+		return run, err
+	}
+	waiting, wholeErr := c.Whole(ctx, id)
+	if wholeErr != nil {
+		return nil, err
+	}
+	return waiting, c.ExplainWaiting(ctx, waiting)
+}
+
 // IsWaiting says whether a run is work that waits in the queue.
 func IsWaiting(run *pb.Run) bool { return work.IsWaiting(run) }
 

@@ -129,12 +129,7 @@ type runID struct {
 
 // doGetRun is the tool get_run.
 func doGetRun(ctx context.Context, c *call, in runID) (out map[string]any, err error) {
-	run, err := c.server.client.Status(ctx, in.Run)
-	if errors.Is(err, client.ErrUnknownRun) { // work that waits has no record
-		if run, err = c.server.client.Whole(ctx, in.Run); err == nil {
-			err = c.server.client.ExplainWaiting(ctx, run)
-		}
-	}
+	run, err := c.server.client.Shown(ctx, in.Run)
 	if err != nil {
 		return nil, err
 	}

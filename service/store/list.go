@@ -73,6 +73,8 @@ type page struct {
 	after *cursor
 	rows  []row // oldest first
 	has   map[string]struct{}
+	// waiting are the listed runs that have no record yet.
+	waiting map[string]kv.Entry
 }
 
 type row struct {

@@ -2,18 +2,27 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// getRuns reads runs in the order given. The first that is unknown is an error.
-func (s *Store) getRuns(ctx context.Context, ids []string) ([]kv.Entry, error) {
+// getRuns reads runs in the order given. The first that is unknown, and not among
+// those that wait, is an error.
+func (s *Store) getRuns(ctx context.Context, ids []string, waiting map[string]kv.Entry) ([]kv.Entry, error) {
+	one := func(id string) (kv.Entry, error) {
+		e, err := s.getRun(ctx, id)
+		if waits, ok := waiting[id]; ok && errors.Is(err, ErrUnknownRun) {
+			return waits, nil
+		}
+		return e, err
+	}
 	if len(ids) == 1 || !s.runs.Direct() {
 		found := make([]kv.Entry, 0, len(ids))
 		for _, id := range ids {
-			e, err := s.getRun(ctx, id)
+			e, err := one(id)
 			if err != nil {
 				return nil, err
 			}
@@ -34,7 +43,7 @@ func (s *Store) getRuns(ctx context.Context, ids []string) ([]kv.Entry, error) {
 	for _, id := range ids {
 		e, ok := have[id]
 		if !ok { // perhaps not on that replica yet
-			if e, err = s.getRun(ctx, id); err != nil {
+			if e, err = one(id); err != nil {
 				return nil, err
 			}
 		}

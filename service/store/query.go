@@ -18,6 +18,12 @@ import (
 // more, their records come back at once. Errors: ErrUnknownRun, ErrBusy,
 // ErrBadNext, *pb.InvalidError.
 func (s *Store) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) {
+	return s.QueryWith(ctx, q, nil)
+}
+
+// QueryWith is Query that takes these for records of listed runs that have none:
+// what waits elsewhere to begin.
+func (s *Store) QueryWith(ctx context.Context, q *pb.Query, waiting []*pb.Run) (*pb.QueryReply, error) {
 	wait, err := q.WaitTime()
 	if err != nil {
 		return nil, err
@@ -27,6 +33,9 @@ func (s *Store) Query(ctx context.Context, q *pb.Query) (*pb.QueryReply, error) 
 		return nil, err
 	}
 	p := newPage(filter{q.GetStates(), record.Traits{Tags: q.GetTags(), Runner: q.GetRunner(), Group: q.GetGroup()}}, q.GetLimit(), after)
+	if p.waiting, err = entriesOf(waiting); err != nil {
+		return nil, err
+	}
 	find, watch := s.list, s.watchAll
 	if !q.GetAll() {
 		ids := unique(q.GetRuns())
@@ -90,9 +99,22 @@ func (s *Store) waitFor(ctx context.Context, p *page, watch func(context.Context
 	return err
 }
 
+// entriesOf are runs as their records would be, by id.
+func entriesOf(runs []*pb.Run) (map[string]kv.Entry, error) {
+	entries := make(map[string]kv.Entry, len(runs))
+	for _, run := range runs {
+		body, err := pb.MarshalJSON(run)
+		if err != nil {
+			return nil, err
+		}
+		entries[run.GetId()] = kv.Entry{Key: run.GetId(), Body: body, Stored: run.GetCreated().AsTime()}
+	}
+	return entries, nil
+}
+
 // listed puts those of the runs that match in the page.
 func (s *Store) listed(ctx context.Context, p *page, ids []string) error {
-	found, err := s.getRuns(ctx, ids)
+	found, err := s.getRuns(ctx, ids, p.waiting)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,11 @@ func (s *Store) watchListed(ctx context.Context, p *page, ids []string) error {
 }
 
 func (p *page) anyCanMatch(now map[string]kv.Entry) bool {
+	for id, e := range p.waiting {
+		if now[id].Rev == 0 { // it may still begin
+			now[id] = e
+		}
+	}
 	for _, e := range now {
 		if e.Body == nil {
 			continue

@@ -19,22 +19,56 @@ func IsWaiting(run *pb.Run) bool {
 func (q *Queue) Whole(ctx context.Context, id string) (*pb.Run, error) {
 	run, _, err := q.cfg.Store.Get(ctx, id)
 	if errors.Is(err, store.ErrUnknownRun) {
-		waiting, _, waitErr := q.Waiting(ctx, id)
-		if waitErr == nil {
-			return waiting, nil
+		waiting, waitErr := q.waitingAs(ctx, id)
+		if waiting == nil && errors.Is(waitErr, ErrNotWaiting) {
+			return nil, err
 		}
-		if waiting != nil {
-			return waiting, nil
-		}
-		if !errors.Is(waitErr, ErrNotWaiting) {
-			return nil, waitErr
-		}
-		return nil, err
+		return waiting, waitErr
 	}
 	if err != nil || run.GetQueued() == nil || run.GetAttempt() > 1 {
 		return run, err
 	}
 	return q.Last(ctx, run)
+}
+
+// waitingAs is the attempt of an id that work waits for; of the id of work, whose
+// first attempt has no record, whichever it waits for. Error: ErrNotWaiting, but
+// where its message has led to a record just now.
+func (q *Queue) waitingAs(ctx context.Context, id string) (*pb.Run, error) {
+	of := pb.WorkOf(id)
+	run, _, err := q.Waiting(ctx, of)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotWaiting):
+		return nil, err
+	case run == nil, id != of && run.GetId() != id:
+		return nil, ErrNotWaiting
+	}
+	return run, nil
+}
+
+// WaitingAmong are those of some runs that have no record and are attempts which
+// work waits for, and why. It ends at the first that is unknown.
+func (q *Queue) WaitingAmong(ctx context.Context, ids []string) (waiting []*pb.Run, err error) {
+	for _, id := range ids {
+		_, _, err := q.cfg.Store.Get(ctx, id)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, store.ErrUnknownRun) {
+			return nil, err
+		}
+		run, waitErr := q.waitingAs(ctx, id)
+		if errors.Is(waitErr, ErrNotWaiting) {
+			return nil, err
+		}
+		if waitErr != nil {
+			return nil, waitErr
+		}
+		if run.GetId() == id && IsWaiting(run) {
+			waiting = append(waiting, run)
+		}
+	}
+	return waiting, q.Explain(ctx, waiting)
 }
 
 // Last is the last attempt of the work that a run is the first attempt of, or the

@@ -17,10 +17,14 @@ const withdrawTries = 5
 // Withdraw removes work that waits: it claims the attempt that would be next as
 // ABORTED, so that no runner can start it, whatever it holds by then, and takes
 // the message away. Error: ErrNotWaiting, with the last attempt if there is one:
-// it runs, or has ended.
+// it runs, or has ended. The id may be that of the attempt which it waits for.
 func (q *Queue) Withdraw(ctx context.Context, id, why string) (*pb.Run, error) {
+	of := pb.WorkOf(id)
 	for range withdrawTries {
-		run, w, err := q.Waiting(ctx, id)
+		run, w, err := q.Waiting(ctx, of)
+		if err == nil && id != of && run.GetId() != id {
+			return nil, ErrNotWaiting
+		}
 		if err != nil {
 			return run, err
 		}

@@ -61,9 +61,9 @@ func (s *server) describeRuns(d *desk) {
 	answers := s.Doc.Paths["/api/v1/runs"].Post.Responses
 	answers["200"] = answers["202"] // all have ended
 	add(d, row{"list-runs", "GET", "/api/v1/runs", auth.ScopeRead, "Runs, newest first", 0}, s.listRuns)
-	add(d, row{"show-run", "GET", "/api/v1/runs/{id}", auth.ScopeRead, "A run's record", 0},
+	add(d, row{"show-run", "GET", "/api/v1/runs/{id}", auth.ScopeRead, "A run's record; of work that waits in the queue, the attempt that it waits for", 0},
 		func(ctx context.Context, in *RunIn) (*answer[run], error) {
-			r, err := s.Client.Status(ctx, in.ID)
+			r, err := s.Client.Shown(ctx, in.ID)
 			return &answer[run]{run{is: r}}, known(err)
 		})
 	add(d, row{"abort-run", "POST", "/api/v1/runs/{id}/abort", auth.ScopeRun, "End a run", 0}, s.abort)
