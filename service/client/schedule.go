@@ -48,11 +48,11 @@ func (c *Client) PutSchedule(ctx context.Context, s Schedule) (Schedule, error) 
 	return all.Put(ctx, s, s.Rev)
 }
 
-// Schedules lists all, by name.
+// Schedules lists all, by name. A fleet without any is no error.
 func (c *Client) Schedules(ctx context.Context) ([]Schedule, error) {
 	all, err := c.schedules(ctx)
 	if err != nil {
-		return nil, err
+		return nil, noneIfUnused(err)
 	}
 	return all.List(ctx)
 }

@@ -37,6 +37,7 @@ func (l *list) readSchedules() {
 	stream := l.space.ScheduleStream()
 	l.ask(api+"STREAM.INFO."+stream, "find the schedules")
 	l.ask(api+"STREAM.MSG.GET."+stream, "read a schedule")
+	l.ask(api+"DIRECT.GET."+stream, "list the schedules")
 }
 
 // useSchedules is the whole of a client's use: add, change, pause, run and remove.

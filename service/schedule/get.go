@@ -28,7 +28,13 @@ func (s *Store) Get(ctx context.Context, name string) (Schedule, error) {
 		return Schedule{}, fmt.Errorf("%w: %q", ErrUnknown, name)
 	case err != nil:
 		return Schedule{}, fmt.Errorf("cannot read schedule %s: %w", name, err)
-	case isMarker(m):
+	}
+	return s.definition(name, m)
+}
+
+// definition is the schedule that a message has. Error: ErrUnknown.
+func (s *Store) definition(name string, m stream.Message) (Schedule, error) {
+	if isMarker(m) {
 		return Schedule{Rev: m.Seq}, fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
 	return s.read(name, m.Header, m.Data, m.Seq)
@@ -78,8 +84,9 @@ func (s *Spec) foreign(h nats.Header) error {
 	return nil
 }
 
-// List reads all schedules, by name. Those that can't be read are left out.
-func (s *Store) List(ctx context.Context) ([]Schedule, error) {
+// List reads all schedules, by name, and all at once where the server can. Those
+// that can't be read are left out.
+func (s *Store) List(ctx context.Context) (all []Schedule, err error) {
 	st, err := s.cfg.JS.Stream(ctx, s.stream.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
@@ -87,11 +94,27 @@ func (s *Store) List(ctx context.Context) ([]Schedule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list schedules: %w", err)
 	}
+	found, whole, _ := s.stream.LastOfEach(ctx, s.cfg.Space.ScheduleDef("*"), st.CachedInfo().State.LastSeq)
+	if whole {
+		for _, m := range found {
+			name, _ := s.cfg.Space.ParseScheduleDef(m.Subject)
+			if def, err := s.definition(name, m); err == nil {
+				all = append(all, def)
+			}
+		}
+	} else if all, err = s.eachOf(ctx, st); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Schedule) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// eachOf reads all schedules one after another, from the leader.
+func (s *Store) eachOf(ctx context.Context, st jetstream.Stream) (all []Schedule, err error) {
 	info, err := st.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Space.ScheduleDef("*")))
 	if err != nil {
 		return nil, fmt.Errorf("cannot list schedules: %w", err)
 	}
-	var all []Schedule
 	for subject := range info.State.Subjects {
 		name, _ := s.cfg.Space.ParseScheduleDef(subject)
 		def, err := s.Get(ctx, name)
@@ -104,6 +127,5 @@ func (s *Store) List(ctx context.Context) ([]Schedule, error) {
 			all = append(all, def)
 		}
 	}
-	slices.SortFunc(all, func(a, b Schedule) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
