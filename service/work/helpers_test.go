@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,31 +21,54 @@ import (
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// shared is the server of all tests here, each of which has a fleet of its own.
+var shared *embedded.Server
+
+// tests are all, and the server's end.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	var err error
+	if shared, err = embedded.Start(embedded.Config{Memory: true, InProcessOnly: true}); err != nil {
+		panic(err)
+	}
+	defer func() { _ = shared.Close() }()
+	return m.M.Run()
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
 
 // site is a fleet's queue and records, without any runner.
 type site struct {
 	*Queue
-	t      *testing.T
-	server *embedded.Server
-	js     jetstream.JetStream
-	space  subjects.Space
-	store  *store.Store
+	t     *testing.T
+	js    jetstream.JetStream
+	space subjects.Space
+	store *store.Store
 }
+
+// fleets counts them.
+var fleets atomic.Int64
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return siteAt(t, rig.Memory(t))
-}
-
-// siteAt is one more client of a server.
-func siteAt(t *testing.T, server *embedded.Server) *site {
-	t.Helper()
-	space, err := subjects.New("runner")
+	space, err := subjects.New(fmt.Sprint("fleet", fleets.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, server: server, js: rig.JetStream(t, rig.Connect(t, server)), space: space}
+	return siteOf(t, space)
+}
+
+// another is one more client of a fleet.
+func (s *site) another() *site {
+	s.t.Helper()
+	return siteOf(s.t, s.space)
+}
+
+func siteOf(t *testing.T, space subjects.Space) *site {
+	t.Helper()
+	s := &site{t: t, js: rig.JetStream(t, rig.Connect(t, shared)), space: space}
+	var err error
 	if s.store, err = store.Open(s.ctx(), s.js, space, store.Config{}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,12 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/runnel-io/runnel/pb"
-	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // Before its first use there is no queue, and looking makes none.
 func TestBeforeTheFirstUse(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	for what, f := range map[string]func() error{
 		"find":      func() error { return s.Find(s.ctx()) },
@@ -41,18 +39,16 @@ func TestBeforeTheFirstUse(t *testing.T) {
 	if _, err := s.Withdraw(s.ctx(), "x", "test"); !errors.Is(err, ErrNotWaiting) {
 		t.Errorf("withdraw: %v", err)
 	}
-	if _, err := s.js.Stream(s.ctx(), "RUNNER_QUEUE"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if _, err := s.js.Stream(s.ctx(), s.space.QueueStream()); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("there is a stream: %v", err)
 	}
 }
 
 // Several that use the queue first at once all get it, and it is what it must be.
 func TestMadeAtOnce(t *testing.T) {
-	t.Parallel()
-	server := rig.Memory(t)
-	sites := make([]*site, 5)
-	for i := range sites {
-		sites[i] = siteAt(t, server)
+	sites := []*site{newSite(t)}
+	for len(sites) < 5 {
+		sites = append(sites, sites[0].another())
 	}
 	var wg sync.WaitGroup
 	for i, s := range sites {
@@ -66,7 +62,7 @@ func TestMadeAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	st, err := sites[0].js.Stream(sites[0].ctx(), "RUNNER_QUEUE")
+	st, err := sites[0].js.Stream(sites[0].ctx(), sites[0].space.QueueStream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +70,7 @@ func TestMadeAtOnce(t *testing.T) {
 	if c.Retention != jetstream.WorkQueuePolicy || c.Discard != jetstream.DiscardNew || !c.DiscardNewPerSubject || c.MaxMsgsPerSubject != 1 || c.MaxAge != 0 || c.MaxMsgs != DefaultMaxMsgs || !c.AllowDirect {
 		t.Errorf("%+v", c)
 	}
-	if got := strings.Join(c.Subjects, " "); got != "runner.queue.work.*.high.* runner.queue.work.*.normal.* runner.queue.work.*.low.*" {
+	if got, want := strings.Join(c.Subjects, " "), "P.queue.work.*.high.* P.queue.work.*.normal.* P.queue.work.*.low.*"; got != strings.ReplaceAll(want, "P", sites[0].space.Prefix()) {
 		t.Errorf("subjects: %s", got)
 	}
 	if n := sites[0].left(); n != 5 {
@@ -87,12 +83,11 @@ func TestMadeAtOnce(t *testing.T) {
 
 // A queue that somebody removed is found to be lost, and made anew.
 func TestMadeAnew(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	if err := s.EnsureConsumer(s.ctx(), "db", "high"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.js.DeleteStream(s.ctx(), "RUNNER_QUEUE"); err != nil {
+	if err := s.js.DeleteStream(s.ctx(), s.space.QueueStream()); err != nil {
 		t.Fatal(err)
 	}
 	s.Lost()
@@ -105,26 +100,25 @@ func TestMadeAnew(t *testing.T) {
 	if err := s.EnsureConsumer(s.ctx(), "db", "high"); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.js.Consumer(s.ctx(), "RUNNER_QUEUE", "work-db-high"); err != nil {
+	if _, err := s.js.Consumer(s.ctx(), s.space.QueueStream(), "work-db-high"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestConsumers(t *testing.T) {
-	t.Parallel()
 	s := made(t)
-	other := siteAt(t, s.server)
+	other := s.another()
 	for _, who := range []*site{s, s, other} {
 		if err := who.EnsureConsumer(who.ctx(), "db", "low"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := s.js.Consumer(s.ctx(), "RUNNER_QUEUE", "work-db-low")
+	c, err := s.js.Consumer(s.ctx(), s.space.QueueStream(), "work-db-low")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := c.CachedInfo().Config
-	if cfg.FilterSubject != "runner.queue.work.db.low.*" || cfg.AckPolicy != jetstream.AckExplicitPolicy || cfg.MaxAckPending != -1 || cfg.MaxDeliver != -1 || cfg.AckWait != AckWait || s.ProgressEvery() != AckWait/3 {
+	if cfg.FilterSubject != s.space.Work("db", "low", "*") || cfg.AckPolicy != jetstream.AckExplicitPolicy || cfg.MaxAckPending != -1 || cfg.MaxDeliver != -1 || cfg.AckWait != AckWait || s.ProgressEvery() != AckWait/3 {
 		t.Errorf("%+v", cfg)
 	}
 	if err := s.Look(s.ctx(), "db", "low"); err != nil {
@@ -138,7 +132,6 @@ func TestConsumers(t *testing.T) {
 // The same request under an id is the same work, wherever it waits; another one is
 // refused, also in another pool.
 func TestPutAgain(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	first, err := s.Put(s.ctx(), Item{Request: request(t, "x", "make")})
 	if err != nil || first.Again || first.ID != "x" || first.Seq == 0 {
@@ -163,7 +156,6 @@ func TestPutAgain(t *testing.T) {
 // Many that put the same at once: one message. Many that put others under one id: one
 // of them wins, and all the others are told.
 func TestPutAtOnce(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	var again, conflicts atomic.Int32
 	var wg sync.WaitGroup
@@ -193,9 +185,8 @@ func TestPutAtOnce(t *testing.T) {
 // A full queue refuses in words and loses nothing; what is there already is no error
 // then either.
 func TestFullQueue(t *testing.T) {
-	t.Parallel()
 	s := made(t)
-	st, err := s.js.Stream(s.ctx(), "RUNNER_QUEUE")
+	st, err := s.js.Stream(s.ctx(), s.space.QueueStream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +218,6 @@ func TestFullQueue(t *testing.T) {
 }
 
 func TestPutAsync(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	const n = 500
 	futures := make([]jetstream.PubAckFuture, n)
@@ -268,7 +258,6 @@ func TestPutAsync(t *testing.T) {
 
 // A put whose context is over says so, and of what.
 func TestPutEndsWithItsContext(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(s.ctx())
@@ -280,7 +269,6 @@ func TestPutEndsWithItsContext(t *testing.T) {
 
 // Removing twice, or what was never there, is no error.
 func TestRemove(t *testing.T) {
-	t.Parallel()
 	s := made(t)
 	seq := s.put("x")
 	s.put("y")
