@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -58,7 +59,8 @@ func refuseProtoNames(body []byte, message protoreflect.MessageDescriptor) error
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil // a list or a scalar, as some of protobuf's own messages are
 	}
-	for name, value := range fields {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
 		f := message.Fields().ByJSONName(name)
 		if f == nil {
 			return invalid("invalid JSON: unknown field %q", name)

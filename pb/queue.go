@@ -142,11 +142,12 @@ func (t *Task) validateQueue() error {
 
 // RefuseQueue refuses what only work of the queue can have.
 func (t *Task) RefuseQueue() error {
-	for field, has := range map[string]bool{
-		"retries": t.GetRetries() != nil, "delay": t.GetDelay() != "", "notBefore": t.GetNotBefore() != nil, "concurrency": t.GetConcurrency() != nil,
-	} {
-		if has {
-			return invalid("spec.task.%s: only work of the queue has it: publish the task there", field)
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{{"retries", t.GetRetries() != nil}, {"delay", t.GetDelay() != ""}, {"notBefore", t.GetNotBefore() != nil}, {"concurrency", t.GetConcurrency() != nil}} {
+		if f.has {
+			return invalid("spec.task.%s: only work of the queue has it: publish the task there", f.name)
 		}
 	}
 	return nil

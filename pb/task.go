@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -163,7 +165,8 @@ func validateTags(tags map[string]string) error {
 	if len(tags) > maxTags {
 		return invalid("spec.task.tags: %d tags, %d at most", len(tags), maxTags)
 	}
-	for k, v := range tags {
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		v := tags[k]
 		if k == "" || len(k) > maxTagBytes || len(v) > maxTagBytes {
 			return invalid("spec.task.tags: key and value of %q must be at most %d bytes, the key not empty", clip(k), maxTagBytes)
 		}

@@ -131,7 +131,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Parse reads limits. An error is an *Error, of the first one in the table's order.
 func (t Text) Parse() (Set, error) {
 	set := Set{}
-	for name := range maps.Keys(t) {
+	for _, name := range slices.Sorted(maps.Keys(t)) {
 		if rowOf(name) == nil {
 			return nil, &Error{name, fmt.Errorf("no such limit; there are %s", strings.Join(Names(), ", "))}
 		}
