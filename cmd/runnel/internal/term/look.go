@@ -19,14 +19,14 @@ const plainWidth = 80
 type Look struct {
 	Terminal bool
 	Colour   bool
-	width    int // columns
+	Width    int // columns
 	Height   int // rows, of a terminal
 }
 
 // LookOf finds out what stands behind a writer. Colour is for terminals, and
 // not for those of people who set NO_COLOR (no-color.org) or TERM=dumb.
 func LookOf(w io.Writer) Look {
-	l := Look{width: plainWidth}
+	l := Look{Width: plainWidth}
 	for wrapper, ok := w.(interface{ Unwrap() io.Writer }); ok; wrapper, ok = w.(interface{ Unwrap() io.Writer }) {
 		w = wrapper.Unwrap()
 	}
@@ -37,7 +37,7 @@ func LookOf(w io.Writer) Look {
 	l.Terminal = true
 	l.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	if width, height, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-		l.width, l.Height = width, height
+		l.Width, l.Height = width, height
 	}
 	return l
 }

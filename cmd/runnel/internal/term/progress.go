@@ -67,7 +67,7 @@ func (p *Progress) Done() {
 // line is never as wide as the terminal: a line that wraps can't be taken away.
 func (p *Progress) line(now time.Time) string {
 	rate := int64(float64(p.count) / max(now.Sub(p.began).Seconds(), 0.001))
-	width := p.look.width - 1
+	width := p.look.Width - 1
 	if p.Total <= 0 {
 		return firstThatFits(width, p.amount(p.count)+", "+p.rate(rate), p.amount(p.count))
 	}

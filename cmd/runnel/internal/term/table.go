@@ -91,7 +91,7 @@ func (c *Table) Lines() (lines []string) {
 	for line := range strings.Lines(c.render()) {
 		line = strings.TrimRight(line, " \n")
 		if fits {
-			line = text.Snip(line, c.look.width, "…")
+			line = text.Snip(line, c.look.Width, "…")
 		}
 		lines = append(lines, line)
 	}
@@ -134,7 +134,7 @@ const narrowest = 8 // "exit 143"
 // shorten makes the flexible columns as narrow as the terminal wants them, and
 // leaves out one in which there is nothing.
 func (c *Table) shorten() {
-	widths, over := make([]int, len(c.headings)), -c.look.width-2
+	widths, over := make([]int, len(c.headings)), -c.look.Width-2
 	for i, heading := range c.headings {
 		widths[i] = text.StringWidth(heading)
 		for _, row := range c.Rows {

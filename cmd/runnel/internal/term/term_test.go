@@ -14,7 +14,7 @@ import (
 // A table that lacks a column that may give way is still one.
 func TestTableWithoutAColumnThatGivesWay(t *testing.T) {
 	var out bytes.Buffer
-	table := NewTable(Look{Terminal: true, width: 20}, "runner", "offset")
+	table := NewTable(Look{Terminal: true, Width: 20}, "runner", "offset")
 	table.GiveWay("server", "runner")
 	table.Add("a-runner-with-a-long-name", "+1.0ms")
 	if err := table.Write(&out); err != nil {
@@ -45,7 +45,7 @@ func TestTableOfBeginnings(t *testing.T) {
 		{40, true, []string{a}, "ID NAME END " + a + " sleep 1000 exit 143"},
 	} {
 		var out bytes.Buffer
-		table := NewTable(Look{Terminal: true, width: c.width}, "id", "name", "end")
+		table := NewTable(Look{Terminal: true, Width: c.width}, "id", "name", "end")
 		table.GiveWay("name", "end")
 		table.Beginnings("id")
 		table.Wide = c.wide
@@ -71,7 +71,7 @@ func TestTableLeavesOut(t *testing.T) {
 		27: "ID NAME END nightly sleep 1… exit 143",
 	} {
 		var out bytes.Buffer
-		table := NewTable(Look{Terminal: true, width: width}, "id", "lines", "for", "name", "end")
+		table := NewTable(Look{Terminal: true, Width: width}, "id", "lines", "for", "name", "end")
 		table.GiveWay("name", "end")
 		table.LeaveOut("lines", "for")
 		table.Add("nightly", "5", "1s", "sleep 1000", "exit 143")
@@ -90,7 +90,7 @@ func TestTableWithoutNothing(t *testing.T) {
 		22: "RUN         END\n0123456789  exit 143\n",
 	} {
 		var out bytes.Buffer
-		table := NewTable(Look{Terminal: true, width: width}, "run", "name", "end")
+		table := NewTable(Look{Terminal: true, Width: width}, "run", "name", "end")
 		table.GiveWay("name", "end")
 		table.Add("0123456789", "", "exit 143")
 		if err := table.Write(&out); err != nil {
@@ -117,7 +117,7 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
-	if got, want := LookOf(terminal), (Look{Terminal: true, Colour: true, width: 100, Height: 30}); got != want {
+	if got, want := LookOf(terminal), (Look{Terminal: true, Colour: true, Width: 100, Height: 30}); got != want {
 		t.Errorf("a terminal: got %+v, want %+v", got, want)
 	}
 	t.Setenv("NO_COLOR", "1")
@@ -135,7 +135,7 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if got, want := LookOf(w), (Look{width: 80}); got != want {
+	if got, want := LookOf(w), (Look{Width: 80}); got != want {
 		t.Errorf("a pipe: got %+v, want %+v", got, want)
 	}
 }
@@ -186,17 +186,17 @@ db1                    online   2s
 web3-with-a-long-name  offline
 evil` + "\uFFFD" + `[2J name          x        y
 `
-	if got := fleetTable(Look{width: 80}); got != want {
+	if got := fleetTable(Look{Width: 80}); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 
 func TestTableOnATerminal(t *testing.T) {
-	got := fleetTable(Look{Terminal: true, Colour: true, width: 30})
+	got := fleetTable(Look{Terminal: true, Colour: true, Width: 30})
 	if !strings.Contains(got, "\x1b[32monline\x1b[0m") {
 		t.Errorf("got %q, want online in green", got)
 	}
-	for line := range strings.Lines(fleetTable(Look{Terminal: true, width: 30})) {
+	for line := range strings.Lines(fleetTable(Look{Terminal: true, Width: 30})) {
 		if got := len([]rune(strings.TrimRight(line, "\n"))); got > 30 {
 			t.Errorf("%q is %d columns wide, want at most 30", line, got)
 		}
@@ -205,7 +205,7 @@ func TestTableOnATerminal(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, Look{Terminal: true, width: 80}, "runners", 4)
+	p := NewProgress(&out, Look{Terminal: true, Width: 80}, "runners", 4)
 	p.Add(0)
 	if out.Len() > 0 {
 		t.Errorf("at once: got %q, want nothing of work that may be over in a moment", out.String())
@@ -247,7 +247,7 @@ func TestProgressFits(t *testing.T) {
 		{80, Bytes, 2000, "[======                  ] 500 B of 2.0 kB, 50 B/s"},
 		{80, Bytes, 0, "500 B, 50 B/s"},
 	} {
-		p := NewProgress(nil, Look{width: test.width}, test.noun, test.total)
+		p := NewProgress(nil, Look{Width: test.width}, test.noun, test.total)
 		p.count = 500
 		got := p.line(p.began.Add(10 * time.Second))
 		if got != test.want || len(got) >= test.width {
