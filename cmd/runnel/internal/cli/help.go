@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,7 +20,9 @@ type flagGroup string
 const (
 	FlagsWhat      flagGroup = "What"
 	FlagsWhere     flagGroup = "Where"
+	FlagsWhen      flagGroup = "When"
 	FlagsHow       flagGroup = "How"
+	FlagsQueue     flagGroup = "The queue"
 	FlagsPipelines flagGroup = "Pipelines"
 	FlagsHTTP      flagGroup = "HTTP"
 	FlagsLimits    flagGroup = "Limits"
@@ -30,7 +33,7 @@ const (
 )
 
 // Reading order; a flag without a group is in flagsOther.
-var flagGroups = []flagGroup{FlagsWhat, FlagsWhere, FlagsHow, FlagsPipelines, FlagsHTTP, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
+var flagGroups = []flagGroup{FlagsWhat, FlagsWhen, FlagsWhere, FlagsHow, FlagsQueue, FlagsPipelines, FlagsHTTP, FlagsLimits, FlagsOutput, flagsOther, FlagsGlobal, FlagsConnect}
 
 // Offline marks commands that no server is needed for: their help is without
 // the connection flags.
@@ -95,8 +98,12 @@ func plainArgs(cmd *cobra.Command) {
 	}
 }
 
+// endBlanks are what wrapping fills lines up with.
+var endBlanks = regexp.MustCompile(`(?m) +$`)
+
 func WriteHelp(w io.Writer, cmd *cobra.Command) {
-	fmt.Fprintf(w, "%s.\n", text.WrapSoft(strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short), "."), HelpWidth))
+	sentence := text.WrapSoft(strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short), "."), HelpWidth)
+	fmt.Fprintf(w, "%s.\n", endBlanks.ReplaceAllString(sentence, ""))
 	if cmd.Example != "" {
 		fmt.Fprintf(w, "\n%s\n", cmd.Example)
 	}
@@ -153,6 +160,7 @@ func flagsOf(cmd *cobra.Command, group flagGroup) *pflag.FlagSet {
 		}
 		names = append(names, f.Name)
 		shown := *f
+		shown.Usage = strings.ReplaceAll(shown.Usage, "\n", " ") // it is wrapped to the width that is left
 		if shown.DefValue == "[]" && shown.Value.Type() == "stringToString" {
 			shown.DefValue = "" // an empty map says nothing; of lists pflag knows it
 		}

@@ -33,8 +33,6 @@ type queueFlags struct {
 	concurrency string
 }
 
-const flagsQueue = "The queue"
-
 func (q *queueFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&q.is, "queue", false, "store it in the durable queue, for a runner that has a place;\nprint the id and leave")
@@ -46,7 +44,7 @@ func (q *queueFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&q.delay, "delay", 0, "start it after so long at the earliest")
 	flags.StringVar(&q.notBefore, "not-before", "", "start it at a `TIME` at the earliest, such as\n2006-01-02T15:04:05Z")
 	flags.StringVar(&q.concurrency, "concurrency", "", "at most N with this key at a time in the fleet: `KEY=N`")
-	cli.Group(flags, flagsQueue, "queue", "follow", "priority", "retries", "retry-on", "backoff", "delay", "not-before", "concurrency")
+	cli.Group(flags, cli.FlagsQueue, "queue", "follow", "priority", "retries", "retry-on", "backoff", "delay", "not-before", "concurrency")
 	cli.CompleteValues(cmd, "priority", subjects.Priorities[:]...)
 	cli.CompleteValues(cmd, "retry-on", "lost", "exit", "signal", "timeout", "oom")
 }

@@ -52,7 +52,7 @@ func newAddCommand(a *app.App) *cobra.Command {
 	flags.DurationVar(&add.deadline, "start-deadline", 0, "a tick that is later is recorded and not run (default 24h,\nwith --all 10m)")
 	flags.StringVar(&add.overlap, "overlap", "", "`skip|allow|replace`: what happens while the last run goes on\n(default skip)")
 	flags.BoolVar(&add.replace, "replace", false, "write over the schedule of that name")
-	cli.Group(flags, "When", "cron", "tz", "every", "at", "from", "until", "jitter", "start-deadline", "overlap", "replace")
+	cli.Group(flags, cli.FlagsWhen, "cron", "tz", "every", "at", "from", "until", "jitter", "start-deadline", "overlap", "replace")
 	cli.CompleteValues(cmd, "overlap", "skip", "allow", "replace")
 	add.task = runs.NewStored(a, cmd)
 	return cmd
@@ -108,6 +108,10 @@ func (c *addCommand) do(cmd *cobra.Command, name string, args []string) error {
 			return printSchedule(c.App, stored)
 		}
 		now := time.Now()
+		if next(stored, now).IsZero() {
+			_, err = fmt.Fprintf(c.Out, "%s: no tick is to come\n", name)
+			return err
+		}
 		_, err = fmt.Fprintf(c.Out, "%s: next %s (%s)\n", name, next(stored, now).UTC().Format(time.RFC3339), in(now, next(stored, now)))
 		return err
 	})
