@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
@@ -33,6 +35,14 @@ func (f *FanFlags) Add(cmd *cobra.Command) {
 	flags.IntVar(&f.Batch, "batch", 0, "with --all: `N` runners at a time")
 	flags.IntVar(&f.Expect, "expect", 0, "with --all: an error unless `N` runners answer")
 	cli.Group(flags, cli.FlagsWhere, "limit", "batch", "expect")
+}
+
+// Check refuses flags of a fan-out where there is none.
+func (f *FanFlags) Check(where client.Target) error {
+	if !where.All && (f.Limit != "" || f.Batch != 0 || f.Expect != 0) {
+		return errors.New("--limit, --batch and --expect go with --all")
+	}
+	return nil
 }
 
 // ListPage is how many entries are asked for at a time: more than a message holds, so

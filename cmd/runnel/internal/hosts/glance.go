@@ -44,7 +44,11 @@ func (g *glanceCommand) addFlags(cmd *cobra.Command) {
 	g.fan.Add(cmd)
 	cmd.Flags().BoolVar(&g.json, "json", false, "the replies, one JSON object a line")
 	cli.Group(cmd.Flags(), cli.FlagsOutput, "json")
+	cmd.PreRunE = g.check
 }
+
+// check refuses flags that don't go together.
+func (g *glanceCommand) check(*cobra.Command, []string) error { return g.fan.Check(g.where.Target) }
 
 // ask asks one runner, or with --all each one, and then for the further pages
 // of every answer. Each gets all the replies, a runner's together, the runners

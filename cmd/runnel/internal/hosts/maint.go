@@ -53,6 +53,12 @@ func newMaintClockCommand(a *app.App) *cobra.Command {
   runnel maint clock --on web2 --ntp --sync  set it, and verify`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.force && !c.sync {
+				return errors.New("--force goes with --sync")
+			}
+			if err := c.fan.Check(c.where.Target); err != nil {
+				return err
+			}
 			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error { return c.run(ctx, s) })
 		},
 	}

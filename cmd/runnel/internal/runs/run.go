@@ -195,8 +195,9 @@ func (r *runCommand) validate(args []string) error {
 		return errors.New("cannot read both the script and its standard input from standard input")
 	case r.asJSON && r.raw:
 		return errors.New("cannot print both records and exact bytes: --json or --raw")
-	case !r.where.All && (r.fan.Limit != "" || r.fan.Batch != 0 || r.fan.Expect != 0):
-		return errors.New("--limit, --batch and --expect go with --all")
+	}
+	if err := r.fan.Check(r.where.Target); err != nil {
+		return err
 	}
 	if err := r.queue.validate(r.where.Target, r.detach); err != nil {
 		return err

@@ -44,8 +44,11 @@ func (s *Stored) Request(cmd *cobra.Command, args []string) (*pb.TaskRequest, er
 	if wrong != nil {
 		return nil, wrong
 	}
-	s.run.queue.is = !s.run.where.All
 	where := s.run.where.Target
+	if err := where.Validate(); err != nil {
+		return nil, err
+	}
+	s.run.queue.is = !s.run.where.All
 	s.run.where.Target = client.Target{Pool: where.Pool}
 	req, err := s.run.request(args)
 	s.run.where.Target = where

@@ -167,11 +167,29 @@ func fields(s *client.Schedule) map[string]json.RawMessage {
 	m := s.Message(time.Now())
 	m.Revision, m.Since, m.By, m.Paused, m.Next, m.Over, m.Last = 0, nil, "", nil, nil, false, nil
 	body, err := pb.MarshalJSON(m)
-	var all map[string]json.RawMessage
-	if err == nil {
-		_ = json.Unmarshal(body, &all) // it was just written
+	if err != nil {
+		return nil
 	}
+	all, _ := said(body)
 	return all
+}
+
+// said leaves out of an object, and of those in it, what says nothing: a field that
+// is empty is one that is not there.
+func said(object json.RawMessage) (all map[string]json.RawMessage, isObject bool) {
+	if json.Unmarshal(object, &all) != nil {
+		return nil, false
+	}
+	for name, value := range all {
+		if inside, is := said(value); is {
+			value, _ = json.Marshal(inside) // as it was read
+			all[name] = value
+		}
+		if slices.Contains([]string{`""`, "0", "false", "null", "[]", "{}"}, string(value)) {
+			delete(all, name)
+		}
+	}
+	return all, true
 }
 
 // differences are the names of the fields that differ.
