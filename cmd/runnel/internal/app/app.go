@@ -41,7 +41,9 @@ type App struct {
 	logLevel string
 	Prefix   string
 	Conn     connect.Flags
-	giveUp   atomic.Pointer[context.CancelCauseFunc] // ends what waits for an answer
+	// TabPatience is how long a shell waits for what the fleet knows.
+	TabPatience time.Duration
+	giveUp      atomic.Pointer[context.CancelCauseFunc] // ends what waits for an answer
 	// Again reads the same command line into another app: a server that reloads.
 	Again func(*App) error
 	// Configured, if set, is given the configuration of a server, which then serves nothing.
@@ -51,7 +53,7 @@ type App struct {
 // New makes an app that writes to std.
 func New(std Stdio) *App {
 	std.Out = &output{Writer: std.Out}
-	a := &App{Stdio: std, Look: term.LookOf(std.Out), ErrLook: term.LookOf(std.Err), Log: slog.New(slog.DiscardHandler)}
+	a := &App{Stdio: std, Look: term.LookOf(std.Out), ErrLook: term.LookOf(std.Err), Log: slog.New(slog.DiscardHandler), TabPatience: completePatience}
 	var once sync.Map
 	a.Conn.Say = a.Say
 	a.Conn.Denied = func(err *connect.DeniedError, awaited bool) {

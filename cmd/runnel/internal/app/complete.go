@@ -33,8 +33,8 @@ func (a *App) Complete(find Completer) cobra.CompletionFunc {
 		if err := cli.ApplyEnv(cmd.Root().PersistentFlags()); err != nil {
 			return nil, nothingElse
 		}
-		a.Conn.Timeout = min(a.Conn.Timeout, completePatience)
-		ctx, cancel := context.WithTimeout(cmd.Context(), completePatience)
+		a.Conn.Timeout = min(a.Conn.Timeout, a.TabPatience)
+		ctx, cancel := context.WithTimeout(cmd.Context(), a.TabPatience)
 		defer cancel()
 		_ = a.WithSession(ctx, func(ctx context.Context, s *Session) (err error) {
 			found, err = find(ctx, s, args)

@@ -258,7 +258,7 @@ func TestSessionOfItsOwn(t *testing.T) {
 			t.Error("the server is somebody's")
 		}
 		names, err := RunnerNames(ctx, s, nil)
-		if err != nil || len(names) != 1 || !strings.Contains(names[0], "\tready, default") {
+		if err != nil || len(names) != 1 || !strings.HasSuffix(names[0], ", default") {
 			t.Errorf("got %q, %v, want the runner inside", names, err)
 		}
 		pools, err := PoolNames(ctx, s, nil)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,20 +87,28 @@ func (r Room) Run(t testing.TB, args ...string) Result {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	a := app.New(app.Stdio{In: strings.NewReader(r.Input), Out: &out, Err: &errOut})
+	a.TabPatience = patience
 	root := r.Root(a)
 	if r.Server != "" {
-		args = slices.Concat([]string{"--server", r.Server}, args)
+		args = slices.Concat(r.connection(), args)
 	}
 	root.SetArgs(args)
 	code := cli.Report(root.ExecuteContext(t.Context()), &errOut)
 	return Result{out.String(), errOut.String(), code}
 }
 
+// patience is what a busy machine may need for an answer.
+const patience = time.Minute
+
+func (r Room) connection() []string {
+	return []string{"--server", r.Server, "--timeout", patience.String()}
+}
+
 // Complete is what a shell offers for the last of the words, without descriptions.
 func (r Room) Complete(t testing.TB, words ...string) (offered []string) {
 	t.Helper()
 	if r.Server != "" {
-		words = slices.Concat([]string{"--server", r.Server}, words)
+		words = slices.Concat(r.connection(), words)
 	}
 	server := r
 	server.Server = ""
