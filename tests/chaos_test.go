@@ -22,6 +22,7 @@ import (
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/service/lines"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // TestChaos is a fleet to which everything happens at random: runners are
@@ -76,7 +77,7 @@ type chaos struct {
 func newChaos(t *testing.T) *chaos {
 	c := emptyChaos(t, "RUNNEL_CHAOS", 8*time.Second)
 	c.pace = hurried
-	server := c.process("server", processConfig{Port: freePort(t)})
+	server := c.process("server", processConfig{Port: rig.FreePort(t)})
 	c.servers = []*process{server}
 	c.serve(net.JoinHostPort("127.0.0.1", strconv.Itoa(server.cfg.Port)))
 	c.seedFile = filepath.Join(server.cfg.DataDir, "user.nk")
@@ -116,16 +117,6 @@ func (c *chaos) serve(addresses ...string) {
 func (c *chaos) addRunner(name string, cfg processConfig) {
 	cfg.Runner, cfg.URL, cfg.SeedFile, cfg.Pace = name, c.url, c.seedFile, c.pace
 	c.runners = append(c.runners, c.process(name, cfg))
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (c *chaos) process(name string, cfg processConfig) *process {

@@ -19,7 +19,7 @@ import (
 // than its caller waits does not begin afterwards what it was asked meanwhile. What
 // comes in time is run, also right behind.
 func TestStoppedRunnerStartsNothingLate(t *testing.T) {
-	server := newProcess(t, "server", processConfig{Port: freePort(t)})
+	server := newProcess(t, "server", processConfig{Port: rig.FreePort(t)})
 	url, seed := fmt.Sprintf("nats://127.0.0.1:%d", server.cfg.Port), filepath.Join(server.cfg.DataDir, "user.nk")
 	runner := newProcess(t, "a", processConfig{Runner: "a", URL: url, SeedFile: seed})
 	nc := dialed(t, url, seed)

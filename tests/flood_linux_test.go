@@ -17,6 +17,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service/client"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // flood is how much is asked at once, and what a run may take meanwhile: in
@@ -40,7 +41,7 @@ func floodSize() flood {
 // answered, and the runner's memory stays what it was.
 func TestFloodOfGlances(t *testing.T) {
 	want := floodSize()
-	server := newProcess(t, "server", processConfig{Port: freePort(t)})
+	server := newProcess(t, "server", processConfig{Port: rig.FreePort(t)})
 	url, seed := fmt.Sprintf("nats://127.0.0.1:%d", server.cfg.Port), filepath.Join(server.cfg.DataDir, "user.nk")
 	runner := newProcess(t, "a", processConfig{Runner: "a", URL: url, SeedFile: seed})
 	asking := newFlooder(t, url, seed)

@@ -39,7 +39,7 @@ type lone struct {
 
 func newLone(t *testing.T) *lone {
 	t.Helper()
-	server := newProcess(t, "server", processConfig{Port: freePort(t)})
+	server := newProcess(t, "server", processConfig{Port: rig.FreePort(t)})
 	url, seed := fmt.Sprintf("nats://127.0.0.1:%d", server.cfg.Port), filepath.Join(server.cfg.DataDir, "user.nk")
 	newProcess(t, "a", processConfig{Runner: "a", URL: url, SeedFile: seed})
 	g := &lone{t: t, asks: fleetClient(t, url, seed), client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}

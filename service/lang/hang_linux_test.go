@@ -8,6 +8,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/lang"
 	"github.com/runnel-io/runnel/tests/hangfs"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // A PATH that leads to a mount that hangs costs who asks for a language an error, in
@@ -31,7 +32,7 @@ func TestPathThatHangs(t *testing.T) {
 		select {
 		case err := <-found:
 			return err
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * rig.Patience):
 			t.Fatal("the search keeps who asked for ever")
 			return nil
 		}
@@ -42,7 +43,7 @@ func TestPathThatHangs(t *testing.T) {
 		}
 	}
 	fs.Release()
-	if err := find(20 * time.Second); err != nil {
+	if err := find(rig.Patience); err != nil {
 		t.Errorf("once the mount is gone: %v", err)
 	}
 }

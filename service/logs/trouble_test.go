@@ -184,13 +184,8 @@ func tryCluster(t *testing.T) []*server.Server {
 	var ports []int
 	var routes []string
 	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, "nats://"+l.Addr().String())
-		l.Close()
+		ports = append(ports, rig.FreePort(t))
+		routes = append(routes, fmt.Sprint("nats://127.0.0.1:", ports[len(ports)-1]))
 	}
 	dir := t.TempDir()
 	var servers []*server.Server

@@ -125,7 +125,7 @@ func (b *bench) end() *pb.Run {
 			<-over.(chan struct{})
 		}
 		return run
-	case <-time.After(30 * time.Second):
+	case <-time.After(rig.Patience):
 		b.t.Fatal("no run ends")
 		return nil
 	}

@@ -16,9 +16,17 @@ const patience = Number(process.env.RUNNEL_PATIENCE || 1)
 export const long = process.env.RUNNEL_LONG === '1'
 export const widths = [360, 1024, 2560]
 
-const freePort = () => new Promise((done, no) => {
-  const s = createServer().listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => done(port)) }).on('error', no)
-})
+// freePort is one that nobody listens on now, below those that Linux gives out by itself: a browser
+// that dials a server which is away could else connect to itself, and keep the port from the server.
+async function freePort() {
+  for (;;) {
+    const port = 15000 + Math.floor(Math.random() * 17000)
+    const free = await new Promise(done => {
+      const s = createServer().listen(port, '127.0.0.1', () => s.close(() => done(true))).on('error', () => done(false))
+    })
+    if (free) return port
+  }
+}
 
 export async function until(what, f, seconds = 90) {
   const end = Date.now() + seconds * 1000 * patience

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -223,9 +225,15 @@ func (b *command) measureVersion(ctx context.Context) ([]row, error) {
 	return []row{r.beside(quantile(floor, 0.5), "exec of "+filepath.Base(small)).within(10)}, nil
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address that nobody listens on, with a port below those
+// that the system gives out by itself: no connection takes it before the runner.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	const low, high, tries = 15_000, 32_000, 100
+	var l net.Listener
+	err := errors.New("none")
+	for i := 0; err != nil && i < tries; i++ {
+		l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", low+rand.IntN(high-low)))
+	}
 	if err != nil {
 		return "", fmt.Errorf("cannot find a free port: %w", err)
 	}

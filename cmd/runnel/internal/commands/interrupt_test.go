@@ -127,7 +127,7 @@ func waitForStop(t *testing.T, pid int) {
 func TestQuitLeavesTheRun(t *testing.T) {
 	newHome(t)
 	_, _, _ = servedWithLog(t)
-	cmd := command(t, "run", "--id", "left", "-c", "echo begun; sleep 60")
+	cmd := command(t, "run", "--id", "left", "-c", "echo begun; sleep 600")
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out := started(t, cmd, "begun")

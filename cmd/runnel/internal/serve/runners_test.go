@@ -15,6 +15,7 @@ import (
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/connect"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // waiting is a server that is to be reached at an address.
@@ -38,17 +39,6 @@ func waiting(t *testing.T, address string, wait time.Duration) *command {
 	return c
 }
 
-func freeAddress(t *testing.T) (host string, port int) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	at := l.Addr().(*net.TCPAddr)
-	return at.IP.String(), at.Port
-}
-
 func startNATS(t *testing.T, opts *natsserver.Options) *natsserver.Server {
 	t.Helper()
 	opts.NoLog, opts.NoSigs = true, true
@@ -66,7 +56,7 @@ func startNATS(t *testing.T, opts *natsserver.Options) *natsserver.Server {
 
 // A server that comes later is waited for.
 func TestServerThatComesLater(t *testing.T) {
-	host, port := freeAddress(t)
+	host, port := "127.0.0.1", rig.FreePort(t)
 	address := (&net.TCPAddr{IP: net.ParseIP(host), Port: port}).String()
 	c := waiting(t, "nats://"+address, time.Minute)
 	connected := make(chan error, 1)
