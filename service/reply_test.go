@@ -198,7 +198,7 @@ func TestServiceImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	reply, err := connect("other").Request("runner.glance.any", []byte(verbs["glance"]), 30*time.Second)
+	reply, err := connect("other").Request("runner.glance.any", []byte(verbs["glance"]), time.Minute)
 	if err != nil || reply.Header.Get("Nats-Service-Error") != "" {
 		t.Fatalf("got %v, %v\n%s", reply, err, log)
 	}

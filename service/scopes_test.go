@@ -31,7 +31,7 @@ func names(answers map[string]answer) string {
 // nobody fails if a subject has somebody who listens.
 func (f *fleet) nobody(subject, body string) {
 	f.t.Helper()
-	if reply, err := f.nc.Request(subject, []byte(body), 5*time.Second); err != nats.ErrNoResponders {
+	if reply, err := f.nc.Request(subject, []byte(body), time.Minute); err != nats.ErrNoResponders {
 		f.t.Errorf("%s is heard: %v, %v", subject, reply, err)
 	}
 }
@@ -282,7 +282,7 @@ type microInfo struct {
 
 func (f *fleet) micro(subject string) (info microInfo) {
 	f.t.Helper()
-	reply, err := f.nc.Request(subject, nil, 5*time.Second)
+	reply, err := f.nc.Request(subject, nil, time.Minute)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -278,7 +278,7 @@ func TestSameID(t *testing.T) {
 		nc := f.connect()
 		for i := range 10 {
 			wg.Go(func() {
-				reply, err := nc.Request([]string{"runner.task.at.web1", "runner.task.at.web2", "runner.task.any"}[(c+i)%3], []byte(body), 10*time.Second)
+				reply, err := nc.Request([]string{"runner.task.at.web1", "runner.task.at.web2", "runner.task.any"}[(c+i)%3], []byte(body), time.Minute)
 				if err != nil {
 					t.Error(err)
 					return
@@ -326,7 +326,7 @@ func TestSameIDWithoutPlaces(t *testing.T) {
 		codes := make(chan string, 16)
 		for i := range cap(codes) {
 			go func() {
-				reply, err := f.nc.Request("runner.task.at."+name, []byte(task([]string{"true", "false"}[i%2])), 10*time.Second)
+				reply, err := f.nc.Request("runner.task.at."+name, []byte(task([]string{"true", "false"}[i%2])), time.Minute)
 				if err != nil {
 					codes <- err.Error()
 					return

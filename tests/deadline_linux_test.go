@@ -36,7 +36,7 @@ func TestStoppedRunnerStartsNothingLate(t *testing.T) {
 		return &pb.TaskRequest{Metadata: &pb.Metadata{Id: name}, Spec: &pb.TaskSpec{Task: &pb.Task{Argv: []string{"touch", filepath.Join(dir, name)}}}}
 	}
 	at := client.Target{On: "a"}
-	if _, err := impatient.Run(t.Context(), at, touch("before"), client.RunEvents{}); err != nil {
+	if _, err := patient.Run(t.Context(), at, touch("before"), client.RunEvents{}); err != nil {
 		t.Fatal(err)
 	}
 	signal := func(s syscall.Signal) {

@@ -30,7 +30,7 @@ func TestEndedWhileItStarts(t *testing.T) {
 		ask := []byte(`{"kind":"runner","metadata":{"id":"` + id + `"},"spec":{"task":{"commands":["sleep 1; echo done"]}}}`)
 		deadline := time.Now().Add(time.Minute)
 		for {
-			reply, err := nc.Request("runner.task.at.a", ask, 30*time.Second)
+			reply, err := nc.Request("runner.task.at.a", ask, time.Minute)
 			if err == nil && reply.Header.Get("Nats-Service-Error") == "" {
 				break
 			}

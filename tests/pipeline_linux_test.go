@@ -101,7 +101,7 @@ func (e *engines) leader() string {
 	var reply pb.PipelineReply
 	space, _ := subjects.New("")
 	rig.EventuallyIn(e.t, time.Minute, "an engine answers", func() bool {
-		msg, err := e.nc.Request(space.Request(subjects.Pipeline, subjects.Any), body, 5*time.Second)
+		msg, err := e.nc.Request(space.Request(subjects.Pipeline, subjects.Any), body, time.Minute)
 		return err == nil && pb.DecodeReply(msg.Data, false, &reply) == nil && reply.GetEngine() != ""
 	})
 	return reply.GetEngine()

@@ -49,7 +49,7 @@ func follow(t *testing.T, nc *nats.Conn, id string) *following {
 
 func ask(t *testing.T, nc *nats.Conn, request []byte) {
 	t.Helper()
-	reply, err := nc.Request("runner.task.any", request, 10*time.Second)
+	reply, err := nc.Request("runner.task.any", request, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func replayed(t *testing.T, nc *nats.Conn, id, program string, n int) *wire.Log 
 func recordIsFinal(t *testing.T, nc *nats.Conn, id string, end *wire.Record) {
 	t.Helper()
 	query := fmt.Sprintf(`{"kind":"runner","spec":{"query":{"runs":[%q],"states":["COMPLETE","FAILED","ABORTED","TIMEDOUT"],"wait":"20s"}}}`, id)
-	reply, err := nc.Request("runner.query.any", []byte(query), 30*time.Second)
+	reply, err := nc.Request("runner.query.any", []byte(query), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/runnel-io/runnel/tests/hangfs"
+	"github.com/runnel-io/runnel/tests/rig"
 )
 
 // Looks that hang on a dead server's mount keep serve from nothing: not from
@@ -32,14 +32,7 @@ func TestServeEndsBesideHungMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = serve.Process.Kill() })
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if left, _ := filepath.Glob(home + "/runnel/local/*.json"); len(left) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("serve doesn't come up")
-		}
-	}
+	rig.Eventually(t, "it takes runs", func() bool { return runnel("run", "--on", "web1", "--", "true").Run() == nil })
 	fs.Hang()
 	var looks sync.WaitGroup
 	for range 10 {
@@ -61,7 +54,7 @@ func TestServeEndsBesideHungMount(t *testing.T) {
 	go func() { defer close(ended); _ = serve.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(rig.Patience):
 		t.Fatalf("serve is still there %v after SIGTERM:\n%s", time.Since(began), log.String())
 	}
 	looks.Wait()
