@@ -146,7 +146,7 @@ func (g *Guard) authenticate(r *http.Request) (who Caller, err error) {
 
 // Check says whose a token is.
 func (g *Guard) Check(token string) (Caller, error) {
-	who, err := Verify(g.cfg.Secret, token)
+	who, err := g.known.check(g.cfg.Secret, token)
 	if err == nil && who.Scopes == nil {
 		who.Scopes = g.cfg.DefaultScope
 	}
@@ -156,8 +156,17 @@ func (g *Guard) Check(token string) (Caller, error) {
 // Verify says whose a token is that was signed with a secret. Scopes are nil if
 // it says nothing of them.
 func Verify(secret, token string) (Caller, error) {
-	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+	c, err := read(secret, token)
+	if err != nil {
+		return Caller{}, err
+	}
+	return c.caller(), nil
+}
+
+// read reads a token that was signed with a secret, and is good now.
+func read(secret, token string) (*claims, error) {
+	c := &claims{}
+	_, err := jwt.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) {
 		if _, ok := t.Header["crit"]; ok { // what must be understood, and is not
 			return nil, errUnauthorized
 		}
@@ -165,13 +174,17 @@ func Verify(secret, token string) (Caller, error) {
 	},
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt())
 	if err != nil {
-		return Caller{}, wordsOf(err)
+		return nil, wordsOf(err)
 	}
+	return c, nil
+}
+
+func (c *claims) caller() Caller {
 	who := Caller{Sub: c.Subject, Scopes: c.Scope}
 	if c.ExpiresAt != nil {
 		who.Until = c.ExpiresAt.Time
 	}
-	return who, nil
+	return who
 }
 
 func wordsOf(err error) error {
@@ -226,6 +239,7 @@ type Config struct {
 // Guard lets requests in, or not.
 type Guard struct {
 	cfg         Config
+	known       known
 	crossOrigin *http.CrossOriginProtection
 	guests      *http.CrossOriginProtection // pages that may call without a token
 }
