@@ -304,7 +304,9 @@ func TestDrainAndClose(t *testing.T) {
 // Kill ends a drain at once.
 func TestKill(t *testing.T) {
 	b := newBench(t, nil)
-	b.mustStart("stubborn", &pb.Task{Commands: []string{"trap '' TERM; while :; do sleep 1; done"}, Grace: "1h"})
+	file := filepath.Join(t.TempDir(), "stubborn")
+	b.mustStart("stubborn", &pb.Task{Commands: []string{"trap '' TERM; touch " + file + "; while :; do sleep 1; done"}, Grace: "1h"})
+	rig.Eventually(t, "it ignores SIGTERM", func() bool { _, err := os.Stat(file); return err == nil })
 	drained := make(chan struct{})
 	go func() { b.Drain(context.Background()); close(drained) }()
 	rig.Eventually(t, "it drains", func() bool { return b.Load().Draining })

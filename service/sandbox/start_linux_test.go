@@ -99,6 +99,7 @@ func TestStartErrorsSayWhat(t *testing.T) {
 		{"bad id", sandbox.Spec{ID: "../x", Argv: []string{"true"}}, []string{`"../x"`}, nil},
 	}
 	eachWay(t, allWays, func(t *testing.T, h *sandbox.Host) {
+		run(t, h, sandbox.Spec{Argv: []string{"true"}}) // what is opened once is open
 		before := used(t)
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {

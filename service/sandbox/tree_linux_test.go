@@ -183,6 +183,7 @@ func TestTerminate(t *testing.T) {
 // Killed while starting, at any moment, by several at once.
 func TestKillRightAfterStart(t *testing.T) {
 	eachWay(t, allWays, func(t *testing.T, h *sandbox.Host) {
+		run(t, h, sandbox.Spec{Argv: []string{"true"}}) // what is opened once is open
 		before := used(t)
 		for i := range 100 {
 			p := start(t, h, sandbox.Spec{Argv: sh("sleep 100 & sleep 100 & wait")})
