@@ -12,6 +12,7 @@ import (
 // A card says what runs within about a second, not at the next heartbeat alone,
 // and knows the clock from the first one on.
 func TestCardFollowsTheLoad(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	f := newFleet(t)
 	f.start(service.Config{CardInterval: time.Hour, OfflineAfter: 2 * time.Hour})
 	js, err := f.nc.JetStream()

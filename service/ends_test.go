@@ -31,11 +31,15 @@ func slack(inEarnest time.Duration) time.Duration {
 // A grace is what a timeout and an abort give, as far as the policy lets them;
 // no limit does.
 func TestGraceBeatsNoLimit(t *testing.T) {
+	if os.Getenv("RUNNEL_LONG") == "" { // what is measured is measured alone
+		t.Parallel()
+	}
 	f := newFleet(t)
 	most := 600 * time.Millisecond
 	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{Grace: policy.GraceRules{Max: &most}}}})
-	f.start(service.Config{Name: "web2", Settings: service.Settings{Policy: &policy.Policy{Timeout: policy.TimeoutRules{Max: 300 * time.Millisecond}}}})
+	f.start(service.Config{Name: "web2", Settings: service.Settings{Policy: &policy.Policy{Timeout: policy.TimeoutRules{Max: time.Second}}}})
 	f.start(service.Config{Name: "free"})
+	// A second until SIGTERM: the shell must have come to its trap by then.
 	const stubborn = `trap '' TERM; while :; do sleep 1; done`
 	const long = `"grace":"1000h"`
 	killed := func(least time.Duration) ending { return ending{"TIMEDOUT", "timeout", "SIGKILL", least} }
@@ -45,13 +49,13 @@ func TestGraceBeatsNoLimit(t *testing.T) {
 		want           ending
 	}{
 		{"wallTime", "free", commands(stubborn, `"limits":{"wallTime":"300ms"}`, `"grace":"59s"`), killed(300 * time.Millisecond)},
-		{"wallTime in the grace of a timeout", "free", commands(stubborn, `"timeout":"100ms"`, `"limits":{"wallTime":"500ms"}`, `"grace":"59s"`), killed(500 * time.Millisecond)},
+		{"wallTime in the grace of a timeout", "free", commands(stubborn, `"timeout":"1s"`, `"limits":{"wallTime":"1400ms"}`, `"grace":"59s"`), killed(1400 * time.Millisecond)},
 		{"wallTime of a stopped tree", "free", commands(`(kill -STOP $BASHPID) & kill -STOP $$`, `"limits":{"wallTime":"300ms"}`, `"grace":"59s"`), killed(300 * time.Millisecond)},
 		{"output limit", "free", commands(`trap '' TERM; yes`, `"limits":{"outputBytes":1000}`, `"grace":"59s"`), ending{"COMPLETE", "output-limit", "SIGKILL", 0}},
-		{"a timeout whose grace the policy caps", "web1", commands(stubborn, `"timeout":"100ms"`, long), killed(700 * time.Millisecond)},
-		{"the policy's timeout caps it, too", "web2", commands(stubborn, long), killed(600 * time.Millisecond)},
+		{"a timeout whose grace the policy caps", "web1", commands(stubborn, `"timeout":"1s"`, long), killed(1600 * time.Millisecond)},
+		{"the policy's timeout caps it, too", "web2", commands(stubborn, long), killed(2 * time.Second)},
 		{"a language has none", "free", codeTask("bash", stubborn, `,"isolation":"none","timeout":"300ms"`), killed(300 * time.Millisecond)},
-		{"unless asked", "free", codeTask("bash", stubborn, `,"isolation":"none","timeout":"100ms","grace":"400ms"`), killed(500 * time.Millisecond)},
+		{"unless asked", "free", codeTask("bash", stubborn, `,"isolation":"none","timeout":"1s","grace":"400ms"`), killed(1400 * time.Millisecond)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			id := fmt.Sprint("stubborn", i)

@@ -113,33 +113,34 @@ func TestNoReply(t *testing.T) {
 // Inboxes with a token of their own get answers; other prefixes do where the
 // setting names them, at once after a reload.
 func TestReplyPrefixes(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	f := newFleet(t)
 	s := f.start(service.Config{Settings: service.Settings{ReplyPrefixes: []string{"acme.inbox"}}})
-	asks := func(prefix string) error {
+	asks := func(prefix string, patience time.Duration) error {
 		nc, err := f.server.Connect(nats.CustomInboxPrefix(prefix))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		_, err = nc.Request("runner.query.any", []byte(verbs["query"]), 2*time.Second)
+		_, err = nc.Request("runner.query.any", []byte(verbs["query"]), patience)
 		return err
 	}
 	for _, prefix := range []string{"_INBOX_web", "_INBOX_web.a", "acme.inbox", "acme.inbox.deep"} {
-		if err := asks(prefix); err != nil {
+		if err := asks(prefix, rig.Patience); err != nil {
 			t.Errorf("%s: %v", prefix, err)
 		}
 	}
-	if asks("other") == nil {
+	if asks("other", 2*time.Second) == nil {
 		t.Error("a prefix that is not in the setting got an answer")
 	}
 	cfg := service.Settings{ReplyPrefixes: []string{"other.>"}}
 	if err := s.Reload(cfg); err != nil {
 		t.Fatal(err)
 	}
-	if err := asks("other"); err != nil {
+	if err := asks("other", rig.Patience); err != nil {
 		t.Errorf("after the reload: %v", err)
 	}
-	if asks("acme.inbox") == nil {
+	if asks("acme.inbox", 2*time.Second) == nil {
 		t.Error("a prefix that left the setting got an answer")
 	}
 	for _, bad := range []string{"runner", "runner.log", "$JS.ACK", "*", ">", "", "a..b"} {
@@ -147,7 +148,7 @@ func TestReplyPrefixes(t *testing.T) {
 			t.Errorf("%q: got %v", bad, err)
 		}
 	}
-	if err := asks("other"); err != nil {
+	if err := asks("other", rig.Patience); err != nil {
 		t.Errorf("after reloads that failed: %v", err)
 	}
 }

@@ -70,6 +70,7 @@ func (f *fleet) log(subject string) []map[string]any {
 
 // Every field of a task, and what comes of it.
 func TestTaskFields(t *testing.T) {
+	t.Parallel() // its timeouts are waited for
 	dir := t.TempDir()
 	f := newFleet(t)
 	f.start(service.Config{})
@@ -91,10 +92,10 @@ func TestTaskFields(t *testing.T) {
 		{"exit code", `{"commands":["exit 255"]}`, "", "", wire.End{ExitCode: 255}},
 		{"a signal", `{"commands":["kill -TERM $$"]}`, "", "", wire.End{Reason: "signal", Signal: "SIGTERM"}},
 		{"a shell's word for a signal is an exit code", `{"commands":["sh -c 'kill -9 $$'; exit $?"]}`, "", "bash: line 1:*", wire.End{ExitCode: 137}},
-		{"timeout keeps the output", `{"commands":["echo before; sleep 1000"],"timeout":"300ms"}`, "before\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGTERM"}},
-		{"SIGTERM first", `{"commands":["trap 'echo bye; exit 3' TERM; echo go; while :; do sleep 0.01; done"],"timeout":"300ms"}`, "go\nbye\n", "*", wire.End{State: "TIMEDOUT", Reason: "timeout", ExitCode: 3}},
-		{"SIGKILL after the grace", `{"commands":["trap '' TERM; echo go; while :; do sleep 0.01; done"],"timeout":"300ms","grace":"100ms"}`, "go\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGKILL"}},
-		{"limits.wallTime, shorter than the timeout", `{"commands":["echo go; sleep 1000"],"timeout":"1h","limits":{"wallTime":"300ms"}}`, "go\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGKILL"}},
+		{"timeout keeps the output", `{"commands":["echo before; sleep 1000"],"timeout":"1500ms"}`, "before\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGTERM"}},
+		{"SIGTERM first", `{"commands":["trap 'echo bye; exit 3' TERM; echo go; while :; do sleep 0.01; done"],"timeout":"1500ms"}`, "go\nbye\n", "*", wire.End{State: "TIMEDOUT", Reason: "timeout", ExitCode: 3}},
+		{"SIGKILL after the grace", `{"commands":["trap '' TERM; echo go; while :; do sleep 0.01; done"],"timeout":"1500ms","grace":"100ms"}`, "go\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGKILL"}},
+		{"limits.wallTime, shorter than the timeout", `{"commands":["echo go; sleep 1000"],"timeout":"1h","limits":{"wallTime":"1500ms"}}`, "go\n", "", wire.End{State: "TIMEDOUT", Reason: "timeout", Signal: "SIGKILL"}},
 		{"a timeout that isn't reached", `{"commands":["echo quick"],"timeout":"1h30m"}`, "quick\n", "", wire.End{}},
 		{"a child that holds the pipes", `{"commands":["sleep 1000 & echo main"]}`, "main\n", "", wire.End{}},
 		{"a child in a session of its own", `{"commands":["setsid sleep 1000 & echo main"]}`, "main\n", "", wire.End{}},

@@ -10,11 +10,12 @@ import (
 
 // A timeout ends the whole tree and keeps what was printed.
 func TestTimeout(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	f := newFleet(t)
 	f.start(service.Config{})
 	c := f.two()
 	mark := mark()
-	c[0].start("any", "slow", commands(fmt.Sprintf(`echo before; echo here >&2; setsid sleep %s & sleep %[1]s`, mark), `"timeout":"300ms"`, `"grace":"1s"`))
+	c[0].start("any", "slow", commands(fmt.Sprintf(`echo before; echo here >&2; setsid sleep %s & sleep %[1]s`, mark), `"timeout":"1500ms"`, `"grace":"1s"`))
 	for _, run := range together(c, func(c caller) map[string]any { return c.final("slow") }) {
 		if run["state"] != "TIMEDOUT" || run["reason"] != "timeout" || run["lines"] != 2.0 {
 			t.Errorf("got %v", run)
@@ -28,8 +29,8 @@ func TestTimeout(t *testing.T) {
 	}
 	// What ignores SIGTERM has its grace and no more.
 	began := time.Now()
-	c[1].start("any", "stubborn", commands(`trap '' TERM; while :; do sleep 1; done`, `"timeout":"200ms"`, `"grace":"300ms"`))
-	if run := c[0].final("stubborn"); run["state"] != "TIMEDOUT" || run["signal"] != "SIGKILL" || time.Since(began) < 500*time.Millisecond {
+	c[1].start("any", "stubborn", commands(`trap '' TERM; while :; do sleep 1; done`, `"timeout":"1500ms"`, `"grace":"300ms"`))
+	if run := c[0].final("stubborn"); run["state"] != "TIMEDOUT" || run["signal"] != "SIGKILL" || time.Since(began) < 1800*time.Millisecond {
 		t.Errorf("after %s: got %v", time.Since(began), run)
 	}
 	// One that ends in time is not touched.
@@ -41,6 +42,7 @@ func TestTimeout(t *testing.T) {
 
 // The time in the backlog is not the timeout's but that of expires.
 func TestTimeInTheBacklog(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	f := newFleet(t)
 	f.start(service.Config{Settings: service.Settings{Slots: 1}})
 	c := f.two()
