@@ -16,7 +16,7 @@ import (
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
-var manyRuns = flag.Int("runs", 1000, "runs of TestNothingIsLeft")
+var manyRuns = flag.Int("runs", 300, "runs of TestNothingIsLeft")
 
 // leftovers is everything of which runs could leave some.
 type leftovers struct {
@@ -82,7 +82,7 @@ func (f *fleet) read(path string) string {
 // Runs of every kind in a row leave nothing, whatever they try.
 func TestNothingIsLeft(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a thousand runs")
+		t.Skip("hundreds of runs")
 	}
 	f := newFleet(t)
 	f.curious = true
