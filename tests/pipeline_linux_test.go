@@ -190,6 +190,9 @@ func (e *engines) order(jobs int) {
 // The engine's process is killed in the middle of jobs: the other one goes on,
 // no task runs twice, and those that wait keep their order.
 func TestEngineIsKilled(t *testing.T) {
+	if !whole { // what is measured is measured alone
+		t.Parallel()
+	}
 	jobs, most := 12, time.Minute
 	if whole {
 		jobs, most = 50, 10*time.Second
@@ -219,6 +222,9 @@ func TestEngineIsKilled(t *testing.T) {
 // requests to schedule and to cancel lie in its socket and a task is about to
 // start: it changes nothing any more.
 func TestEngineIsFenced(t *testing.T) {
+	if !whole {
+		t.Parallel()
+	}
 	e := startEngines(t)
 	first := e.leader()
 	ids := e.schedule(8)
