@@ -27,20 +27,12 @@ func (s Set) Cgroup() (all []Setting) {
 		if row.Controller == "" || !s.Has(row.Name) {
 			continue
 		}
-		v := s[row.Name]
-		switch row.Name {
-		case CPUMax:
-			all = append(all, Setting{"cpu.max", v.String()})
-		case CPUWeight:
-			all = append(all, Setting{"cpu.weight", v.String()})
-		case MemoryMax:
-			all = append(all, Setting{"memory.max", v.String()}, Setting{"memory.oom.group", "1"}, Setting{"memory.swap.max", "0"})
-		case IOMax: // the kernel takes one device a write
-			for line := range strings.SplitSeq(v.device, "\n") {
-				all = append(all, Setting{"io.max", line})
-			}
-		case PidsMax:
-			all = append(all, Setting{"pids.max", v.String()})
+		text := s[row.Name].String()
+		for line := range strings.SplitSeq(text, "\n") { // of io.max the kernel takes one device a write
+			all = append(all, Setting{row.File, line})
+		}
+		if row.Name == MemoryMax {
+			all = append(all, Setting{"memory.oom.group", "1"}, Setting{"memory.swap.max", "0"})
 		}
 	}
 	return all

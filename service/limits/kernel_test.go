@@ -75,6 +75,9 @@ func TestTableIsWhole(t *testing.T) {
 			t.Errorf("row %+v lacks something, or is there twice", row)
 		}
 		flags[row.Flag] = true
+		if (row.Controller != "") != (row.File != "") {
+			t.Errorf("%s has controller %q and file %q", row.Name, row.Controller, row.File)
+		}
 		if row.Controller != "" && row.Resource != "" {
 			t.Errorf("%s is held twice", row.Name)
 		}

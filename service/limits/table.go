@@ -42,8 +42,9 @@ type Row struct {
 	// Name in a task, in a policy and in a language's limits.
 	Name string
 	Kind Kind
-	// Controller is the cgroup controller that holds a whole run to it, or empty.
-	Controller string
+	// Controller is the cgroup controller that holds a whole run to it, or empty; File
+	// is the cgroup's file that has the limit.
+	Controller, File string
 	// Resource is the resource limit that holds each process to it, or empty.
 	Resource string
 	// Flag and Usage are those of the command line.
@@ -55,15 +56,15 @@ type Row struct {
 }
 
 var table = []Row{
-	{Name: CPUMax, Kind: Processor, Controller: "cpu", Flag: "cpu-max",
+	{Name: CPUMax, Kind: Processor, Controller: "cpu", File: "cpu.max", Flag: "cpu-max",
 		Usage: "processor time: `\"QUOTA PERIOD\"` in microseconds, such as \"50000 100000\""},
-	{Name: CPUWeight, Kind: Count, Controller: "cpu", Flag: "cpu-weight", Least: 1, Most: 10000, Unset: 100,
+	{Name: CPUWeight, Kind: Count, Controller: "cpu", File: "cpu.weight", Flag: "cpu-weight", Least: 1, Most: 10000, Unset: 100,
 		Usage: "its share among others: `N` from 1 to 10000"},
-	{Name: MemoryMax, Kind: Size, Controller: "memory", Flag: "memory-max", Least: 1, Most: math.MaxInt64,
+	{Name: MemoryMax, Kind: Size, Controller: "memory", File: "memory.max", Flag: "memory-max", Least: 1, Most: math.MaxInt64,
 		Usage: "memory: `BYTES`, or 64M; more ends the run, out of memory"},
-	{Name: IOMax, Kind: Disk, Controller: "io", Flag: "io-max",
+	{Name: IOMax, Kind: Disk, Controller: "io", File: "io.max", Flag: "io-max",
 		Usage: "what it does to a disk: `\"8:16 wbps=1048576\"`, several parted by commas"},
-	{Name: PidsMax, Kind: Count, Controller: "pids", Flag: "pids-max", Least: 1, Most: 1 << 22,
+	{Name: PidsMax, Kind: Count, Controller: "pids", File: "pids.max", Flag: "pids-max", Least: 1, Most: 1 << 22,
 		Usage: "processes and threads: `N`"},
 	{Name: CPUTime, Kind: Time, Resource: "cpu", Flag: "cpu-time", Least: int64(1e6), Most: math.MaxInt64,
 		Usage: "processor time of the whole run: `DURATION`; more ends the run"},
