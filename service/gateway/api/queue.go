@@ -250,9 +250,9 @@ func (s *server) notWaiting(ctx context.Context, id string, r *pb.Run, err error
 		return err
 	}
 	if r == nil { // its message is gone
-		r, err = s.Client.Whole(ctx, id)
+		r, _ = s.Client.Whole(ctx, id)
 	}
-	if r == nil || err != nil {
+	if r == nil {
 		return problem(http.StatusNotFound, "no work %s waits in the queue", id)
 	}
 	return problem(http.StatusConflict, "%s does not wait: it is %s", id, r.GetState())
