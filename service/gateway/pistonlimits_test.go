@@ -83,10 +83,10 @@ func TestPistonLimits(t *testing.T) {
 	const slowly = `"compile_timeout":120000,"run_timeout":120000`
 	const wall, cpu = "-|SIGKILL|TO|Time limit exceeded (wall clock)", "-|SIGKILL|TO|Time limit exceeded"
 	for _, c := range []struct{ source, limits, compile, run string }{
-		{"# slow", `"compile_timeout":400,"run_timeout":120000`, "compiling\n|" + wall, "compiling\n|" + wall},
+		{"# slow", `"compile_timeout":3000,"run_timeout":120000`, "compiling\n|" + wall, "compiling\n|" + wall},
 		{"# busy", `"compile_cpu_time":200,"run_timeout":120000`, "|" + cpu, "|" + cpu},
 		{"# wrong", slowly, "|2|-|RE|Exited with error status 2", "|2|-|RE|Exited with error status 2"},
-		{"echo on; sleep 1000", `"compile_timeout":120000,"run_timeout":500`, "|0|-|-|-", "on\n|" + wall},
+		{"echo on; sleep 1000", `"compile_timeout":120000,"run_timeout":3000`, "|0|-|-|-", "on\n|" + wall},
 		{"echo on; while :; do :; done", `"run_timeout":120000,"run_cpu_time":200`, "|0|-|-|-", "on\n|" + cpu},
 		{"exit 3", slowly, "|0|-|-|-", "|3|-|RE|Exited with error status 3"},
 		{"kill -SEGV $$", slowly, "|0|-|-|-", "|-|SIGSEGV|SG|Caught fatal signal 11"},
