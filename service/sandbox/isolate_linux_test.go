@@ -310,9 +310,8 @@ func TestIsolatedInARow(t *testing.T) {
 		after := used(t)
 		return after.descriptors <= before.descriptors && after.goroutines <= before.goroutines
 	})
-	if now := count(t, "/proc/self/mountinfo"); now != mounts {
-		t.Errorf("%d mounts before, %d after", mounts, now)
-	}
+	// Other packages' tests mount something for a moment, too.
+	until(t, fmt.Sprintf("no more than %d mounts", mounts), time.Minute, func() bool { return count(t, "/proc/self/mountinfo") <= mounts })
 	if zombies() > 0 {
 		t.Errorf("%d zombies", zombies())
 	}
