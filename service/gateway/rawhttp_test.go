@@ -70,6 +70,8 @@ func TestRawRequests(t *testing.T) {
 		"a form by its type":      {schedules + "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 21\r\n" + auth + "\r\n" + start, []string{"HTTP/1.1 " + refused}},
 		"without a length":        {"POST /job/cancel?id=x HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n", []string{`HTTP/1.1 400 keeps {"error":"Invalid job id"}`}},
 		"with the length 0":       {"POST /job/cancel?id=x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + auth + "\r\n", []string{`HTTP/1.1 400 keeps {"error":"Invalid job id"}`}},
+		"too much, as it says":    {schedules + "Content-Length: 99999999999\r\n" + auth + "\r\n{", []string{`HTTP/1.1 413 closes {"error":"Error decoding JSON: the body has more than 1048576 bytes"}`}},
+		"too much for a run":      {"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n" + auth + "\r\n{", []string{`HTTP/1.1 413 closes {"error":"the request has more than 1048576 bytes"}`}},
 		"a GET with a body":       {"GET /job/detail HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" + auth + "\r\n{}GET /job/detail HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n", []string{`HTTP/1.1 400 keeps {"error":"Invalid job id"}`, `HTTP/1.1 400 keeps {"error":"Invalid job id"}`}},
 		"HEAD, and then":          {"HEAD /pipelines HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n", []string{"HTTP/1.1 200 keeps "}},
 		"without a host":          {"GET /job/detail HTTP/1.1\r\n" + auth + "\r\n", []string{"HTTP/1.1 400 closes 400 Bad Request: missing required Host header"}},

@@ -4,6 +4,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/runnel-io/runnel/service/gateway/auth"
 	"github.com/runnel-io/runnel/service/gateway/openapi"
+	"github.com/runnel-io/runnel/service/gateway/reply"
 	"github.com/runnel-io/runnel/service/gateway/room"
 )
 
@@ -73,6 +75,10 @@ func writeJSON(w io.Writer, v any) error {
 func (d *desk) Handle(op *huma.Operation, handler func(huma.Context)) {
 	scope, _ := op.Metadata[scopeKey].(auth.Scope)
 	d.routes = append(d.routes, room.Route{Method: op.Method, Path: op.Path, Scope: scope, Handle: func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBody { // it is not waited for
+			reply.Error(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxBody))
+			return
+		}
 		r.Body = &wholeBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
 		if op.RequestBody != nil && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 			r.Header.Set("Content-Type", "application/json") // what it says otherwise is not checked

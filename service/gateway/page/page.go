@@ -86,7 +86,7 @@ func Serve(w http.ResponseWriter, r *http.Request) bool {
 		return serveAsset(w, r, name)
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if !slices.Contains(views, first) {
+	if !slices.Contains(views, first) || first == "" && r.URL.Path != "/" {
 		return false
 	}
 	serveIndex(w, r)

@@ -109,7 +109,7 @@ func TestFirstLoadIsSmall(t *testing.T) {
 }
 
 func TestWhatIsNotThePages(t *testing.T) {
-	for _, path := range []string{"/pipelines", "/job/detail", "/api/v1/nosuch", "/assets/nosuch.js", "/assets/index.html", "/assets/../page.go", "/runsx", "/metrics"} {
+	for _, path := range []string{"/pipelines", "/job/detail", "/api/v1/nosuch", "/assets/nosuch.js", "/assets/index.html", "/assets/../page.go", "/runsx", "/metrics", "//", "//pipelines", "//runs"} {
 		if w, ok := ask(t, "GET", path, ""); ok {
 			t.Errorf("%s is the page's: %d", path, w.Code)
 		}

@@ -21,8 +21,12 @@ const (
 	writeTime = 30 * time.Second
 )
 
-// ReadBody reads a request's body, of so many bytes at most, within bodyTime.
+// ReadBody reads a request's body, of so many bytes at most, within bodyTime. One
+// that says that it has more is not waited for.
 func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength > most {
+		return nil, &http.MaxBytesError{Limit: most}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	// Now net/http waits for the client to go away; that has no end.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
