@@ -42,10 +42,14 @@ func (c *Text) Size() int { return len(c.head) + min(len(c.tail), c.TailMax) }
 // and never within a character.
 func (c *Text) Cut(limit int) (head, tail string, cut int64) {
 	kept := c.tail[max(0, len(c.tail)-c.TailMax):]
-	if c.Total == int64(len(c.head)+len(kept)) && c.Total <= int64(limit) {
-		return Valid(c.head) + Valid(kept), "", 0
-	}
 	h, t := c.head, kept
+	if c.Total == int64(len(h)+len(t)) { // all of it is here
+		all := slices.Concat(h, t)
+		if len(all) <= limit {
+			return Valid(all), "", 0
+		}
+		h, t = all, all
+	}
 	if share := limit * c.HeadMax / max(1, c.HeadMax+c.TailMax); len(h) > share {
 		h = h[:share]
 	}
