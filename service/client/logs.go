@@ -25,6 +25,9 @@ type FollowOptions struct {
 	// before the records of each.
 	FromSeq uint64
 	Message func(runnerSeq uint64)
+	// Pass is asked before a message's records are read, and may have it passed
+	// over.
+	Pass func(body []byte) bool
 	// Sparing holds one message at a time, for readers that may be slow; without
 	// Live.
 	Sparing bool
@@ -47,7 +50,7 @@ func (c *Client) Follow(ctx context.Context, run *pb.Run, opts FollowOptions, ea
 	result, err := logs.Follow(ctx, c.link.JS, logs.FollowOptions{
 		Stream: run.GetLogStream(), Subject: run.GetLogSubject(),
 		FromPos: opts.FromPos, FromByte: opts.FromByte, Tail: opts.Tail, Since: opts.Since, Streams: opts.Streams, Live: opts.Live, Fresh: opts.fresh,
-		FromSeq: opts.FromSeq, Message: opts.Message, Sparing: opts.Sparing, Ahead: &c.ahead,
+		FromSeq: opts.FromSeq, Message: opts.Message, Pass: opts.Pass, Sparing: opts.Sparing, Ahead: &c.ahead,
 		Final: func(ctx context.Context) (bool, error) { return c.isOver(ctx, run.GetId()) },
 	}, each)
 	return result, link.OrDenied(ctx, err)

@@ -23,7 +23,16 @@ type consumer struct {
 	puller *puller
 	single uint64 // not 0: no consumer; the next message is the first from here on
 	ahead  *Ahead // whose turns those take that have no consumer
+
+	here  *message // it begins with this one, which was read already
+	taken bool     // it has been given
 }
+
+// errSpent turns from a message that was read already to a consumer.
+var errSpent = errors.New("the message was taken")
+
+// spent says whether it has given all that it ever had.
+func (c *consumer) spent() bool { return c.taken && c.single == 0 && c.puller == nil }
 
 // openConsumer begins at the sequence from of the stream.
 func openConsumer(ctx context.Context, log *stored, from uint64, ahead *Ahead) (*consumer, error) {
@@ -89,17 +98,17 @@ func createConsumer(ctx context.Context, log *stored, cfg jetstream.ConsumerConf
 
 // next waits for a message until ctx ends.
 func (c *consumer) next(ctx context.Context) (message, error) {
-	if c.single > 0 {
-		done, err := c.ahead.turn(ctx)
-		if err != nil {
-			return message{}, err
+	switch {
+	case c.here != nil && !c.taken:
+		c.taken = true
+		if c.single > 0 {
+			c.single = c.here.seq + 1
 		}
-		defer done()
-		m, err := c.log.at(ctx, c.single)
-		if err == nil {
-			c.single = m.seq + 1
-		}
-		return m, err
+		return *c.here, nil
+	case c.single > 0:
+		return c.nextSingle(ctx)
+	case c.puller == nil:
+		return message{}, errSpent
 	}
 	msg, err := c.puller.next(ctx)
 	if err != nil {
@@ -112,9 +121,26 @@ func (c *consumer) next(ctx context.Context) (message, error) {
 	return message{seq: meta.Sequence.Stream, runnerSeq: runnerSeq(msg.Header), header: msg.Header, body: msg.Data}, nil
 }
 
+func (c *consumer) nextSingle(ctx context.Context) (message, error) {
+	done, err := c.ahead.turn(ctx)
+	if err != nil {
+		return message{}, err
+	}
+	m, err := c.log.at(ctx, c.single)
+	done()
+	if errors.Is(err, errNotFound) { // let go of by the stream's limits
+		<-ctx.Done()
+		return message{}, ctx.Err()
+	}
+	if err == nil {
+		c.single = m.seq + 1
+	}
+	return m, err
+}
+
 // close leaves nothing on the server.
 func (c *consumer) close() {
-	if c.single > 0 {
+	if c.puller == nil {
 		return
 	}
 	c.puller.close()

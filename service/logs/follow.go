@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,10 @@ type FollowOptions struct {
 	// Ahead, if set, is shared by the readers of the connection.
 	Ahead *Ahead
 
+	// Pass, if set, is asked before a message's records are read, but those of the end: it is passed over if none of them
+	// is wanted. A log that was passed over in part is not verified.
+	Pass func(body []byte) bool
+
 	// Message, if set, is called before the records of each message.
 	Message func(runnerSeq uint64)
 
@@ -61,6 +66,16 @@ type FollowResult struct {
 	// Problem says in words why a log that has ended is not complete or not verified; nil if it is, or if only a part was
 	// asked for.
 	Problem error
+
+	last *message // the last one that there was, when it was looked for
+}
+
+// Tip says how far the log went when reading began. It is known without Live, but for a log that has nothing.
+func (r FollowResult) Tip() Tip {
+	if r.last == nil {
+		return Tip{}
+	}
+	return tipOf(*r.last)
 }
 
 var (
@@ -206,6 +221,10 @@ func (f *follower) take(m message) error {
 	}
 	if f.options.Message != nil {
 		f.options.Message(m.runnerSeq)
+	}
+	if f.options.Pass != nil && !bytes.Contains(m.body, []byte(`"EOF"`)) && f.options.Pass(m.body) {
+		f.whole = false
+		return f.stopAt(m)
 	}
 	if err := lines.Decode(m.body, f.record); err != nil {
 		return err

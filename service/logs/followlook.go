@@ -9,13 +9,19 @@ import (
 	"github.com/runnel-io/runnel/service/lines"
 )
 
+// fewMessages are read one by one: a consumer takes three requests.
+const fewMessages = 4
+
 // openConsumer begins to read the stream, or goes on where reading stopped.
 func (f *follower) openConsumer(ctx context.Context) error {
-	if f.consumer != nil { // it has failed, perhaps at once
+	if f.consumer != nil {
+		failed := !f.consumer.spent() // perhaps at once
 		f.closeConsumer()
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryWait):
+		if failed {
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryWait):
+			}
 		}
 	}
 	err := patiently(ctx, f.log.js.Conn(), func() error { return f.tryConsumer(ctx) })
@@ -39,24 +45,37 @@ func (f *follower) tryConsumer(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f.until = last.seq
+		f.until, f.result.last = last.seq, &last
 	}
 	from := f.after + 1
+	var here *message
 	if f.after == 0 {
-		if from, err = f.begin(ctx); err != nil {
+		if from, here, err = f.begin(ctx); err != nil {
 			return err
 		}
 	}
-	if f.options.Sparing && !f.options.Live {
-		f.consumer = &consumer{log: log, single: max(from, 1), ahead: f.options.Ahead}
-		return nil
+	switch {
+	case !f.options.Live && (f.options.Sparing || f.until < from+fewMessages):
+		f.consumer = &consumer{log: log, here: here, single: max(from, 1), ahead: f.options.Ahead}
+	case here != nil: // it is often all that is wanted
+		f.consumer = &consumer{log: log, here: here}
+	default:
+		f.consumer, err = openConsumer(ctx, log, from, f.options.Ahead)
 	}
-	f.consumer, err = openConsumer(ctx, log, from, f.options.Ahead)
 	return err
 }
 
-// begin finds the sequence in the stream of the first message that is wanted.
-func (f *follower) begin(ctx context.Context) (uint64, error) {
+// begin finds the sequence in the stream of the first message that is wanted, and
+// that message where it is known to be the one.
+func (f *follower) begin(ctx context.Context) (uint64, *message, error) {
+	if f.next == 0 && f.options.FromPos > 1 && f.options.Since.IsZero() {
+		return f.beginAtLine(ctx)
+	}
+	seq, err := f.beginWhere(ctx)
+	return seq, nil, err
+}
+
+func (f *follower) beginWhere(ctx context.Context) (uint64, error) {
 	var wanted func(message) bool
 	switch {
 	case f.next == 1:

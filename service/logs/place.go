@@ -70,6 +70,9 @@ func (f *follower) tail(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 1, err
 	}
+	if !f.options.Live {
+		f.until, f.result.last = last.seq, &last
+	}
 	_, end := span(last)
 	for want := f.options.Tail; ; want *= 4 {
 		from := max(end.Pos-want, 1)
@@ -101,7 +104,7 @@ func (f *follower) lineBegins(ctx context.Context, from int64, until uint64) (be
 		}
 		return nil
 	})
-	reader.until = until
+	reader.until, reader.result.last = until, f.result.last
 	_, err = reader.run(ctx)
 	return begins, err
 }

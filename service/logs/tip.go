@@ -35,8 +35,12 @@ func ReadTip(ctx context.Context, js jetstream.JetStream, stream, subject string
 	if err != nil {
 		return tip, err
 	}
+	return tipOf(m), nil
+}
+
+func tipOf(m message) Tip {
 	head := headOf(m.header)
-	tip = Tip{Stored: m.seq, Seq: m.runnerSeq, Placed: head.Pos > 0, Bytes: head.Bytes}
+	tip := Tip{Stored: m.seq, Seq: m.runnerSeq, Placed: head.Pos > 0, Bytes: head.Bytes}
 	// What can't be read ends the count; reading it for good will say so.
 	_ = lines.Decode(m.body, func(r lines.Record) error {
 		tip.Records++
@@ -54,5 +58,5 @@ func ReadTip(ctx context.Context, js jetstream.JetStream, stream, subject string
 		}
 		return nil
 	})
-	return tip, nil
+	return tip
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -121,12 +120,7 @@ func readLines(ctx context.Context, c *client.Client, run *pb.Run, wanted linesW
 	if run.GetLogSubject() == "" {
 		return page, nil
 	}
-	tip, err := c.LogTip(ctx, run)
-	if err != nil {
-		return nil, err
-	}
-	page.tip(tip)
-	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, tip: tip.Seq, open: map[int64]*Line{}}
+	reader := &lineReader{page: page, opts: wanted.FollowOptions, limit: wanted.limit, most: lineMost, open: map[int64]*Line{}}
 	if wanted.whole {
 		reader.most = wholeMost
 	}
@@ -136,6 +130,7 @@ func readLines(ctx context.Context, c *client.Client, run *pb.Run, wanted linesW
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
+	page.tip(res.Tip())
 	if res.Truncated && reader.first > 0 {
 		page.First = reader.first
 	}
@@ -164,37 +159,12 @@ type lineReader struct {
 	most  int
 	at    stream.Place
 	open  map[int64]*Line
-	first int64  // number of the first line that was read
-	tip   uint64 // message that the page ends with
+	first int64 // number of the first line that was read
 	late  int
-}
-
-// passed is for a record that came after the log's end was looked at: it is for those
-// who follow the log from there, and a line that has it would have it twice. Of a log
-// that grows quickly the last lines may all be such; then the page ends with them.
-func (l *lineReader) passed() bool {
-	if l.at.Seq <= l.tip {
-		return false
-	}
-	if l.first > 0 {
-		return true
-	}
-	l.tip = math.MaxUint64
-	return false
-}
-
-// reach has the page end with a record that it takes, if it has no other end.
-func (l *lineReader) reach() {
-	if l.tip == math.MaxUint64 {
-		l.page.At = l.at.String()
-	}
 }
 
 func (l *lineReader) record(r lines.Record) error {
 	l.at.Record++
-	if l.passed() {
-		return errEnough
-	}
 	if l.first == 0 {
 		l.first = r.Pos
 	}
@@ -202,7 +172,6 @@ func (l *lineReader) record(r lines.Record) error {
 		return errEnough
 	}
 	if line := l.open[r.Pos]; line != nil && r.Gap == nil {
-		l.reach()
 		l.add(line, r)
 		return l.enough()
 	}
@@ -213,20 +182,19 @@ func (l *lineReader) record(r lines.Record) error {
 		}
 		return nil
 	}
-	l.reach()
 	line := &Line{N: r.Pos, Time: strconv.FormatInt(r.TimeNanos, 10), Step: r.Step}
 	l.page.Lines = append(l.page.Lines, line)
 	if r.Gap != nil {
 		line.Gap = &gapCount{r.Gap.Lines, r.Gap.Bytes}
 		l.page.Next = max(l.page.Next, r.Pos+r.Gap.Lines)
-		return nil
+		return l.enough()
 	}
 	if r.Stream == lines.Stderr {
 		line.Stream = r.Stream.String()
 	}
 	l.page.Next = max(l.page.Next, r.Pos+1)
 	l.add(line, r)
-	return nil
+	return l.enough()
 }
 
 func (l *lineReader) enough() error {
