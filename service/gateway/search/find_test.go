@@ -23,7 +23,7 @@ func find(t *testing.T, query string, records ...lines.Record) string {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	f := &finder{what: what, most: opts.most, out: json.NewEncoder(&out), flush: func() error { return nil }, said: time.Now().Add(time.Hour)}
+	f := &finder{query: what, most: opts.most, out: json.NewEncoder(&out), flush: func() error { return nil }, said: time.Now().Add(time.Hour)}
 	for _, r := range records {
 		if err := f.record(r); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestCountIsSaid(t *testing.T) {
 	}
 	var out strings.Builder
 	flushed := 0
-	f := &finder{what: what, most: 1, out: json.NewEncoder(&out), flush: func() error { flushed++; return nil }, said: time.Now().Add(-time.Hour)}
+	f := &finder{query: what, most: 1, out: json.NewEncoder(&out), flush: func() error { flushed++; return nil }, said: time.Now().Add(-time.Hour)}
 	for i := range 3 {
 		if err := f.record(whole(int64(i+1), "x")); err != nil {
 			t.Fatal(err)

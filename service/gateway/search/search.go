@@ -32,7 +32,7 @@ const (
 	// maxHits is how many places are sent; more are counted.
 	maxHits = 10000
 	// sayTime is how often the count so far is sent.
-	sayTime = 500 * time.Millisecond
+	sayTime = 100 * time.Millisecond
 	// searches at a time; each keeps a core busy.
 	searches = 4
 )
@@ -78,7 +78,7 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	what, opts, err := read(r.URL.Query())
+	q, opts, err := read(r.URL.Query())
 	if err != nil {
 		reply.Error(w, http.StatusBadRequest, err.Error())
 		return
@@ -96,11 +96,17 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	f := &finder{what: what, most: opts.most, out: json.NewEncoder(w), flush: http.NewResponseController(w).Flush, said: time.Now()}
+	f := &finder{query: q, most: opts.most, out: json.NewEncoder(w), flush: http.NewResponseController(w).Flush, said: time.Now()}
 	if err := f.run(r.Context(), s.Client, run, opts.from); err != nil {
 		s.Log.Warn("cannot search a log", "run", run.GetId(), "error", err)
 		panic(http.ErrAbortHandler) // the client sees that it is not whole
 	}
+}
+
+// query is what is searched for.
+type query struct {
+	what    *regexp.Regexp
+	literal literal
 }
 
 type options struct {
@@ -109,17 +115,17 @@ type options struct {
 }
 
 // read reads q, regex=1, case=1, from and limit.
-func read(q url.Values) (*regexp.Regexp, options, error) {
+func read(q url.Values) (query, options, error) {
 	opts := options{from: 1, most: maxHits}
 	text := q.Get("q")
 	if text == "" || len(text) > maxQuery {
-		return nil, opts, fmt.Errorf("q: what to search for has %d bytes, and must have 1 to %d", len(text), maxQuery)
+		return query{}, opts, fmt.Errorf("q: what to search for has %d bytes, and must have 1 to %d", len(text), maxQuery)
 	}
 	for name, into := range map[string]*int64{"from": &opts.from, "limit": &opts.most} {
 		if value := q.Get(name); value != "" {
 			n, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || n < 1 {
-				return nil, opts, fmt.Errorf("%s: %q is not a number from 1", name, value)
+				return query{}, opts, fmt.Errorf("%s: %q is not a number from 1", name, value)
 			}
 			*into = n
 		}
@@ -133,23 +139,25 @@ func read(q url.Values) (*regexp.Regexp, options, error) {
 	}
 	what, err := regexp.Compile(text)
 	if err != nil {
-		return nil, opts, fmt.Errorf("q: %w", err)
+		return query{}, opts, fmt.Errorf("q: %w", err)
 	}
-	return what, opts, nil
+	return query{what, literalOf(text)}, opts, nil
 }
 
 func isYes(text string) bool { yes, _ := strconv.ParseBool(text); return yes }
 
 // finder searches one log.
 type finder struct {
-	what  *regexp.Regexp
-	most  int64
-	out   *json.Encoder
-	flush func() error
-	said  time.Time
-	sent  int64
-	count count
-	open  [2]line
+	query
+	most    int64
+	out     *json.Encoder
+	flush   func() error
+	said    time.Time
+	sent    int64
+	count   count
+	open    [2]line
+	passed  []byte // the message before, if its lines were not read
+	problem error  // of saying how far it is
 }
 
 // line is one that goes on in another record.
@@ -160,9 +168,10 @@ type line struct {
 
 func (f *finder) run(ctx context.Context, c *client.Client, run *pb.Run, from int64) error {
 	if run.GetLogSubject() != "" {
-		if _, err := c.Follow(ctx, run, client.FollowOptions{FromPos: from}, f.record); err != nil {
+		if _, err := c.Follow(ctx, run, client.FollowOptions{FromPos: from, Pass: f.pass}, f.record); err != nil {
 			return err
 		}
+		f.upto()
 	}
 	for s := range f.open {
 		if err := f.finish(lines.Stream(s)); err != nil {
@@ -173,9 +182,43 @@ func (f *finder) run(ctx context.Context, c *client.Client, run *pb.Run, from in
 	return f.say()
 }
 
-func (f *finder) record(r lines.Record) error {
-	if r.End != nil || r.Gap != nil {
+// pass says whether a message can't have what is searched for: none of its bytes
+// stand for others, no line goes on from it or into it, and the literal is not there.
+func (f *finder) pass(body []byte) bool {
+	if f.problem != nil || f.open[0].pos != 0 || f.open[1].pos != 0 || len(f.literal.text) == 0 {
+		return false
+	}
+	for _, word := range []string{`\u`, `"BOL"`, `"raw"`} {
+		if bytes.Contains(body, []byte(word)) {
+			return false
+		}
+	}
+	if f.literal.in(body) {
+		return false
+	}
+	if time.Since(f.said) >= sayTime {
+		f.upto()
+		f.problem = f.say()
+	}
+	f.passed = body
+	return true
+}
+
+// upto counts the lines of the message that was passed over last.
+func (f *finder) upto() {
+	// What can't be read would have been no line.
+	_ = lines.Decode(f.passed, func(r lines.Record) error {
+		if r.Gap == nil {
+			f.count.Upto = max(f.count.Upto, r.Pos)
+		}
 		return nil
+	})
+	f.passed = nil
+}
+
+func (f *finder) record(r lines.Record) error {
+	if r.End != nil || r.Gap != nil || f.problem != nil {
+		return f.problem
 	}
 	open := &f.open[r.Stream]
 	if open.pos != r.Pos {
@@ -208,27 +251,35 @@ func (f *finder) finish(s lines.Stream) error {
 
 func (f *finder) look(pos int64, s lines.Stream, text []byte) error {
 	f.count.Upto = max(f.count.Upto, pos)
-	text = Plain(text)
-	if places := f.what.FindAllIndex(text, -1); len(places) > 0 {
-		f.count.Lines++
-		f.count.Matches += int64(len(places))
-		if f.sent == f.most {
-			f.count.Cut = true
-		} else {
-			f.sent++
-			h := hit{Pos: pos, Start: units(text[:places[0][0]]), End: units(text[:places[0][1]]), Times: len(places)}
-			if s == lines.Stderr {
-				h.Stream = s.String()
-			}
-			if err := f.out.Encode(h); err != nil {
-				return err
-			}
-		}
+	if err := f.find(pos, s, Plain(text)); err != nil {
+		return err
 	}
 	if time.Since(f.said) < sayTime {
 		return nil
 	}
 	return f.say()
+}
+
+func (f *finder) find(pos int64, s lines.Stream, text []byte) error {
+	if !f.literal.in(text) {
+		return nil
+	}
+	places := f.what.FindAllIndex(text, -1)
+	if len(places) == 0 {
+		return nil
+	}
+	f.count.Lines++
+	f.count.Matches += int64(len(places))
+	if f.sent == f.most {
+		f.count.Cut = true
+		return nil
+	}
+	f.sent++
+	h := hit{Pos: pos, Start: units(text[:places[0][0]]), End: units(text[:places[0][1]]), Times: len(places)}
+	if s == lines.Stderr {
+		h.Stream = s.String()
+	}
+	return f.out.Encode(h)
 }
 
 // say sends the count so far.
