@@ -24,7 +24,7 @@ var ofQueueAndSchedules = []exercise{
 	{"POST", "/api/v1/queue/pools/default/purge", ""}, {"POST", "/api/v1/queue/pools/default/resume", ""},
 	{"POST", "/api/v1/schedules", `{"name":"s1","cron":"0 3 * * *","tz":"Europe/Berlin","overlap":"allow","task":{"argv":["true"],"tags":{"a":"b"}}}`},
 	{"PUT", "/api/v1/schedules/s1", `{"every":"1h","task":{"commands":["true"]}}`},
-	{"POST", "/api/v1/schedules/s1/pause", ""}, {"GET", "/api/v1/schedules", ""}, {"GET", "/api/v1/schedules/s1", ""}, {"POST", "/api/v1/schedules/s1/resume", ""},
+	{"POST", "/api/v1/schedules/s1/check", `{"every":"5m","task":{"argv":["true"]}}`}, {"POST", "/api/v1/schedules/s1/pause", ""}, {"GET", "/api/v1/schedules", ""}, {"GET", "/api/v1/schedules/s1", ""}, {"POST", "/api/v1/schedules/s1/resume", ""},
 	{"POST", "/api/v1/schedules/s1/run", ""}, {"GET", "/api/v1/schedules/s1/history?limit=1", ""}, {"DELETE", "/api/v1/schedules/s1", ""},
 }
 
@@ -307,6 +307,43 @@ func TestScheduleRefusals(t *testing.T) {
 		if res, text := w.do("POST", "/api/v1/schedules", body, bearer(t, auth.ScopeRun)); res.StatusCode != 400 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %s", body, res.StatusCode, text)
 		}
+	}
+	if all, err := w.fleet.Client().Schedules(rig.Within(t, time.Minute)); err != nil || len(all) != 0 {
+		t.Errorf("something was stored: %v %v", all, err)
+	}
+}
+
+// What a schedule would do is told before it is stored, as what is wrong with it is.
+func TestScheduleCheck(t *testing.T) {
+	w := open(t)
+	check := func(name, body string) (int, string) {
+		res, text := w.do("POST", "/api/v1/schedules/"+name+"/check", body, bearer(t, auth.ScopeRead))
+		return res.StatusCode, text
+	}
+	code, text := check("x", `{"cron":"0 3 * * *","tz":"Europe/Berlin","task":{"argv":["true"]}}`)
+	var one scheduleJSON
+	if err := json.Unmarshal([]byte(text), &one); err != nil || code != 200 || len(one.Next) != 5 || one.Next[0].Minute() != 0 {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, text = check("x", `{"every":"5m","task":{"argv":["true"]}}`); code != 200 || strings.Count(text, ":00Z")+strings.Count(text, "Z\"") < 5 {
+		t.Errorf("an interval: %d %s", code, text)
+	}
+	for body, want := range map[string]string{
+		`{"cron":"61 3 * * *","task":{"argv":["true"]}}`:                    "61",
+		`{"cron":"0 3 * * *","tz":"Mars/Olympus","task":{"argv":["true"]}}`: "Mars/Olympus",
+		`{"every":"1ms","task":{"argv":["true"]}}`:                          "second",
+		`{"every":"5m"}`: "task is missing",
+		`{"at":"2020-01-01T00:00:00Z","task":{"argv":["true"]}}`:              "is in the past",
+		`{"every":"5m","all":true,"where":"cpus >","task":{"argv":["true"]}}`: "where",
+		`{"every":"5m","overlap":"maybe","task":{"argv":["true"]}}`:           "skip, allow or replace",
+		`{"every":"5m","name":"y","colour":"red"}`:                            "colour",
+	} {
+		if code, text := check("x", body); code != 400 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s", body, code, text)
+		}
+	}
+	if code, text := check("a%20b", `{"every":"5m","task":{"argv":["true"]}}`); code != 400 || !strings.Contains(text, "name:") {
+		t.Errorf("a bad name: %d %s", code, text)
 	}
 	if all, err := w.fleet.Client().Schedules(rig.Within(t, time.Minute)); err != nil || len(all) != 0 {
 		t.Errorf("something was stored: %v %v", all, err)

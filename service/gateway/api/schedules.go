@@ -80,6 +80,7 @@ func (s *server) describeSchedules(d *desk) {
 
 // describeUse has the routes that leave a schedule's definition as it is.
 func (s *server) describeUse(d *desk) {
+	add(d, row{"check-schedule", "POST", "/api/v1/schedules/{name}/check", auth.ScopeRead, "Say when a schedule would be due, or what is wrong with it. Nothing is stored", 0}, s.checkSchedule)
 	add(d, row{"pause-schedule", "POST", "/api/v1/schedules/{name}/pause", auth.ScopeRun, "Let a schedule pass its ticks", 0},
 		func(ctx context.Context, in *ScheduleIn) (*answer[message[*pb.Schedule]], error) {
 			def, err := s.Client.PauseSchedule(ctx, in.Name, auth.CallerOf(ctx).Sub)
@@ -119,6 +120,17 @@ func (in *scheduleAddIn) definition(ctx context.Context) client.Schedule {
 	claim(m.GetTask(), who)
 	m.By = who.Sub
 	return client.ScheduleOf(m)
+}
+
+func (s *server) checkSchedule(ctx context.Context, in *scheduleChangeIn) (*answer[message[*pb.Schedule]], error) {
+	now := time.Now()
+	in.Body.is.Name = in.Name
+	def := (&scheduleAddIn{in.Body}).definition(ctx)
+	def.Since = now
+	if err := def.Check(now); err != nil {
+		return nil, err
+	}
+	return &answer[message[*pb.Schedule]]{message[*pb.Schedule]{def.Message(now)}}, nil
 }
 
 func (s *server) changeSchedule(ctx context.Context, in *scheduleChangeIn) (*answer[message[*pb.Schedule]], error) {
