@@ -65,7 +65,7 @@ function sgr(style, text) {
   return s
 }
 
-const token = /\x1b\[([0-9;:?]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)|\x1b[ -/]*[0-~]|\x1b|[\x00-\x08\x0b-\x1f\x7f]/g
+const token = /\x1b\[([0-?]*)[ -/]*([@-~]|$)|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)|\x1b[ -/]*[0-~]|\x1b|[\x00-\x08\x0b-\x1f\x7f]/g
 
 // parse gives { pieces: [{ text, style }], text, rewritten }.
 export function parse(input) {
@@ -82,7 +82,7 @@ export function parse(input) {
     else if (m[2]) {
       const n = parseInt(m[1], 10) || 0
       switch (m[2]) {
-        case 'm': style = sgr(style || plain, m[1]); break
+        case 'm': if (!/[<-?]/.test(m[1])) style = sgr(style || plain, m[1]); break // others set keys
         case 'K': row.erase(n); break
         case 'J': if (n === 2) row.erase(2); break
         case 'G': row.at = Math.min(4096, Math.max(0, (n || 1) - 1)); break

@@ -60,14 +60,16 @@ export class SHA256 {
     h[0] += a; h[1] += b2; h[2] += c; h[3] += d; h[4] += e; h[5] += f; h[6] += g; h[7] += k
   }
 
+  // hex ends it: nothing more can come.
   hex() {
-    const bits = this.bytes * 8
+    const bytes = this.bytes, bits = bytes * 8
     const pad = new Uint8Array(((this.held + 9 + 63) & ~63) - this.held)
     pad[0] = 0x80
     const view = new DataView(pad.buffer)
     view.setUint32(pad.length - 8, Math.floor(bits / 2 ** 32))
     view.setUint32(pad.length - 4, bits >>> 0)
     this.update(pad)
+    this.bytes = bytes
     return Array.from(this.h, x => (x >>> 0).toString(16).padStart(8, '0')).join('')
   }
 }
