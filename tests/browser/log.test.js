@@ -34,6 +34,7 @@ test('colours, carriage returns, streams and long lines are as a terminal shows 
   await page.click('#L8 .cutline')
   await until('the whole line is there', async () => (await lineText(page, 8)).length === 6000)
   assert.match(await page.textContent('.head'), /COMPLETE, exit 3/)
+  assert.equal(await page.getAttribute('.find input', 'placeholder'), 'Find in 8 lines')
   await everywhere(page, 'run')
   clean(page)
   await page.context().close()

@@ -2,8 +2,13 @@
 import { get, query } from './api.js'
 import { listen, send } from './live.js'
 import { parse } from './ansi.js'
+import { firstOf } from './hits.js'
+import { lack } from './lack.js'
 
-const chunk = 250          // lines fetched together
+const first = 250          // lines that a log begins with: the last ones
+const chunk = 400          // lines fetched together
+const ahead = 100          // rows above and below what is seen that are fetched, too
+const mostErrs = 20000     // lines of standard error that are marked
 const mostLines = 20000    // kept; what was not looked at longest goes first
 const shortYet = 8e6       // bytes of a log that goes on
 const most = 4096          // bytes of a line that are shown at first
@@ -25,6 +30,7 @@ export class LogModel {
     this.sum = null            // { state: 'checking' | 'verified' | 'differs' | 'unknown', … }
     this.error = null
     this.ready = false
+    this.errs = new Set()      // numbers of lines of standard error, as far as they came
     this.errLines = null       // numbers of the lines of standard error, where only they are shown
     this.stamp = 0             // changes with what is shown
     this.arrived = 0
@@ -34,8 +40,7 @@ export class LogModel {
   numberAt(row) { return this.errLines ? this.errLines[row] : this.first + row }
   rowOf(n) {
     if (!this.errLines) return Math.min(Math.max(n - this.first, 0), Math.max(this.count - 1, 0))
-    const i = this.errLines.findIndex(x => x >= n)
-    return i < 0 ? Math.max(this.errLines.length - 1, 0) : i
+    return Math.min(firstOf(this.errLines, x => x >= n), Math.max(this.errLines.length - 1, 0))
   }
 
   async open() {
@@ -45,7 +50,7 @@ export class LogModel {
     this.early = []
     for (let wait = 500; !gone(); wait = Math.min(wait * 2, 8000)) {
       try {
-        const page = await this.fetch({ tail: chunk })
+        const page = await this.fetch({ tail: first })
         if (gone()) return
         this.takePage(page)
         this.ready = true
@@ -54,7 +59,7 @@ export class LogModel {
         this.early = null
         for (const m of early) this.hear(m)
         // What is short yet is followed from its first record, so that its hash is that of what came.
-        const whole = page.first === 1 && (page.next <= chunk || (!page.end && page.bytes[0] + page.bytes[1] <= shortYet))
+        const whole = page.first === 1 && (page.next <= first || (!page.end && page.bytes[0] + page.bytes[1] <= shortYet))
         send({ op: 'start', key: 'log:' + this.id, at: whole ? '' : page.at })
         this.told()
         return
@@ -85,7 +90,9 @@ export class LogModel {
     const had = this.lines.get(l.n)
     if (had && had.at && l.at && before(l.at, had.at)) return
     this.lines.set(l.n, l)
+    if (l.s === 'stderr') this.mark(l.n)
   }
+  mark(n) { if (this.errs.size < mostErrs) this.errs.add(n) }
 
   hear(m) {
     if (this.early && m.op !== 'refused') { this.early.push(m); return }
@@ -128,7 +135,10 @@ export class LogModel {
       if (r.pos < this.next) return
       this.next = r.pos + 1
       this.lines.set(r.pos, { n: r.pos, t: r.time, s: r.stream, text: r.message, open: r.tag === 'BOL', step: r.step, at: r.at })
-      if (r.stream === 'stderr' && this.errLines && this.errWhole) this.errLines.push(r.pos)
+      if (r.stream === 'stderr') {
+        this.mark(r.pos)
+        if (this.errLines && this.errWhole) this.errLines.push(r.pos)
+      }
       return
     }
     if (!had.open || (had.at && !before(had.at, r.at))) return
@@ -174,26 +184,35 @@ export class LogModel {
   // need fetches what is missing of some rows. Where one looks now comes first, and what nobody
   // looks at any more is not asked for.
   need(from, to) {
+    if (this.wanted && from !== this.wanted[0]) this.up = from < this.wanted[0]
     this.wanted = [from, to]
     this.pump()
   }
 
+  // missing is what to ask for next.
+  missing() {
+    const [from, to] = this.wanted
+    if (this.errLines) {
+      for (let row = from; row < to; row++) {
+        const n = this.numberAt(row)
+        if (n !== undefined && !this.covered(n)) return { from: n, limit: chunk, stream: 'stderr' }
+      }
+      return null
+    }
+    const of = more => lack({ from: this.first + from - more, to: this.first + to - 1 + more, first: this.first, next: this.next, most: chunk, up: this.up, has: n => this.lines.has(n) })
+    return of(0) || of(ahead)
+  }
+
   async pump() {
     if (this.fetching || !this.ready) return
-    const [from, to] = this.wanted
-    let first
-    for (let row = from; row < to && !first; row++) {
-      const n = this.numberAt(row)
-      if (n !== undefined && !this.covered(n)) first = n
-    }
-    if (!first) return
+    const wanted = this.missing()
+    if (!wanted) return
     this.fetching = true
     try {
-      const begin = this.errLines ? first : Math.max(this.first, first - (first - 1) % chunk)
-      const page = await this.fetch({ from: begin, limit: chunk, stream: this.errLines ? 'stderr' : '' })
+      const page = await this.fetch(wanted)
       this.takePage(page)
-      if (!this.errLines) for (let n = begin; n < Math.min(begin + chunk, page.next); n++) if (!this.lines.has(n)) this.lines.set(n, { n, nothing: true })
-      if (page.first > begin) this.first = Math.max(this.first, page.first)
+      if (!wanted.stream) for (let n = wanted.from; n < Math.min(wanted.from + wanted.limit, page.next); n++) if (!this.lines.has(n)) this.lines.set(n, { n, nothing: true })
+      if (page.first > wanted.from) this.first = Math.max(this.first, page.first)
       this.error = null
     } catch (err) {
       this.error = err

@@ -156,7 +156,7 @@ export class LogPane {
     this.ends = to >= count
     this.place(from, to, count)
     m.need(from, to)
-    this.options.onDraw?.(this)
+    this.options.onDraw?.(from, to)
   }
 
   // place puts the rows where the anchor stays, and makes the whole as high as it is.

@@ -10,6 +10,8 @@ import { LogPane } from './logpane.js'
 import { go, hash } from './router.js'
 import { parse } from './ansi.js'
 import { link } from './link.js'
+import { Hits } from './hits.js'
+import { Rail } from './rail.js'
 
 const wrap = kept('wrap', true)
 const times = kept('times', 'clock')
@@ -38,12 +40,13 @@ const lineHash = () => {
 export function LogView({ run, compact, label, started }) {
   const box = useRef(), pane = useRef(), model = useRef()
   const stamp = useSignal(0)
-  const search = useSignal({ text: '', hits: [], at: -1, done: true, percent: 0, more: false })
+  const search = useSignal({ text: '', hits: new Hits(), at: -1, done: true, percent: 0 })
   const begun = useRef(0)
   begun.current = millis(started || run.started || run.created)
 
   useEffect(() => {
-    const m = model.current = new LogModel(run.id, () => { p.refresh(); stamp.value++ })
+    const told = calmly(() => { stamp.value++ })
+    const m = model.current = new LogModel(run.id, () => { p.refresh(); told() })
     const p = pane.current = new LogPane(box.current, m, {
       label: `Lines of ${label || run.name || run.id}`, anchors: !compact, started: () => begun.current,
       onState: () => { stamp.value++ },
@@ -51,8 +54,10 @@ export function LogView({ run, compact, label, started }) {
         p.choose(a, b)
         if (!compact) go(`${location.pathname}${location.search}#L${a}${b > a ? '-' + b : ''}`, { replace: true })
       },
-      onDraw: () => { if (!compact) stamp.value++ },
+      onDraw: (from, to) => rail?.drawn(from, to),
     })
+    const rail = compact ? null : new Rail(box.current, m)
+    const seen = rail && search.subscribe(s => rail.show(s.hits.lines))
     p.set({ wrap: compact ? false : wrap.value, times: compact ? 'off' : times.value })
     let first = true
     const was = m.changed
@@ -61,20 +66,21 @@ export function LogView({ run, compact, label, started }) {
         first = false
         const at = !compact && lineHash()
         if (at) { p.choose(...at); p.to(at[0]) }
+        stamp.value++
       }
       was()
     }
     m.open()
-    return () => { m.close(); p.destroy() }
+    return () => { told.stop(); m.close(); p.destroy(); if (rail) { seen(); rail.destroy() } }
   }, [run.id])
 
   useEffect(() => { if (!compact) pane.current?.set({ wrap: wrap.value, times: times.value }) }, [wrap.value, times.value])
-  useEffect(() => {
-    if (compact) return
+  // An address with a line leads to it at once, not when all else has been drawn.
+  useEffect(() => (compact ? undefined : hash.subscribe(() => {
     const at = lineHash()
     if (!at) { pane.current?.choose(); return }
     if (model.current?.ready && pane.current.chosen?.[0] !== at[0]) { pane.current.choose(...at); pane.current.to(at[0]) }
-  }, [hash.value])
+  })), [])
   useEffect(() => {
     if (times.value !== 'ago') return
     const t = setInterval(() => pane.current?.refresh(), 1000)
@@ -86,13 +92,12 @@ export function LogView({ run, compact, label, started }) {
   const over = m?.end || (m?.lost && isFinal(run))
   const nothing = m?.ready && m.count === 0 && !m.errLines
   return html`<section class="logbox" aria-label=${compact ? `Output of ${label}` : "Output"}>
-    ${!compact && html`<${Tools} run=${run} model=${m} pane=${p} search=${search} />`}
+    ${!compact && html`<${Tools} run=${run} model=${m} pane=${p} search=${search} lines=${m ? m.next - m.first : 0} onlyErr=${!!m?.errLines} />`}
     ${!compact && m?.first > 1 && html`<div class="notice"><${Icon} name="torn" /><span><b>Lines 1 to ${m.first - 1} are gone.</b> The log stream lets go of the oldest lines. The first one kept is ${m.first}.</span></div>`}
     <div class="view" ref=${box}>
       ${nothing && html`<div class="nothing">${over
         ? html`<${Empty} icon="complete" title="It printed nothing" label="Output"><p>${run.state}, 0 lines.</p><//>`
         : html`<${Empty} icon="running" title="Nothing printed yet" label="Output"><p>Lines come here as they are printed.</p><//>`}</div>`}
-      ${!compact && m?.ready && html`<${Rail} model=${m} pane=${p} search=${search.value} />`}
       ${m?.ready && !over && !nothing && html`<${Pill} model=${m} pane=${p} compact=${compact} />`}
     </div>
     ${m?.error && html`<div class="notice bad" role="alert"><${Icon} name="warn" /><span><b>Cannot read the log:</b> ${m.error.message}</span></div>`}
@@ -100,6 +105,20 @@ export function LogView({ run, compact, label, started }) {
     <${Sum} run=${run} model=${m} compact=${compact} />
     ${!compact && html`<${Said} model=${m} />`}
   </section>`
+}
+
+// calmly calls a function now and then, however often it is asked to, and once after the last time.
+const calm = 100 // ms
+function calmly(f) {
+  let timer = 0, again = false
+  const now = () => {
+    again = false
+    timer = setTimeout(() => { timer = 0; if (again) now() }, calm)
+    f()
+  }
+  const ask = () => { if (timer) again = true; else now() }
+  ask.stop = () => clearTimeout(timer)
+  return ask
 }
 
 // A screen reader hears of new lines at most every ten seconds, and of the end once.
@@ -119,52 +138,47 @@ function Said({ model }) {
   return html`<span class="vh" role="status">${ended ? `the log has ended with ${model.next - 1} lines` : text}</span>`
 }
 
-function Tools({ run, model, pane, search }) {
-  const total = model ? group(model.next - model.first) : ''
+// lines and onlyErr are told, since what is given the same again is not drawn again.
+function Tools({ run, model, pane, search, lines, onlyErr }) {
+  const total = group(lines)
   const s = search.value
   const timer = useRef()
   const abort = useRef()
   const begin = text => {
     clearTimeout(timer.current)
     abort.current?.abort()
-    search.value = { text, hits: [], at: -1, done: !text, percent: 0, regex: s.regex }
+    search.value = { text, hits: new Hits(), at: -1, done: !text, percent: 0 }
     pane?.set({ hit: null })
     if (text) timer.current = setTimeout(() => find(text), 150)
   }
   const find = async text => {
     const ctl = abort.current = new AbortController()
-    const hits = []
+    const { hits } = search.value
     const show = change => {
       if (abort.current !== ctl) return
-      search.value = { ...search.value, hits, ...change }
+      search.value = { ...search.value, ...change }
     }
     pane.set({ hit: { find: finder(text), stamp: text, line: 0 } })
     try {
-      await searchLog(run, text, () => model.next - 1, ctl.signal, (found, percent) => {
-        if (found.cut) search.value = { ...search.value, cut: true }
-        hits.push(...found)
-        if (search.value.at < 0 && hits.length) { show({ percent }); jump(nearest(hits)) } else show({ percent })
+      await searchLog(run, text, ctl.signal, (found, upto, cut) => {
+        if (abort.current !== ctl) return
+        for (const r of found) hits.add(r.pos, Math.min(r.times || 1, 1000))
+        show({ cut, percent: Math.min(100, Math.round(upto / Math.max(1, model.next - 1) * 100)) })
+        if (search.value.at < 0 && hits.size) jump(hits.from(model.numberAt(pane.row) || 0))
       })
       show({ done: true, percent: 100 })
     } catch (err) { if (err.name !== 'AbortError') { tell(err.message); show({ done: true, failed: err.message }) } }
   }
-  const nearest = hits => {
-    const from = model.numberAt(pane.row) || 0
-    const i = hits.findIndex(h => h >= from)
-    return i < 0 ? 0 : i
-  }
   const jump = i => {
     const { hits, text } = search.value
-    if (!hits.length) return
-    i = (i + hits.length) % hits.length
-    let nth = 0
-    for (let k = i; k > 0 && hits[k - 1] === hits[i]; k--) nth++
+    if (!hits.size) return
+    i = (i + hits.size) % hits.size
+    const { line, nth } = hits.at(i)
     search.value = { ...search.value, at: i }
-    pane.set({ hit: { find: finder(text), stamp: text + '@' + i, line: hits[i], nth } })
-    pane.to(hits[i])
+    pane.set({ hit: { find: finder(text), stamp: text + '@' + i, line, nth } })
+    pane.to(line)
   }
-  const count = !s.text ? '' : s.failed ? 'failed' : s.done ? (s.hits.length ? `${s.at + 1} of ${group(s.hits.length)}${s.cut ? '+' : ''}` : 'none') : `${group(s.hits.length)}+, ${s.percent} %`
-  const onlyErr = !!model?.errLines
+  const count = !s.text ? '' : s.failed ? 'failed' : s.done ? (s.hits.size ? `${s.at + 1} of ${group(s.hits.size)}${s.cut ? '+' : ''}` : 'none') : `${group(s.hits.size)}+, ${s.percent} %`
   return html`<div class="tools"><${Find} label=${`Find in ${total} lines`} value=${s.text} onInput=${begin}
       onKeyDown=${e => { if (e.key === 'Enter') { e.preventDefault(); jump(search.value.at + (e.shiftKey ? -1 : 1)) } }}>
       <output aria-live="polite">${count}</output>
@@ -235,42 +249,29 @@ async function copyLines(run, pane, model) {
   copy(parts.join('\n') + '\n', `${group(parts.length)} lines copied`)
 }
 
-// searchLog asks the server, which reads the whole log: each(numbers of lines, percent) as it goes.
-async function searchLog(run, text, total, signal, each) {
+// searchLog asks the server, which reads the whole log: each(lines that have it, the last line that
+// was looked at, whether there are too many) as it goes.
+async function searchLog(run, text, signal, each) {
   const res = await request('GET', path(run) + '/log/search' + query({ q: text }), { signal })
   const reader = res.body.getReader(), decoder = new TextDecoder()
-  let rest = ''
+  let rest = '', upto = 0, cut = false
   for (;;) {
     const { done, value } = await reader.read()
     rest += decoder.decode(value, { stream: !done })
     const lines = rest.split('\n')
     rest = lines.pop()
     const found = []
-    let percent = 0
     for (const l of lines) {
       if (!l) continue
       const r = JSON.parse(l)
-      for (let k = 0; r.pos && k < Math.min(r.times || 1, 1000); k++) found.push(r.pos)
-      if (r.upto) percent = Math.min(100, r.upto / Math.max(1, total()) * 100)
-      if (r.cut) found.cut = true
       if (r.error) throw new ApiError(0, r.error)
+      if (r.pos) found.push(r)
+      upto = r.upto ?? upto
+      cut ||= !!r.cut
     }
-    each(found, Math.round(percent))
+    each(found, upto, cut)
     if (done) return
   }
-}
-
-function Rail({ model, pane, search }) {
-  const total = Math.max(1, model.count)
-  const y = n => Math.round((model.rowOf(n) / total) * 1000)
-  const marks = new Set(search.hits.slice(0, 20000).map(y))
-  const errs = new Set()
-  for (const [n, l] of model.lines) if (l.s === 'stderr') errs.add(y(n))
-  const [from, to] = pane?.drawn || [0, 0]
-  return html`<svg class="rail" viewBox="0 0 12 1000" preserveAspectRatio="none" aria-hidden="true">
-    <rect class="w" x="1" y=${from / total * 1000} width="11" height=${Math.max(8, (to - from) / total * 1000)} />
-    ${[...errs].map(v => html`<rect class="e" x="2" y=${v} width="4" height="3" />`)}
-    ${[...marks].map(v => html`<rect class="h" x="7" y=${v} width="4" height="3" />`)}</svg>`
 }
 
 function Pill({ model, pane, compact }) {
