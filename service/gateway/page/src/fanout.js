@@ -11,29 +11,44 @@ import { LogView } from './logview.js'
 import { parse } from './ansi.js'
 import { link } from './link.js'
 
-// useLastLines reads the last line of each run, again while it goes on.
-function useLastLines(runs) {
+const lineBatch = 200   // runs asked about together
+const linesAgain = 3000 // ms until those that go on are asked about again
+
+// useLastLines has the last line of each run: of all at first, then of those that have not ended.
+function useLastLines(id, runs) {
   const lines = useSignal({})
   useEffect(() => {
-    let stop = false
-    const asked = new Map()
-    const look = async () => {
-      for (const run of runs.current) {
-        if (stop) return
-        const had = asked.get(run.id)
-        if (had === 'final') continue
-        asked.set(run.id, isFinal(run) ? 'final' : 'going')
-        try {
-          const page = await get(`/api/v1/runs/${encodeURIComponent(run.id)}/lines` + query({ tail: 1 }))
-          const l = page.lines[page.lines.length - 1]
-          lines.value = { ...lines.value, [run.id]: { text: l ? parse(l.text).text : '', t: l ? Number(l.t) / 1e6 : 0 } }
-        } catch { asked.delete(run.id) }
+    let stop = false, timer
+    const ended = new Set()
+    const read = async params => {
+      const got = await get('/api/v1/last-lines?' + params)
+      const change = {}
+      for (const r of got.runs) {
+        change[r.id] = { text: parse(r.text).text, t: r.t ? Number(r.t) / 1e6 : 0 }
+        if (isFinal(r)) ended.add(r.id)
       }
-      if (!stop) timer = setTimeout(look, 3000)
+      if (!stop) lines.value = { ...lines.value, ...change }
+      return got
     }
-    let timer = setTimeout(look, 50)
+    const look = async first => {
+      let again = linesAgain
+      try {
+        if (first) {
+          for (let next = ''; ;) {
+            next = (await read(new URLSearchParams({ group: id, ...(next && { next }) }))).next
+            if (stop || !next) break
+          }
+        } else if (!document.hidden) {
+          const left = runs.current.map(r => r.id).filter(x => !ended.has(x))
+          for (let i = 0; i < left.length && !stop; i += lineBatch) await read(new URLSearchParams(left.slice(i, i + lineBatch).map(x => ['run', x])))
+        }
+        first = false
+      } catch { again *= 2 } // as the view says by other means
+      if (!stop) timer = setTimeout(() => look(first), again)
+    }
+    look(true)
     return () => { stop = true; clearTimeout(timer) }
-  }, [])
+  }, [id])
   return lines.value
 }
 
@@ -67,7 +82,7 @@ export function Fanout({ id }) {
   const runs = [...all.values()].sort((a, b) => a.runner.localeCompare(b.runner, 'en', { numeric: true }))
   const ref = useSignal({ current: runs }).peek()
   ref.current = runs
-  const lines = useLastLines(ref)
+  const lines = useLastLines(id, ref)
   const name = runs.length ? runName(runs[0]) : id
   useTitle(name)
   if (read.value.error && !runs.length) return html`<div class="head"><h1><a class="crumb" href="/runs">Runs</a>${id}</h1></div><${Problem} what="Cannot show this fan-out" error=${read.value.error} />`
