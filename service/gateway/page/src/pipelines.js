@@ -10,7 +10,7 @@ import { Graph } from './graph.js'
 import { go, here, setQuery } from './router.js'
 import { useTopic } from './state.js'
 import { link } from './link.js'
-import { quote } from './new.js'
+import { quote } from './command.js'
 
 const eight = 8
 const mostWhole = 50 // pipelines of which a list shows all: each is a request of its own

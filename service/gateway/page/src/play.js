@@ -12,7 +12,7 @@ import { hash } from './router.js'
 import { link } from './link.js'
 import { Editor } from './editor.js'
 import { Output } from './playout.js'
-import { words } from './new.js'
+import { words } from './command.js'
 
 const saved = kept('play', null)
 const fresh = language => ({ language, version: '', files: [{ name: sourceOf(language), text: firstOf(language) }], stdin: '', args: '', time: '', memory: '' })

@@ -4,25 +4,25 @@ import { html } from 'htm/preact'
 import { useRef } from 'preact/hooks'
 import { useSignal } from '@preact/signals'
 import { get, may, post, query, request } from './api.js'
-import { duration, group, millis } from './time.js'
+import { group, millis } from './time.js'
 import { Ago, Empty, Icon, Problem, RunState, Seg, State, Took, tell, useTitle } from './ui.js'
 import { runName } from './runs.js'
 import { useTopic } from './state.js'
 import { link } from './link.js'
-import { In } from './jobs.js'
+import { In, useFetched } from './jobs.js'
 import { Schedules } from './schedules.js'
-import { act, useAgain } from './again.js'
+import { act } from './again.js'
 
 const priorities = ['high', 'normal', 'low']
 
 function poolsOf(lines, runners) {
   const pools = new Map()
   for (const l of lines) {
-    if (!pools.has(l.pool)) pools.set(l.pool, { name: l.pool, high: 0, normal: 0, low: 0, running: 0, oldest: 0 })
+    if (!pools.has(l.pool)) pools.set(l.pool, { name: l.pool, high: 0, normal: 0, low: 0, running: 0, oldest: '' })
     const p = pools.get(l.pool)
     p[l.priority] = (p[l.priority] || 0) + l.waiting
     p.running += l.running
-    p.oldest = Math.max(p.oldest, l.waiting ? l.oldestSeconds : 0)
+    if (l.waiting && l.oldest && (!p.oldest || millis(l.oldest) < millis(p.oldest))) p.oldest = l.oldest
     if (l.paused) Object.assign(p, { paused: true, by: l.pausedBy, since: l.pausedSince })
   }
   for (const p of pools.values()) {
@@ -35,26 +35,25 @@ function poolsOf(lines, runners) {
 
 export function Queue() {
   useTitle('Queue')
-  const runs = useTopic('runs').items, fleet = useTopic('fleet').items
-  // A run that comes from the queue, or ends, is what changes it most.
-  const moved = [...runs.values()].filter(r => r.queued).map(r => r.id + r.state).sort().join()
-  const [{ value, error }, reload] = useAgain('/api/v1/queue', moved)
+  const fleet = useTopic('fleet').items
+  const { items, refused } = useTopic('queue')
+  const value = [...items.values()][0]
   const failed = useSignal(false)
   const pools = poolsOf(value?.lines || [], [...fleet.values()])
   const waiting = pools.reduce((n, p) => n + p.high + p.normal + p.low, 0), running = pools.reduce((n, p) => n + p.running, 0)
-  const oldest = Math.max(0, ...pools.map(p => p.oldest))
-  return html`<div class="head"><h1>Queue</h1>${value && html`<span class="dim">${waiting ? `${group(waiting)} waiting, the oldest for ${duration(oldest * 1000)}; ` : 'nothing waits, '}${group(running)} running</span>`}</div>
-    ${error && html`<${Problem} what="Cannot read the queue" error=${error} />`}
+  const oldest = pools.map(p => p.oldest).filter(Boolean).sort((a, b) => millis(a) - millis(b))[0]
+  return html`<div class="head"><h1>Queue</h1>${value && html`<span class="dim">${waiting ? html`${group(waiting)} waiting, the oldest for <${Took} from=${oldest} />; ` : 'nothing waits, '}${group(running)} running</span>`}</div>
+    ${refused && html`<${Problem} what="Cannot read the queue" error=${refused} />`}
     ${value?.conflicts.length > 0 && html`<div class="sheet notice" role="note"><${Icon} name="warn" /><span><b>${value.conflicts.length} dropped:</b> another request had the id of <bdi>${value.conflicts.slice(0, 5).map(c => c.id).join(', ')}</bdi>. Give each piece of work an id of its own.</span></div>`}
     ${pools.length > 0 && html`<section class="sheet" aria-label="Pools"><table class="names"><caption class="vh">Pools</caption><thead><tr><th>Pool</th>${priorities.map(p => html`<th class="num w1">${p[0].toUpperCase() + p.slice(1)}</th>`)}<th class="num">Oldest</th><th class="num">Running</th><th class="w1">State</th>${may('run') && html`<th><span class="vh">Do</span></th>`}</tr></thead>
-      <tbody>${pools.map(p => html`<${Pool} key=${p.name} p=${p} reload=${reload} />`)}</tbody></table></section>`}
-    ${value && html`<${Work} key=${String(failed.value)} unused=${!pools.length} failed=${failed.value} onFailed=${v => { failed.value = v }} moved=${moved + waiting} reload=${reload} />`}
-    <${Schedules} moved=${[...runs.values()].filter(r => r.tags?.schedule).map(r => r.id + r.state).sort().join()} />`
+      <tbody>${pools.map(p => html`<${Pool} key=${p.name} p=${p} />`)}</tbody></table></section>`}
+    ${value && html`<${Work} key=${String(failed.value)} unused=${!pools.length} failed=${failed.value} onFailed=${v => { failed.value = v }} revision=${value.revision} />`}
+    <${Schedules} />`
 }
 
 const zero = n => (n ? group(n) : html`<span class="dim3">0</span>`)
 
-function Pool({ p, reload }) {
+function Pool({ p }) {
   const dialog = useRef()
   const off = link.value.state === 'cut'
   const path = `/api/v1/queue/pools/${encodeURIComponent(p.name)}/`
@@ -62,11 +61,11 @@ function Pool({ p, reload }) {
   const pause = () => act(p.paused ? 'resume it' : 'pause it', async () => {
     const got = await post(path + (p.paused ? 'resume' : 'pause'))
     return `${p.name} is ${got.paused ? 'paused' : 'resumed'}${got.unconfirmed.length ? `; ${got.unconfirmed.length} runners have not said that they know` : ''}`
-  }, reload)
-  const purge = () => act('remove it', async () => `${group((await post(path + 'purge')).removed)} removed`, reload)
+  })
+  const purge = () => act('remove it', async () => `${group((await post(path + 'purge')).removed)} removed`)
   const paused = p.paused && html`<${State} word="paused" /> ${p.since && html`<span class="dim"><${Ago} t=${p.since} suffix="" />${p.by && html` by <bdi>${p.by}</bdi>`}</span>`}`
   return html`<tr><th scope="row" class="main"><bdi>${p.name}</bdi><span class="narrow">${priorities.filter(k => p[k]).map(k => `${group(p[k])} ${k}`).join(', ') || 'nothing waits'}${paused && html`; ${paused}`}</span></th>
-    ${priorities.map(k => html`<td class="num w1">${zero(p[k])}</td>`)}<td class="num">${p.oldest ? duration(p.oldest * 1000) : html`<span class="dim3">–</span>`}</td>
+    ${priorities.map(k => html`<td class="num w1">${zero(p[k])}</td>`)}<td class="num">${p.oldest ? html`<${Took} from=${p.oldest} />` : html`<span class="dim3">–</span>`}</td>
     <td class="num">${group(p.running)}<span class="dim3">/${group(p.places)}</span></td>
     <td class="w1 cell">${paused || (p.runners ? html`<span class="dim">${p.runners} ${p.runners === 1 ? 'runner' : 'runners'}</span>` : html`<span class="c-warn">no runner online</span>`)}</td>
     ${may('run') && html`<td class="acts">${all > 0 && html`<button type="button" class="btn bare w1" disabled=${off} aria-label=${'Remove all of ' + p.name} onClick=${() => dialog.current.showModal()}>Remove all</button>`}
@@ -78,12 +77,16 @@ function Pool({ p, reload }) {
 // Why work waits, in the server's words.
 const whyOf = q => (q?.why ? html`<bdi>${q.why}</bdi>` : q?.waits || '')
 
-function Work({ failed, unused, onFailed, moved, reload }) {
-  const [{ value, error }, readAgain] = useAgain('/api/v1/queue/work' + query({ failed: failed ? 'true' : '', limit: 100 }), moved)
+function Work({ failed, unused, onFailed, revision }) {
+  const runs = useTopic('runs').items
+  const again = useSignal(0)
+  // What has failed changes with runs, not with what waits.
+  const moved = failed ? [...runs.values()].filter(r => r.queued).map(r => r.id + r.state).sort().join() : revision
+  const { value, error } = useFetched('/api/v1/queue/work' + query({ failed: failed ? 'true' : '', limit: 100 }), moved + again.value)
   const more = useSignal({ of: null, work: [], next: '' })
   const list = value ? [...value.work, ...(more.value.of === value ? more.value.work : [])] : []
   const next = more.value.of === value ? more.value.next : value?.next
-  const both = () => { readAgain(); reload() }
+  const both = () => { again.value++ }
   const load = async () => {
     try {
       const got = await get('/api/v1/queue/work' + query({ failed: failed ? 'true' : '', limit: 100, next }))

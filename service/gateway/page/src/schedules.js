@@ -1,71 +1,54 @@
 // The schedules, next first: when they fire, how it went, pause, resume, run now.
 import { html } from 'htm/preact'
+import { useRef } from 'preact/hooks'
 import { useSignal } from '@preact/signals'
-import { get, may, now, post, query } from './api.js'
+import { get, may, now, post, query, request } from './api.js'
 import { date, full, group, millis, second } from './time.js'
 import { Ago, CopyRow, Empty, Icon, Problem, RunState, State, Took, isFinal, look, tell, wentWell } from './ui.js'
 import { here, setQuery } from './router.js'
 import { link } from './link.js'
 import { In, useFetched } from './jobs.js'
-import { act, useAgain } from './again.js'
-import { quote } from './new.js'
+import { act } from './again.js'
+import { useTopic } from './state.js'
+import { ScheduleForm } from './scheduleform.js'
+import { quote } from './command.js'
+import { ruleOf, whatOf, whereOf, zoned } from './rules.js'
 
 const path = name => '/api/v1/schedules/' + encodeURIComponent(name)
-const days = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
 const mostShown = 40 // schedules whose last eight are read
 
-// ruleOf is a rule as people say it; what it can't say stays a pattern.
-export function ruleOf(s) {
-  const zone = s.tz && s.tz !== 'UTC' ? ' ' + s.tz : ''
-  if (s.every) return 'every ' + s.every
-  if (millis(s.at)) return 'once, ' + date(millis(s.at))
-  const f = (s.cron || '').trim().split(/\s+/)
-  if (f.length !== 5) return s.cron + zone
-  const [min, hour, day, month, week] = f
-  const n = t => /^\d+$/.test(t)
-  const clock = n(min) && n(hour) ? hour.padStart(2, '0') + ':' + min.padStart(2, '0') : ''
-  if (month !== '*') return s.cron + zone
-  if (clock && day === '*' && week === '*') return clock + ' daily' + zone
-  if (clock && day === '*' && /^[0-7](,[0-7])*$/.test(week)) return week.split(',').map(d => days[d]).join(', ') + ' ' + clock + zone
-  if (clock && day === '*' && week === '1-5') return 'Mon to Fri ' + clock + zone
-  if (clock && n(day) && week === '*') return `day ${day} of the month, ${clock}${zone}`
-  if (day !== '*' || week !== '*' || hour !== '*') return s.cron + zone
-  if (min === '*') return 'every minute'
-  if (/^\*\/\d+$/.test(min)) return `every ${min.slice(2)} minutes`
-  return n(min) ? `hourly at :${min.padStart(2, '0')}` : s.cron + zone
-}
-
-const whereOf = s => (s.pipeline ? 'the engine' : [s.all ? 'all' : 'one', s.on?.length ? 'of ' + s.on.join(', ') : s.pool || !s.all ? 'of ' + (s.pool || 'default') : s.where ? '' : 'runners', s.where ? 'where ' + s.where : ''].filter(Boolean).join(' '))
-function whatOf(s) {
-  const t = s.task || {}
-  if (s.pipeline) return 'pipeline ' + s.pipeline
-  return t.name || (t.argv?.length ? t.argv.map(quote).join(' ') : '') || t.commands?.join('; ') || (t.language ? 'a program in ' + t.language.name : t.file ? 'a script' : '')
-}
-
-export function Schedules({ moved }) {
-  const [{ value, error }, reload] = useAgain('/api/v1/schedules', moved)
-  const all = value?.schedules || []
+export function Schedules() {
+  const { items, current, refused } = useTopic('schedules')
+  const all = [...items.values()]
   const next = s => millis(s.next?.[0]) || (s.paused ? 9e15 : 8e15)
   const rows = [...all].sort((a, b) => next(a) - next(b) || a.name.localeCompare(b.name))
   const open = here.value.query.schedule
   const one = all.find(s => s.name === open)
-  if (error && !value) return html`<div class="head"><h2 class="z4">Schedules</h2></div><${Problem} what="Cannot list the schedules" error=${error} />`
-  if (!value) return null
-  return html`<div class="head"><h2 class="z4">Schedules</h2><span class="dim">${all.length > 0 && `${group(all.length)}, next first; times in UTC`}</span></div>
-    ${!all.length ? html`<${Empty} icon="pending" title="No schedules yet" label="Schedules" code="runnel schedule add nightly --cron '0 3 * * *' -- ./backup"><p>A schedule has a task run at its times. The NATS server keeps them, so no runner needs to be there.</p><//>`
+  if (refused) return html`<div class="head"><h2 class="z4">Schedules</h2></div><${Problem} what="Cannot list the schedules" error=${refused} />`
+  if (!current) return null
+  const asked = here.value.query.edit
+  const edited = asked && all.find(s => s.name === asked && !s.pipeline)
+  const adds = here.value.query.new !== undefined
+  const done = name => { setQuery({ new: undefined, edit: undefined, ...(name ? { schedule: name } : {}) }) }
+  return html`<div class="head"><h2 class="z4">Schedules</h2><span class="dim">${all.length > 0 && `${group(all.length)}, next first; times in UTC`}</span>
+      ${may('run') && !adds && html`<div class="acts1"><button type="button" class="btn" disabled=${link.value.state === 'cut'} onClick=${() => setQuery({ new: '1', edit: undefined })}><${Icon} name="plus" />New schedule</button></div>`}</div>
+    ${may('run') && (adds || edited) && html`<${ScheduleForm} key=${adds ? '' : edited.name} was=${adds ? null : edited} done=${done} />`}
+    ${!all.length ? !adds && html`<${Empty} icon="pending" title="No schedules yet" label="Schedules" code="runnel schedule add nightly --cron '0 3 * * *' -- ./backup"><p>A schedule has a task run at its times. The NATS server keeps them, so no runner needs to be there.</p><//>`
       : html`<div class=${'split ' + (one ? 'open' : 'solo')}><section class="sheet" aria-label="Schedules"><table class="names"><caption class="vh">Schedules, next first</caption>
         <thead><tr><th>Schedule</th><th>Next</th><th class="w1">When</th><th class="w2 o1">Next 24 hours</th><th class="w2 o1">What</th><th class="w2 o1">Where</th><th class="w1 o1">Last eight</th>${may('run') && html`<th><span class="vh">Do</span></th>`}</tr></thead>
-        <tbody>${rows.map((s, i) => html`<${Row} key=${s.name} s=${s} open=${s.name === open} whole=${i < mostShown} moved=${moved} reload=${reload} />`)}</tbody></table></section>
-      ${one && html`<${History} key=${one.name} s=${one} moved=${moved} />`}</div>`}`
+        <tbody>${rows.map((s, i) => html`<${Row} key=${s.name} s=${s} open=${s.name === open} whole=${i < mostShown} />`)}</tbody></table></section>
+      ${one && html`<${History} key=${one.name} s=${one} />`}</div>`}`
 }
 
-function Row({ s, open, whole, moved, reload }) {
+// movedOf changes when one of its runs has begun or ended.
+const movedOf = s => (s.last ? s.last.id + s.last.state : '')
+
+function Row({ s, open, whole }) {
   const off = link.value.state === 'cut'
-  const of = moved.split(',').filter(id => id.startsWith(s.name)).join() + s.last?.id
-  const last = useFetched(whole ? path(s.name) + '/history' + query({ limit: 8 }) : '', of).value?.runs || (s.last ? [s.last] : [])
+  const last = useFetched(whole ? path(s.name) + '/history' + query({ limit: 8 }) : '', movedOf(s)).value?.runs || (s.last ? [s.last] : [])
   const verb = s.paused ? 'resume' : 'pause'
-  const change = () => act(`${verb} it`, async () => { await post(`${path(s.name)}/${verb}`); return `${s.name} is ${verb}d` }, reload)
-  const fire = () => act('run it', async () => { await post(path(s.name) + '/run'); return `${s.name} runs now` }, reload)
+  const change = () => act(`${verb} it`, async () => { await post(`${path(s.name)}/${verb}`); return `${s.name} is ${verb}d` })
+  const fire = () => act('run it', async () => { await post(path(s.name) + '/run'); return `${s.name} runs now` })
   const rule = ruleOf(s)
   return html`<tr class=${open ? 'sel' : ''}><th scope="row" class="main"><a href=${`/queue?schedule=${encodeURIComponent(s.name)}`} aria-expanded=${String(open)} onClick=${e => { if (e.ctrlKey || e.metaKey || e.shiftKey) return; e.preventDefault(); setQuery({ schedule: open ? '' : s.name }) }}><bdi>${s.name}</bdi></a><span class="narrow">${rule}, ${whereOf(s)}</span></th>
     <td>${s.paused ? html`<${State} word="paused" /> <span class="dim w2"><${Ago} t=${s.paused.since} suffix="" />${s.paused.by && html` by <bdi>${s.paused.by}</bdi>`}</span>` : s.over ? html`<span class="dim3">over</span>` : s.next?.length ? html`<span title=${full(millis(s.next[0]))}><${In} t=${s.next[0]} /></span>` : html`<span class="dim3">–</span>`}</td>
@@ -95,8 +78,11 @@ function Marks({ last }) {
 }
 
 // What became of a schedule's ticks, and its next ones.
-function History({ s, moved }) {
-  const read = useFetched(path(s.name) + '/history' + query({ limit: 50 }), moved)
+function History({ s }) {
+  const dialog = useRef()
+  const off = link.value.state === 'cut' || !!s.pipeline
+  const remove = () => act('remove it', async () => { await request('DELETE', path(s.name)); setQuery({ schedule: '' }); return `${s.name} is removed` })
+  const read = useFetched(path(s.name) + '/history' + query({ limit: 50 }), movedOf(s))
   const more = useSignal({ of: null, runs: [], next: '' })
   const runs = [...(read.value?.runs || []), ...(more.value.of === read.value ? more.value.runs : [])]
   const next = more.value.of === read.value ? more.value.next : read.value?.next
@@ -108,7 +94,11 @@ function History({ s, moved }) {
   }
   return html`<aside class="sheet side" aria-label=${'Schedule ' + s.name}><header><h2><bdi>${s.name}</bdi></h2><span class="grow"></span><button type="button" class="btn bare" aria-label="Close" onClick=${() => setQuery({ schedule: '' })}><${Icon} name="failed" /></button></header>
     <dl class="facts"><dt>When</dt><dd>${ruleOf(s)}${s.cron && html` <code class="dim">${s.cron}</code>`}</dd><dt>What</dt><dd class="mono"><bdi>${whatOf(s)}</bdi></dd><dt>Where</dt><dd><bdi>${whereOf(s)}</bdi></dd>${s.by && html`<dt>By</dt><dd><bdi>${s.by}</bdi></dd>`}${s.paused && html`<dt>Paused</dt><dd><${Ago} t=${s.paused.since} />${s.paused.by && html` by <bdi>${s.paused.by}</bdi>`}</dd>`}
-      <dt>Next</dt><dd>${s.next?.length ? s.next.map(t => html`<span class="nb">${date(millis(t))}</span> `) : s.over ? 'it is over' : 'none while it is paused'}</dd></dl>
+      <dt>Next</dt><dd>${s.next?.length ? [s.next.map(t => html`<span class="nb" title=${full(millis(t))}>${zoned(millis(t), s.tz)}</span> `), html`<span class="dim">${s.tz || 'UTC'}</span>`] : s.over ? 'it is over' : 'none while it is paused'}</dd></dl>
+    ${may('run') && html`<div class="form chipsform"><div class="chips"><button type="button" class="btn" disabled=${off} title=${s.pipeline ? 'the definition of the pipeline has it' : null} onClick=${() => setQuery({ edit: s.name, new: undefined })}>Change</button>
+      <button type="button" class="btn harm" disabled=${off} aria-label=${'Remove ' + s.name} onClick=${() => dialog.current.showModal()}>Remove</button></div>
+      <dialog class="keys" ref=${dialog} aria-label="Remove this schedule"><h2>Remove <bdi>${s.name}</bdi>?</h2><p class="say">It fires no more. What it has started goes on, and its history stays.</p>
+        <form method="dialog" class="chips" onSubmit=${e => { if (e.submitter?.value === 'yes') remove() }}><button class="btn harm" value="yes">Remove it</button><button class="btn" value="no">Leave it</button></form></dialog></div>`}
     ${read.error && html`<${Problem} what="Cannot read its history" error=${read.error} />`}
     ${read.value && !runs.length ? html`<p class="pad dim">It has not fired yet.</p>` : html`<table><caption class="vh">Its ticks, newest first</caption><thead><tr><th>Tick</th><th>State</th><th class="num">Took</th></tr></thead><tbody>
       ${runs.map(r => html`<tr key=${r.id}><th scope="row">${r.missed > 0 ? html`<span>${group(r.missed)} missed, ${date(millis(r.from))} to ${date(millis(r.to))}</span>` : r.reason === 'skipped' ? html`<span><${Ago} t=${r.created} /></span>` : html`<a href=${'/runs/' + encodeURIComponent(r.id)}><${Ago} t=${r.started || r.created} /></a>`}</th><td class="cell" title=${r.error}><${RunState} run=${r} /></td><td class="num">${r.started ? html`<${Took} from=${r.started} to=${r.ended} />` : html`<span class="dim3">–</span>`}</td></tr>`)}</tbody></table>`}

@@ -12,10 +12,10 @@ function store(key) {
   if (!s) stores.set(key, s = { value: signal({ items: new Map(), current: false, refused: null }), users: 0 })
   return s
 }
-const idOf = item => (item.card ? item.name : item.id)
+const named = { fleet: 'name', schedules: 'name', queue: 'queue' }
 
 export function useTopic(key) {
-  const s = store(key)
+  const s = store(key), id = named[key] || 'id'
   useEffect(() => {
     if (s.users++ === 0) {
       s.stop = listen(key, m => {
@@ -25,8 +25,8 @@ export function useTopic(key) {
         if (m.op !== 'state' && m.op !== 'change') return
         const items = m.op === 'state' ? new Map() : new Map(was.items)
         for (const one of m.items) {
-          const had = was.items.get(idOf(one))
-          items.set(idOf(one), had && isFinal(had) && !isFinal(one) && had.state && !one.card ? had : one)
+          const had = was.items.get(one[id])
+          items.set(one[id], had && isFinal(had) && !isFinal(one) && had.state && !one.card ? had : one)
         }
         for (const id of m.gone || []) items.delete(id)
         s.value.value = { items, current: m.current, refused: null }

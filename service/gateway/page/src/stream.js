@@ -142,6 +142,8 @@ export class Stream {
       case 'log': case 'end': to('log:' + data.run); break
       case 'runner': to('fleet'); break
       case 'run': to('runs'); break
+      case 'queue': to('queue'); break
+      case 'schedule': to('schedules'); break
       case 'job': to('jobs'); to('job:' + data.id); break
       case 'current': to(data.topic); break
       case 'reset': if (data.topic) to(data.topic); else for (const key of this.topics.keys()) to(key)

@@ -87,8 +87,9 @@ export class LogTopic extends Topic {
   }
 }
 
-// StateTopic keeps the newest state of each runner, run or job.
-const idOf = { fleet: 'name' }
+// StateTopic keeps the newest state of each runner, run, job or schedule; the queue is one thing.
+const idOf = { fleet: 'name', schedules: 'name', queue: 'queue' }
+const many = ['runs', 'jobs']
 export class StateTopic extends Topic {
   constructor(key) { super(key); this.items = new Map(); this.current = false; this.dirty = new Set(); this.id = idOf[key] || 'id' }
 
@@ -109,7 +110,7 @@ export class StateTopic extends Topic {
     this.items.delete(id)
     if (!data.gone) this.items.set(id, data)
     this.dirty.add(id)
-    if (this.key !== 'fleet' && this.items.size > mostKept) this.items.delete(this.items.keys().next().value)
+    if (many.includes(this.key) && this.items.size > mostKept) this.items.delete(this.items.keys().next().value)
     if (this.current) this.later()
   }
 
@@ -122,4 +123,4 @@ export class StateTopic extends Topic {
     this.fresh = false
   }
 }
-export const isState = key => /^(fleet|runs|jobs|job:.*)$/.test(key)
+export const isState = key => /^(fleet|runs|jobs|queue|schedules|job:.*)$/.test(key)
