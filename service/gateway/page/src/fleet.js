@@ -72,7 +72,7 @@ export function Fleet() {
     return html`<div class="head"><h1>Fleet</h1></div><${Empty} icon="offline" title="No runners yet" label="Fleet" code="runnel serve --server nats://10.0.0.1:4222"><p>Start one on any machine that reaches this NATS server. It shows up here within a second.</p><//>`
   }
   return html`<div class="head"><h1>Fleet</h1><div class="chips">${order.filter(s => counts[s]).map(s => html`<${Chip} icon=${icons[s][0]} colour=${icons[s][1]} n=${group(counts[s])} word=${stateWord(s)} on=${only === s} onClick=${() => setQuery({ state: only === s ? '' : s })} />`)}</div></div>
-    <div class="bar"><${Find} label='Name, or labels.env == "prod" && cpus > 8' value=${text.value} onInput=${type} />
+    <div class="bar"><${Find} label=${matchMedia('(max-width: 699px)').matches ? 'Name or selector' : 'Name, or labels.env == "prod" && cpus > 8'} value=${text.value} onInput=${type} />
       <${Seg} label="Shown as" value=${shape.value} options=${[['table', 'Table'], ['matrix', 'Matrix']]} onPick=${v => { shape.value = v }} />
       <span class="grow"></span><span class="dim w1">${group(all.length)} ${all.length === 1 ? 'runner' : 'runners'}, ${group(slots)} places, ${group(used)} in use</span></div>
     ${refused && html`<${Problem} what="Cannot follow the fleet" error=${refused} />`}
