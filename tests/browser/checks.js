@@ -49,14 +49,15 @@ const layout = () => {
   return found.slice(0, 12)
 }
 
-export async function axeOf(page) {
+export async function axeOf(page, within) {
   // Evaluated by the debugger, so that the policy of the page stays as it is.
   await page.evaluate(axe.source + ';0')
-  const result = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
+  const result = await page.evaluate(what => window.axe.run(what ? document.querySelector(what) : document, { resultTypes: ['violations'] }), within)
   return result.violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 140) + ' ' + (n.any[0]?.message || '').slice(0, 140)).join(' | ')}`)
 }
 
-// everywhere looks at a view in all widths and both schemes.
+// everywhere looks at a view in all widths and both schemes. axe: false for none, or a selector of
+// what it looks at.
 export async function everywhere(page, name, { axe: withAxe = true, settle } = {}) {
   const problems = []
   for (const width of widths) {
@@ -67,7 +68,7 @@ export async function everywhere(page, name, { axe: withAxe = true, settle } = {
       await settle?.(page)
       for (const p of await page.evaluate(layout)) problems.push(`${name} at ${width}, ${scheme}: ${p}`)
       // Contrast differs by scheme, what is there by width: each is looked at once.
-      if (withAxe && (width === 1024 || scheme === 'light') && !(width === 2560)) for (const p of await axeOf(page)) problems.push(`${name} at ${width}, ${scheme}: axe ${p}`)
+      if (withAxe && (width === 1024 || scheme === 'light') && !(width === 2560)) for (const p of await axeOf(page, withAxe === true ? undefined : withAxe)) problems.push(`${name} at ${width}, ${scheme}: axe ${p}`)
       await shot(page, `${name}-${width}-${scheme}`)
     }
   }

@@ -221,7 +221,7 @@ test('a job that waits has a place that moves, and is canceled with a reason', a
   await until('it is the first', async () => /First in the queue/.test(await page.textContent('main .notice')))
   await page.click('.head >> text=Cancel')
   await page.fill('dialog[open] input', `because of ${evil}`)
-  await everywhere(page, 'job-cancel', { axe: false })
+  await everywhere(page, 'job-cancel', { axe: 'dialog[open]' })
   await page.setViewportSize({ width: 1280, height: 900 })
   await page.click('dialog[open] >> text=Cancel the job')
   await until('it says by whom and why', async () => (await page.textContent('main .notice')).includes(`because of ${evil}`) && /Canceled by ada/.test(await page.textContent('main .notice')))

@@ -55,6 +55,8 @@ test('the runs: live, filtered, a fan-out is one row, names of strangers are tex
   assert.equal(new URL(page.url()).searchParams.get('text'), 'sleeper')
   await page.check('main tbody input[type=checkbox]')
   await page.click('button:has-text("Abort 1")')
+  await everywhere(page, 'runs-abort', { axe: 'dialog[open]' })
+  await page.setViewportSize({ width: 1600, height: 900 })
   await page.click('dialog[open] button:has-text("Abort")')
   await until('its end is shown', async () => /ABORTED/.test((await rows(page))[0]))
   await w.ended(sleeper.id)
@@ -91,6 +93,8 @@ test('the keyboard alone: a row is opened, the skip link leads to the content', 
   await page.keyboard.press('Escape')
   await page.keyboard.press('?')
   assert.ok(await page.isVisible('dialog#keys'))
+  await everywhere(page, 'keys', { axe: 'dialog[open]' })
+  await page.setViewportSize({ width: 1280, height: 900 })
   await page.keyboard.press('Escape')
   // Every stop of the Tab key can be seen and has a name.
   const stops = []

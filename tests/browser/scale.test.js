@@ -1,9 +1,11 @@
-// Lists of their whole size: a thousand runners, ten thousand runs (RUNNEL_LONG=1), some of each else.
+// Lists of their whole size: a thousand runners, ten thousand runs, a thousand jobs (RUNNEL_LONG=1), some of each else.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { World, clean, long, until } from './world.js'
 
-const [runners, fanouts, singles] = long ? [1000, 9, 1000] : [30, 5, 40]
+const [runners, fanouts, singles, jobs] = long ? [1000, 9, 1000, 1000] : [30, 5, 40, 120]
 let w
 const reached = [] // by each fan-out
 before(async () => {
@@ -87,6 +89,21 @@ test(`a fan-out over ${runners} hosts`, { timeout: 600000 }, async () => {
   const first = await open(page, '/fanout/' + list[0].group, ['', `${hosts} of ${hosts} good`])
   console.log(`# a fan-out over ${runners}: shown after ${Math.round(first)} ms, longest task ${Math.round(await page.evaluate(() => window.longest))} ms`)
   assert.equal(await count(page, '.map g'), hosts)
+  clean(page)
+  await page.context().close()
+})
+
+test(`${jobs} jobs`, { timeout: 600000 }, async () => {
+  await writeFile(join(w.dir, 'pipelines.yml'), 'pipelines: {many: {concurrency: 8, tasks: {one: {script: ["true"]}}}}\n')
+  await w.cli('pipeline', 'apply', join(w.dir, 'pipelines.yml'))
+  for (let i = 0; i < jobs; i += 20) await Promise.all(Array.from({ length: 20 }, () => w.api('POST', '/api/v1/pipelines/many/jobs', {})))
+  const page = await w.page({ width: 1600 })
+  const first = await open(page, '/jobs', ['main tbody tr', '', 20])
+  console.log(`# ${jobs} jobs: the first shown after ${Math.round(first)} ms, longest task ${Math.round(await page.evaluate(() => window.longest))} ms`)
+  await until('all come as one scrolls', async () => { await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); return (await head(page)).replace(/,/g, '').includes(`${jobs} jobs`) }, 240)
+  assert.equal(await page.locator('table:has(caption:text("Jobs, newest first")) tbody tr').count(), jobs)
+  console.log(`# longest frame while scrolling ${Math.round(await scroll(page, 40))} ms`)
+  await until('all have ended', async () => !/running|waiting/.test(await page.evaluate(() => [...document.querySelectorAll('main table')].at(-1).innerText)), 240)
   clean(page)
   await page.context().close()
 })
