@@ -147,6 +147,10 @@ func (p *place) jobs() {
 	}
 	_, said = p.does(0, "cancel", first)
 	p.wants("once more", said, first+" has ended: canceled")
+	third := p.id("long")
+	if all := p.shown("cancel", first, third); len(all) != 2 || all[0]["id"] != first || all[1]["id"] != third || all[1]["canceled"] != true || all[1]["completed"] != true {
+		p.t.Errorf("in JSON: %v", all)
+	}
 	out, _ = p.does(0, "show", first)
 	p.wants("a cancelled one", out, "^state +canceled$", "^canceled by +.+", "^reason +enough$", "^wait +canceled")
 }

@@ -224,11 +224,21 @@ func findJob(ctx context.Context, s *app.Session, id string) (*pb.Job, error) {
 
 // newCancelCommand is `runnel pipeline cancel`.
 func newCancelCommand(a *app.App) *cobra.Command {
-	var reason string
+	var (
+		reason string
+		asJSON bool
+	)
+	print := func(job *pb.Job) error {
+		if asJSON {
+			return a.PrintJSON(job)
+		}
+		_, err := fmt.Fprintln(a.Out, job.GetId(), jobState(job).Text)
+		return err
+	}
 	cmd := &cobra.Command{
 		Use:     "cancel JOB…",
 		Short:   "Cancel jobs: running tasks are aborted, waiting ones never start",
-		Example: "  runnel pipeline cancel 0d1f… --reason 'wrong tag'",
+		Example: "  runnel pipeline cancel 0d1f… --reason 'wrong tag'\n  runnel pipeline cancel 0d1f… --json | jq .canceledBy",
 		Args:    cobra.MinimumNArgs(1),
 
 		ValidArgsFunction: a.Complete(completeJobs),
@@ -241,6 +251,11 @@ func newCancelCommand(a *app.App) *cobra.Command {
 					}
 					if job.GetCompleted() {
 						a.Say("%s has ended: %s", job.GetId(), jobState(job).Text)
+						if asJSON {
+							if err := print(job); err != nil {
+								return err
+							}
+						}
 						continue
 					}
 					if _, err = s.Cancel(ctx, job.GetId(), client.CancelOptions{User: app.UserName(), Reason: reason}); err != nil {
@@ -249,7 +264,7 @@ func newCancelCommand(a *app.App) *cobra.Command {
 					if err := s.WatchJob(ctx, job.GetId(), func(j *pb.Job) error { job = j; return nil }); err != nil {
 						return err
 					}
-					if _, err := fmt.Fprintln(a.Out, job.GetId(), jobState(job).Text); err != nil {
+					if err := print(job); err != nil {
 						return err
 					}
 				}
@@ -259,6 +274,7 @@ func newCancelCommand(a *app.App) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for people: `TEXT`")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "reason")
+	jsonFlag(cmd, &asJSON, "the jobs as they have ended")
 	return cmd
 }
 
