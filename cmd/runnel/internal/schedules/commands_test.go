@@ -178,7 +178,7 @@ $`)
 	if got := does(t, r, "schedule", "ls").Out; strings.Contains(got, "paused") {
 		t.Errorf("resumed: got\n%s", got)
 	}
-	if got := does(t, r, "schedule", "history", "nightly"); got.Out != "" || got.Err != "" {
+	if got := does(t, r, "schedule", "history", "nightly"); got.Out != "" || got.Err != "runnel: nightly has had no tick yet\n" {
 		t.Errorf("without history: got %q, %q", got.Out, got.Err)
 	}
 	if got := does(t, r, "schedule", "run", "nightly").Out; !regexp.MustCompile(`^nightly-\d{8}T\d{6}Z-now\n$`).MatchString(got) {

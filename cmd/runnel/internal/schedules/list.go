@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/cmd/runnel/internal/app"
-	"github.com/runnel-io/runnel/cmd/runnel/internal/cli"
 	"github.com/runnel-io/runnel/cmd/runnel/internal/term"
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/client"
 )
 
 func newListCommand(a *app.App) *cobra.Command {
@@ -36,7 +36,7 @@ func newListCommand(a *app.App) *cobra.Command {
 						}
 						continue
 					}
-					last, state, err := lastOf(ctx, s, one.Name, now)
+					last, state, err := lastOf(ctx, s, one, now)
 					if err != nil {
 						return err
 					}
@@ -64,8 +64,15 @@ func newListCommand(a *app.App) *cobra.Command {
 }
 
 // lastOf says when a schedule's last record was made, and what it says.
-func lastOf(ctx context.Context, s *app.Session, name string, now time.Time) (string, any, error) {
-	runs, err := s.ScheduleRuns(ctx, name, 1)
+func lastOf(ctx context.Context, s *app.Session, one client.Schedule, now time.Time) (string, any, error) {
+	if one.Pipeline != "" {
+		jobs, _ := jobsOf(ctx, s, one, 1) // without an engine nobody can tell
+		if len(jobs) == 0 {
+			return "-", "-", nil
+		}
+		return term.Ago(now, jobs[0].GetCreated().AsTime()), jobOutcome(jobs[0]), nil
+	}
+	runs, err := s.ScheduleRuns(ctx, one.Name, 1)
 	if err != nil || len(runs) == 0 {
 		return "-", "-", err
 	}
@@ -106,56 +113,6 @@ func newShowCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
-}
-
-func newHistoryCommand(a *app.App) *cobra.Command {
-	var (
-		asJSON bool
-		limit  int
-	)
-	cmd := &cobra.Command{
-		Use:               "history NAME",
-		Short:             "List what became of a schedule's ticks, newest first",
-		Example:           "  runnel schedule history nightly --limit 5",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: names(a),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 1 {
-				return fmt.Errorf("cannot use --limit %d: it must be at least 1", limit)
-			}
-			return a.WithSession(cmd.Context(), func(ctx context.Context, s *app.Session) error {
-				runs, err := s.ScheduleRuns(ctx, args[0], limit)
-				if err != nil {
-					return err
-				}
-				if len(runs) == 0 {
-					if _, err := s.GetSchedule(ctx, args[0]); err != nil {
-						return advise(err)
-					}
-				}
-				table := term.NewTable(a.Look, "run", "state", "runner", "began", "")
-				table.GiveWay("")
-				now := time.Now()
-				for _, r := range runs {
-					if asJSON {
-						if err := a.PrintJSON(r); err != nil {
-							return err
-						}
-						continue
-					}
-					table.Add(r.GetId(), outcome(r), r.GetRunner(), term.Ago(now, r.GetCreated().AsTime()), term.Printable(r.GetError()))
-				}
-				if asJSON || len(runs) == 0 {
-					return nil
-				}
-				return table.Write(a.Out)
-			})
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 20, "`N` records at most")
-	cli.Group(cmd.Flags(), cli.FlagsWhat, "limit")
-	jsonFlag(cmd, &asJSON, "the records")
-	return cmd
 }
 
 // newNameCommand is a command about one schedule.
