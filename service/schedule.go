@@ -117,6 +117,9 @@ func (s *Service) scheduleHistory(ctx context.Context, h *pb.ScheduleHistory, in
 func (s *Service) putSchedule(ctx context.Context, r *endpoint.Request, m *pb.Schedule, put func(schedule.Schedule) (schedule.Schedule, error)) (schedule.Schedule, error) {
 	def := schedule.FromMessage(m)
 	def.By = who(r, def.By)
+	if err := schedule.CheckServer(s.conns.nc); err != nil {
+		return def, err
+	}
 	if !def.All {
 		if err := s.haveQueue(ctx, def.PoolOrDefault()); err != nil {
 			return def, err

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,7 +64,7 @@ func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
 	}
 	accepted, err := q.Put(ctx, item)
 	if errors.Is(err, work.ErrConflict) {
-		err = fmt.Errorf("%w: %w", ErrConflict, err)
+		err = takenError{id}
 	}
 	if err != nil {
 		return id, err
@@ -88,6 +87,15 @@ func (c *Client) EnqueueAsync(ctx context.Context, w Work) (id string, stored je
 	return id, stored, err
 }
 
+// takenError is an ErrConflict: an id was used before.
+type takenError struct{ id string }
+
+func (e takenError) Error() string {
+	return "cannot queue " + e.id + ": another request has this id already; give it another id"
+}
+
+func (e takenError) Is(target error) bool { return target == ErrConflict || target == work.ErrConflict }
+
 // isFresh says that an id was just made, so that nobody can have used it.
 func isFresh(id string) bool {
 	u, err := ulid.ParseStrict(id)
@@ -106,7 +114,7 @@ func (c *Client) ranBefore(ctx context.Context, item work.Item) (bool, error) {
 	}
 	digest, err := item.Request.Digest()
 	if err == nil && run.GetDigest() != digest {
-		err = fmt.Errorf("cannot queue %s: %w: %w", id, ErrConflict, work.ErrConflict)
+		err = takenError{id}
 	}
 	return err == nil, err
 }

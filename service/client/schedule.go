@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/runnel-io/runnel/pb"
@@ -39,6 +40,9 @@ func (c *Client) PutSchedule(ctx context.Context, s Schedule) (Schedule, error) 
 	all, err := c.schedules(ctx)
 	if err != nil {
 		return s, err
+	}
+	if err := schedule.CheckServer(c.link.NC); err != nil {
+		return s, fmt.Errorf("cannot store schedule %s: %w", s.Name, err)
 	}
 	if !s.All { // its ticks become work, and runners may not be allowed to make a queue
 		if _, err := c.link.MakeQueue(ctx); err != nil {

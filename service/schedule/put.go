@@ -74,6 +74,15 @@ func (s *Store) pauseOf(ctx context.Context, name string, rev uint64) (*Pause, e
 	return there.Paused, err
 }
 
+// existsError is an ErrChanged: there is a schedule of the name already.
+type existsError string
+
+func (e existsError) Error() string {
+	return "cannot store schedule " + string(e) + ": there is one of that name"
+}
+
+func (e existsError) Is(target error) bool { return target == ErrChanged }
+
 // publish stores a definition that was checked, and the message of its next gap.
 func (s *Store) publish(ctx context.Context, def Schedule, rev uint64) (Schedule, error) {
 	m, err := s.message(def)
@@ -92,7 +101,7 @@ func (s *Store) publish(ctx context.Context, def Schedule, rev uint64) (Schedule
 	switch {
 	case stream.IsWrongLast(err) && rev == 0:
 		if now, getErr := s.Get(ctx, def.Name); getErr == nil {
-			return now, fmt.Errorf("cannot store schedule %s: there is one of that name: %w", def.Name, ErrChanged)
+			return now, existsError(def.Name)
 		}
 		return def, fmt.Errorf("cannot store schedule %s: %w", def.Name, ErrChanged)
 	case stream.IsWrongLast(err):

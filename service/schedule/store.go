@@ -102,6 +102,14 @@ func (s *Store) ensure(ctx context.Context) error {
 	if err := CheckServer(s.cfg.JS.Conn()); err != nil {
 		return err
 	}
+	err := s.create(ctx)
+	if err != nil && !stream.Tidies(s.cfg.JS.Conn()) {
+		err = fmt.Errorf("only an admin may make what schedules are kept in: have one add any schedule once: %w", err)
+	}
+	return err
+}
+
+func (s *Store) create(ctx context.Context) error {
 	if _, err := s.open(ctx, true); err != nil {
 		return err
 	}
