@@ -51,6 +51,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("RUNNEL_CHAOS_SEED=%d", c.seed)
 	c.startAll()
+	c.dropSome()
 	f := c.startFires(schedules)
 	var wg sync.WaitGroup
 	wg.Go(c.publish)
@@ -128,6 +129,26 @@ func (c *chaos) startAll() {
 	}
 }
 
+// dropped is how much work is taken, before all else, by one who dies with it.
+const dropped = 8
+
+// dropSome has work be delivered that nobody starts: no attempt may be made of that.
+func (c *chaos) dropSome() {
+	for _, m := range c.runners {
+		m.process.Kill()
+	}
+	for i := range dropped {
+		c.enqueue(i)
+	}
+	c.w.hog(dropped)
+	for _, m := range c.runners {
+		m.process = start(c.t, m.child)
+	}
+	for _, m := range c.runners {
+		m.ready(c.t)
+	}
+}
+
 // Kinds of tasks: what they do, and what is to become of them.
 const maxAttempts = 4
 
@@ -154,26 +175,30 @@ func (c *chaos) publish() {
 	for range 8 {
 		wg.Go(func() {
 			for i := range next {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-				_, err := c.w.c.Enqueue(ctx, client.Work{Task: c.request(i)})
-				cancel()
-				c.mu.Lock()
-				c.accepted[i] = err == nil
-				c.mu.Unlock()
-				if err != nil {
-					c.note("not accepted")
-				}
+				c.enqueue(i)
 			}
 		})
 	}
 	pace := time.NewTicker(max(c.faultsFor/time.Duration(c.tasks), time.Microsecond)) // there is work all the time
 	defer pace.Stop()
-	for i := range c.tasks {
+	for i := dropped; i < c.tasks; i++ {
 		<-pace.C
 		next <- i
 	}
 	close(next)
 	wg.Wait()
+}
+
+func (c *chaos) enqueue(i int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	_, err := c.w.c.Enqueue(ctx, client.Work{Task: c.request(i)})
+	c.mu.Lock()
+	c.accepted[i] = err == nil
+	c.mu.Unlock()
+	if err != nil {
+		c.note("not accepted")
+	}
 }
 
 func (c *chaos) note(what string) {
