@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/runnel-io/runnel/pb"
 	"github.com/runnel-io/runnel/service"
+	"github.com/runnel-io/runnel/service/client"
 	"github.com/runnel-io/runnel/tests/rig"
 )
 
@@ -120,5 +122,33 @@ func TestQueryWaitsForWork(t *testing.T) {
 	w.start(service.Config{Name: "web2", Pools: []string{"batch"}})
 	if got := <-heard; got != "late COMPLETE exit" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// An id that is taken is refused in words, whether its work waits or has ended, and
+// the same request is the same work.
+func TestIDsThatAreTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, service.Config{Name: "web1"})
+	w.put("ended", "true")
+	w.final("ended")
+	w.put("waits", "true", in("nobody", "low"))
+	for _, id := range []string{"ended", "waits"} {
+		for _, pool := range []string{"default", "nobody", "other"} {
+			item := client.Work{Pool: pool, Task: &pb.TaskRequest{
+				Kind: pb.Kind, Metadata: &pb.Metadata{Id: id}, Spec: &pb.TaskSpec{Task: &pb.Task{Commands: []string{"false"}}},
+			}}
+			_, err := w.c.Enqueue(rig.Within(t, rig.Patience), item)
+			if want := "cannot queue " + id + ": another request has this id already; give it another id"; !errors.Is(err, client.ErrConflict) || err.Error() != want {
+				t.Errorf("%s in pool %s: %v", id, pool, err)
+			}
+			item.Task.Spec.Task.Commands = []string{"true"}
+			if got, err := w.c.Enqueue(rig.Within(t, rig.Patience), item); err != nil || got != id {
+				t.Errorf("the same as %s in pool %s: %s, %v", id, pool, got, err)
+			}
+		}
+	}
+	if n := w.left(); n != 1 {
+		t.Errorf("%d messages, want that of what waits", n)
 	}
 }
