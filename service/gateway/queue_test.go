@@ -116,6 +116,9 @@ func TestQueueRoutes(t *testing.T) {
 	rig.Eventually(t, "it can be tried again", func() bool {
 		return w.send("POST", "/api/v1/queue/retry", "", &again, auth.ScopeRun) == 202 && len(again.IDs) == 1
 	})
+	if code := w.send("POST", "/api/v1/queue/work/second/retry", "", nil, auth.ScopeRun); code != 409 { // it was removed
+		t.Errorf("retry of what was removed: %d", code)
+	}
 	if again.IDs[0] != "first-a2" {
 		t.Errorf("retry: %+v", again)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/runnel-io/runnel/pb"
+	"github.com/runnel-io/runnel/service/kv"
 	"github.com/runnel-io/runnel/service/store"
 	"github.com/runnel-io/runnel/service/stream"
 )
@@ -78,7 +79,8 @@ func (q *Queue) Purge(ctx context.Context, pool, why string) (n int, err error) 
 }
 
 // Retry puts work that has failed back into the queue, for one more attempt
-// after its last. Error: ErrNotWaiting, if nothing is kept of it.
+// after its last. Error: ErrNoRetry, if
+// nothing is kept of it.
 func (q *Queue) Retry(ctx context.Context, last *pb.Run) (Accepted, error) {
 	b, err := q.openBucket(ctx, false)
 	if err != nil {
@@ -86,8 +88,11 @@ func (q *Queue) Retry(ctx context.Context, last *pb.Run) (Accepted, error) {
 	}
 	id := last.GetGroup()
 	e, err := b.GetLeader(ctx, keyFailed+id)
+	if errors.Is(err, kv.ErrNoKey) {
+		return Accepted{}, noRetry{id, "its request is not kept; queue it anew under another id"}
+	}
 	if err != nil {
-		return Accepted{}, fmt.Errorf("cannot try %s again: its request is not kept; queue it anew under another id", id)
+		return Accepted{}, fmt.Errorf("cannot try %s again: %w", id, err)
 	}
 	w, _ := q.Stored(stream.Message{Data: e.Body, Header: headerOf(e.Body)})
 	w.ID = id

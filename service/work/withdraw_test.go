@@ -166,7 +166,7 @@ func TestRetryByHand(t *testing.T) {
 	if _, w, err := s.Waiting(s.ctx(), "x"); err != nil || w.Attempt != 3 {
 		t.Errorf("%+v, %v", w, err)
 	}
-	if _, err := s.Retry(s.ctx(), &pb.Run{Id: "nosuch", Group: "nosuch", Attempt: 1, Queued: &pb.Queued{}}); err == nil || err.Error() != "cannot try nosuch again: its request is not kept; queue it anew under another id" {
+	if _, err := s.Retry(s.ctx(), &pb.Run{Id: "nosuch", Group: "nosuch", Attempt: 1, Queued: &pb.Queued{}}); !errors.Is(err, ErrNoRetry) || err.Error() != "cannot try nosuch again: its request is not kept; queue it anew under another id" {
 		t.Errorf("of what is not kept: %v", err)
 	}
 }
