@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,22 +38,30 @@ func newShelf(t *testing.T) (*Index, *kv.Bucket, *kv.Bucket) {
 	return x, runs, blocks
 }
 
-// fill writes records; each tenth runs.
+// fill writes records, some at a time; each tenth runs.
 func fill(t *testing.T, runs *kv.Bucket, from, to int) {
 	t.Helper()
-	for i := from; i < to; i++ {
-		run := &pb.Run{Id: fmt.Sprintf("r%05d", i), State: pb.State_COMPLETE, Runner: "web1", Created: timestamppb.New(time.Unix(int64(1_700_000_000+i), 0))}
-		if i%10 == 0 {
-			run.State = pb.State_RUNNING
-		}
-		body, err := pb.MarshalJSON(run)
-		if err == nil {
-			err = runs.Set(t.Context(), run.Id, body)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	const at = 16
+	var all sync.WaitGroup
+	for first := range at {
+		all.Go(func() {
+			for i := from + first; i < to; i += at {
+				run := &pb.Run{Id: fmt.Sprintf("r%05d", i), State: pb.State_COMPLETE, Runner: "web1", Created: timestamppb.New(time.Unix(int64(1_700_000_000+i), 0))}
+				if i%10 == 0 {
+					run.State = pb.State_RUNNING
+				}
+				body, err := pb.MarshalJSON(run)
+				if err == nil {
+					err = runs.Set(t.Context(), run.Id, body)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
 	}
+	all.Wait()
 }
 
 // indexed lists the ids that the directory's blocks tell of.
