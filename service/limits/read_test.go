@@ -49,7 +49,7 @@ func TestSizesRoundTrip(t *testing.T) {
 func TestProcessorTime(t *testing.T) {
 	for text, want := range map[string]string{
 		"50000 100000": "50000 100000", "50000": "50000 100000", " 50000   100000 ": "50000 100000", "max": "max", "max 50000": "max", "unlimited": "max",
-		"100 1000": "1000 10000", "1 1000": "1000 1000000", "1000 1000000": "1000 1000000",
+		"100 1000": "1000 10000", "300 1000": "1200 4000", "1 1000": "1000 1000000", "1000 1000000": "1000 1000000",
 	} {
 		set, err := Text{CPUMax: text}.Parse()
 		if err != nil || set[CPUMax].String() != want {
@@ -270,7 +270,7 @@ func TestUnsetWeightStaysUnset(t *testing.T) {
 }
 
 func TestProcessorSecondsAreRoundedUp(t *testing.T) {
-	for text, want := range map[string]uint64{"1ms": 1, "1s": 1, "1001ms": 2, "90s": 90, "2562047h": 9223369200} {
+	for text, want := range map[string]uint64{"1ms": 1, "1s": 1, "1001ms": 2, "90s": 90, "2562047h": 9223369200, "9223372036854775806ns": 9223372036} {
 		got := parsed(t, Text{CPUTime: text}).Rlimits()
 		if len(got) != 1 || got[0] != (Rlimit{"cpu", want}) {
 			t.Errorf("%s: got %v, want %d", text, got, want)
