@@ -1,9 +1,9 @@
 // Package embedded runs a NATS server with JetStream inside this process.
 //
-// It is what makes Runnel work with nothing installed: `runnel serve` starts
-// one for this machine and `runnel run` starts one for a single command. It is
-// the stock nats-server, so every NATS client works with it, and whoever grows
-// out of it points Runnel at a cluster instead.
+// It is what makes Runnel work with nothing installed: `runnel serve` starts one for
+// this machine and `runnel run` starts one for a single command. It is the stock
+// nats-server, so every NATS client works with it, and a fleet that outgrows it uses a
+// cluster instead.
 //
 // There are three forms:
 //
@@ -19,7 +19,7 @@
 // A data directory belongs to one server at a time; a lock that dies with its
 // process (see Lock) sees to that, so a restart right after a kill -9 works.
 //
-// The package installs no signal handler and never exits the process: all that
+// The package installs no signal handler and never exits the process: everything that
 // goes wrong at the start is an error of Start. The server's own log goes to
 // Config.Logger at level debug, its errors at level warn.
 package embedded

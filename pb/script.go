@@ -126,9 +126,9 @@ func (l *FirstLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Interpreter is the command that runs a script that begins so, without the
-// script's own path. The kernel would hand all flags over as one argument, so
-// they are taken apart here.
+// Interpreter is the command that runs a script that begins like this, without the
+// script's own path. The kernel would hand all flags over as one argument, so they are
+// taken apart here.
 func (l *FirstLine) Interpreter() []string {
 	return strings.Fields(strings.TrimPrefix(string(l.text), "#!"))
 }

@@ -8,8 +8,8 @@ import (
 // abortsAtOnce is how many runs AbortAll ends at a time.
 const abortsAtOnce = 64
 
-// AbortAll ends many runs at once and returns when each has been asked, with the
-// first error.
+// AbortAll ends many runs at once and returns when each has been asked to end, with
+// the first error.
 func (c *Client) AbortAll(ctx context.Context, ids []string) error {
 	var (
 		wg    sync.WaitGroup

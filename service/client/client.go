@@ -33,7 +33,7 @@ type Client struct {
 	ahead logs.Ahead // of the readers of logs
 }
 
-// New makes a client. It doesn't talk to anybody yet.
+// New makes a client. It sends nothing yet.
 func New(nc *nats.Conn, opts Options) (*Client, error) {
 	space, err := subjects.New(opts.Prefix)
 	if err != nil {

@@ -37,13 +37,13 @@ var (
 	ErrUnknownRun = store.ErrUnknownRun
 	// ErrUnknownRunner: there is no card of this name. 404.
 	ErrUnknownRunner = store.ErrUnknownRunner
-	// ErrUnknownJob: there is no job of this id. 404.
+	// ErrUnknownJob: there is no job with this id. 404.
 	ErrUnknownJob = errors.New("unknown job")
 	// ErrUnknownPipeline: no pipeline of this name is defined. 404.
 	ErrUnknownPipeline = errors.New("is not defined")
 	// ErrNoEngine: no program of the fleet runs its pipelines.
 	ErrNoEngine = errors.New("no pipeline engine answers")
-	// ErrTooLate: the request reached the runner after its deadline, and was not
+	// ErrTooLate: the request reached the runner after its deadline, so it was not
 	// carried out. 408.
 	ErrTooLate = errors.New("asked too late")
 	// ErrConflict: another request has the id, or the record was changed

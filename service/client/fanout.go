@@ -28,15 +28,15 @@ type Request[R pb.Message] struct {
 type FanOptions struct {
 	// Timeout is how long each has to answer. Default: the client's.
 	Timeout time.Duration
-	// Limit asks at most so many of those that match ("10") or such a share of
-	// them ("25%"), first by name. Empty: all.
+	// Limit asks at most so many of the runners that match ("10") or such a share of
+	// them ("25%"), the first by name. Empty: all.
 	Limit string
-	// Except leaves these out, of those that match and are within Limit.
+	// Except leaves these out, of the runners that match and are within Limit.
 	Except []string
 	// Only asks exactly these, whatever their cards say; Limit and Except don't count then.
 	Only []string
-	// Batch asks so many at a time, and for runs waits for the ends of theirs. 0:
-	// all at once.
+	// Batch asks so many at a time; for runs, the next batch waits until those of the
+	// last have ended. 0: all at once.
 	Batch int
 	// Expect is how many must answer; fewer are ErrTooFew.
 	Expect int
@@ -90,12 +90,12 @@ type Reply[R pb.Message] struct {
 	Elapsed time.Duration
 }
 
-// FanOut asks every runner that the request's target means. It yields one Reply
-// for each, those that answer first and as they come, and ends as soon as all
-// whose cards match have answered, else when their time is over. A failed runner
-// is no error of the sequence: an error is the last pair, and says why the
-// fan-out could not be made or, for ErrTooFew, what it lacks. Leaving the loop
-// leaves the runners alone that were not asked yet.
+// FanOut asks every runner that the request's target means. It yields one Reply for
+// each, those that answer first and as they come, and ends as soon as all whose cards
+// match have answered, else when their time is over. A failed runner is no error of
+// the sequence: an error is the last pair, and says why the fan-out could not be made
+// or, for ErrTooFew, what it lacks. If the loop ends early, runners that were not
+// asked yet are left alone.
 func FanOut[R pb.Message](ctx context.Context, c *Client, req Request[R], opts FanOptions) iter.Seq2[Reply[R], error] {
 	return func(yield func(Reply[R], error) bool) {
 		var none R

@@ -9,8 +9,8 @@ import (
 	"github.com/runnel-io/runnel/service/store"
 )
 
-// Find returns the run with an id that begins so, if there is just one; a whole
-// id needs no search. Of work that waits in the queue it is what Whole says.
+// Find returns the run with an id that begins like this, if there is just one; a whole
+// id needs no search. For work that waits in the queue it returns what Whole does.
 func (c *Client) Find(ctx context.Context, beginning string) (*pb.Run, error) {
 	if beginning == "" {
 		return nil, errors.New("which run? its id is empty")

@@ -108,8 +108,8 @@ func (c *Client) Job(ctx context.Context, id string) (*pb.Job, error) {
 // CancelOptions tell who cancels a job, and why.
 type CancelOptions struct{ User, Reason string }
 
-// Cancel ends a job: one that waits at once, one that runs as soon as its tasks
-// have been aborted. Of one that has ended nothing changes. Error: ErrUnknownJob.
+// Cancel ends a job: a waiting one at once, a running one as soon as its tasks have
+// been aborted. A job that has ended stays as it is. Error: ErrUnknownJob.
 func (c *Client) Cancel(ctx context.Context, id string, opts CancelOptions) (*pb.Job, error) {
 	reply, err := c.pipeline(ctx, "", &pb.PipelineAction{Cancel: &pb.CancelJob{Id: id, User: opts.User, Reason: opts.Reason}})
 	return reply.GetJob(), err
@@ -125,8 +125,8 @@ type RerunOptions struct {
 	User string
 }
 
-// Rerun makes a new job with the definition and the variables of one that has
-// ended. Errors: ErrUnknownJob, ErrConflict where it has not ended.
+// Rerun makes a new job with the definition and the variables of a job that has ended.
+// Errors: ErrUnknownJob, ErrConflict where it has not ended.
 func (c *Client) Rerun(ctx context.Context, id string, opts RerunOptions) (*pb.Job, error) {
 	reply, err := c.pipeline(ctx, "", &pb.PipelineAction{Rerun: &pb.RerunJob{Id: id, Failed: opts.Failed, From: opts.From, User: opts.User}})
 	return reply.GetJob(), err
@@ -137,21 +137,21 @@ type ApplyOptions struct {
 	// Source is where the text is from, such as host:path. A pipeline belongs to
 	// one source. Required.
 	Source string
-	// Prune takes out the source's pipelines that the text has not.
+	// Prune removes the source's pipelines that the text does not have.
 	Prune bool
 	// Env is the environment of all tasks below the pipelines' own.
 	Env map[string]string
 }
 
-// Apply puts the pipelines of a pipelines.yml in, or replaces them: all of them
-// or, after an error, none. Errors: ErrInvalid; ErrConflict where a pipeline is
-// in another source as well.
+// Apply stores the pipelines of a pipelines.yml, or replaces them: all of them or,
+// after an error, none. Errors: ErrInvalid; ErrConflict where a pipeline is in another
+// source as well.
 func (c *Client) Apply(ctx context.Context, text string, opts ApplyOptions) ([]*pb.Pipeline, error) {
 	reply, err := c.pipeline(ctx, "", &pb.PipelineAction{Apply: &pb.ApplyPipelines{Text: text, Source: opts.Source, Prune: opts.Prune, Env: opts.Env}})
 	return reply.GetPipelines(), err
 }
 
-// RemovePipeline takes a definition out; its jobs stay. Error: ErrUnknownPipeline.
+// RemovePipeline removes a definition; its jobs stay. Error: ErrUnknownPipeline.
 func (c *Client) RemovePipeline(ctx context.Context, name string) error {
 	_, err := c.pipeline(ctx, "", &pb.PipelineAction{Remove: &pb.RemovePipeline{Name: name}})
 	return err

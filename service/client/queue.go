@@ -43,10 +43,9 @@ func (w Work) item() work.Item {
 	return work.Item{Pool: w.Pool, Priority: w.Priority, Request: withID(w.Task)}
 }
 
-// Enqueue stores work in the queue and returns its id as soon as JetStream has
-// it; runners need not be there. The same request under the same id is the same
-// work, whether it waits, runs or has ended. Errors: ErrConflict, ErrQueueFull,
-// *pb.InvalidError.
+// Enqueue stores work in the queue and returns its id as soon as JetStream has it; no
+// runner need be online. The same request under the same id is the same work, whether
+// it waits, runs or has ended. Errors: ErrConflict, ErrQueueFull, *pb.InvalidError.
 func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
 	item := w.item()
 	id = item.Request.GetMetadata().GetId()
@@ -73,9 +72,9 @@ func (c *Client) Enqueue(ctx context.Context, w Work) (id string, err error) {
 }
 
 // EnqueueAsync hands work to the connection and returns at once; the future says
-// whether it was stored. It is for many: several thousand may be under way. An id
-// that was used before is refused only where its work still waits; else the runner
-// that takes it drops it.
+// whether it was stored. It is for bulk: several thousand may be in flight. An id that
+// was used before is refused only while its work still waits; later, the runner that
+// takes it drops it.
 func (c *Client) EnqueueAsync(ctx context.Context, w Work) (id string, stored jetstream.PubAckFuture, err error) {
 	item := w.item()
 	id = item.Request.GetMetadata().GetId()

@@ -50,9 +50,9 @@ func noneIfUnused(err error) error {
 	return err
 }
 
-// Whole is what an id means: of work of the queue its last attempt, or the one that
-// it waits for, as a PENDING run without a runner; else the run. The id of a later
-// attempt means that attempt. Error: ErrUnknownRun.
+// Whole returns the run that an id means: for work of the queue its last attempt, or
+// the one that it waits for, as a PENDING run without a runner; else the run itself.
+// The id of a later attempt means that attempt. Error: ErrUnknownRun.
 func (c *Client) Whole(ctx context.Context, id string) (*pb.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.link.Timeout)
 	defer cancel()
@@ -166,8 +166,8 @@ func (c *Client) Dequeue(ctx context.Context, id string) (*pb.Run, error) {
 	return q.Withdraw(ctx, id, "removed from the queue")
 }
 
-// Purge removes all work of a pool that waits now, as Dequeue does, and says how
-// much it was.
+// Purge removes all waiting work of a pool, as Dequeue does, and returns how much it
+// was.
 func (c *Client) Purge(ctx context.Context, pool string) (int, error) {
 	q, err := c.link.Queue(ctx)
 	if err != nil {
@@ -179,9 +179,8 @@ func (c *Client) Purge(ctx context.Context, pool string) (int, error) {
 	return q.Purge(ctx, pool, "its pool's queue was purged")
 }
 
-// Retry has work that has failed tried once more, whatever its number of attempts
-// is, and returns the new attempt's id. Errors: ErrUnknownRun, or one that says why
-// it can't be.
+// Retry gives failed work one more attempt, whatever its number of attempts is, and
+// returns the new attempt's id. Errors: ErrUnknownRun, or one that says why it can't.
 func (c *Client) Retry(ctx context.Context, id string) (string, error) {
 	q, err := c.link.Queue(ctx)
 	if err != nil {
@@ -211,8 +210,8 @@ func (e *UnconfirmedError) Error() string {
 	return fmt.Sprintf("pool %s: no confirmation of %s", e.Pool, strings.Join(e.Runners, ", "))
 }
 
-// Pause has a pool's runners take no more work of the queue, and returns when each
-// one that is online has confirmed: nothing is started then until Resume. Error:
+// Pause stops a pool's runners from taking work of the queue, and returns when each
+// one that is online has confirmed: from then on, nothing starts until Resume. Error:
 // *UnconfirmedError.
 func (c *Client) Pause(ctx context.Context, pool, by string) error {
 	q, err := c.link.MakeQueue(ctx)

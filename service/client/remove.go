@@ -37,9 +37,9 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-// RemoveOlder removes the runs that ended longer ago than that, and returns
-// their ids. One that somebody else removes meanwhile is no error. Of many, each
-// one that is gone is told with the number of all; nil: it need not be.
+// RemoveOlder removes the runs that ended longer than age ago, and returns their ids.
+// A run that somebody else removes meanwhile is no error. each, if not nil, is told of
+// each run that was removed, and how many there are.
 func (c *Client) RemoveOlder(ctx context.Context, age time.Duration, each func(id string, of int)) (removed []string, err error) {
 	s, err := c.link.Records(ctx)
 	if err != nil {

@@ -20,8 +20,8 @@ var (
 	ErrScheduleOwned = schedule.ErrOwned
 )
 
-// Schedule says when the NATS server has a task run, where, and what becomes of a
-// tick that can't have its run. See its fields.
+// Schedule says when and where the NATS server has a task run, and what becomes of a
+// tick that can't run. See its fields.
 type Schedule = schedule.Schedule
 
 // schedules are the fleet's.
@@ -33,8 +33,8 @@ func (c *Client) schedules(ctx context.Context) (*schedule.Store, error) {
 	return schedule.New(schedule.Config{JS: c.link.JS, Space: c.link.Space, ServerTime: records.ServerTime}), nil
 }
 
-// PutSchedule stores a schedule: a new one if its Rev is 0, else over the
-// revision that was read. Runners need not be there. Errors: ErrScheduleChanged,
+// PutSchedule stores a schedule: a new one if its Rev is 0, else over the revision
+// that was read. No runner need be online. Errors: ErrScheduleChanged,
 // *pb.InvalidError.
 func (c *Client) PutSchedule(ctx context.Context, s Schedule) (Schedule, error) {
 	all, err := c.schedules(ctx)
@@ -61,7 +61,7 @@ func (c *Client) Schedules(ctx context.Context) ([]Schedule, error) {
 	return all.List(ctx)
 }
 
-// GetSchedule reads one. Error: ErrUnknownSchedule.
+// GetSchedule reads one schedule. Error: ErrUnknownSchedule.
 func (c *Client) GetSchedule(ctx context.Context, name string) (Schedule, error) {
 	all, err := c.schedules(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *Client) GetSchedule(ctx context.Context, name string) (Schedule, error)
 	return all.Get(ctx, name)
 }
 
-// RemoveSchedule removes one; runs that it has started go on. Error:
+// RemoveSchedule removes a schedule; runs that it has started go on. Error:
 // ErrUnknownSchedule.
 func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 	all, err := c.schedules(ctx)
@@ -83,8 +83,8 @@ func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 	return all.Remove(ctx, name)
 }
 
-// PauseSchedule keeps a schedule from firing until it is resumed. The ticks of a
-// pause are not made up for. by is who asks, for those who read it. Error:
+// PauseSchedule keeps a schedule from firing until it is resumed. Ticks during a pause
+// are not made up for. by says who paused it, for its readers. Error:
 // ErrUnknownSchedule.
 func (c *Client) PauseSchedule(ctx context.Context, name, by string) (Schedule, error) {
 	return c.pauseSchedule(ctx, name, true, by)
@@ -103,9 +103,9 @@ func (c *Client) pauseSchedule(ctx context.Context, name string, paused bool, by
 	return all.SetPaused(ctx, name, paused, by)
 }
 
-// FireSchedule has a schedule's task run now, beside its ticks and also while it is
-// paused, and returns the id of the work or, with all, of the group of runs. Error:
-// ErrUnknownSchedule.
+// FireSchedule runs a schedule's task now, in addition to its ticks and even while it
+// is paused, and returns the id of the work or, for all runners, of the group of runs.
+// Error: ErrUnknownSchedule.
 func (c *Client) FireSchedule(ctx context.Context, name string) (id string, err error) {
 	all, err := c.schedules(ctx)
 	if err != nil {

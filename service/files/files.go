@@ -1,4 +1,5 @@
-// Package files opens what of this host may be looked at, and refuses the rest.
+// Package files opens the files of this host that may be looked at, and refuses all
+// others.
 //
 // A path is first resolved, beneath a root where there are roots, without
 // following a link in its last name and without /proc's magic links. Then the
@@ -7,10 +8,9 @@
 // which a bind mount doesn't change. So a denied file stays denied through
 // links, "..", /proc/*/root, hard links and bind mounts.
 //
-// Never to be seen, whatever the configuration: password files (shadow); keys
-// and credentials by the names and folders they usually have, and by what their
-// first 64 KiB look like; what /proc tells of a process's environment and memory;
-// and the runner's own files.
+// Hidden, whatever the configuration: password files (shadow); keys and credentials by
+// the names and folders they usually have, and by what their first 64 KiB look like;
+// what /proc tells of a process's environment and memory; and the runner's own files.
 package files
 
 import (

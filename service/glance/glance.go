@@ -4,8 +4,8 @@
 // has its error in its own part and the others are there all the same. It only
 // reads; it starts no process, sends no packet and leaves no file open.
 //
-// What it may open is not its business: Config.Files decides, and an error of
-// its that has a Code, such as a refusal, keeps it.
+// Config.Files decides what it may open; if that error has a Code, as a refusal has,
+// it is kept.
 //
 // What may hang, because it is on a dead server's mount or in the memory of
 // another process, is done by a helper (package helper), which is given up after

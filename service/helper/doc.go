@@ -1,5 +1,4 @@
-// Package helper has work that may never return done by a process that can be
-// given up.
+// Package helper lets a process that can be abandoned do work that may never return.
 //
 // A system call on a dead server's file system holds its thread for ever; ten
 // thousand of them end a Go program, and a single one keeps it from exiting. So

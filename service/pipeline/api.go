@@ -152,8 +152,8 @@ func (t *term) job(id string) (*pb.Job, error) {
 	return j.job, nil
 }
 
-// cancel ends a job: one that waits at once, one that runs by and by. Of one
-// that has ended nothing changes.
+// cancel ends a job: one that waits at once, one that runs by and by. A job that has
+// ended stays as it is.
 func (t *term) cancel(c *pb.CancelJob) (*pb.Job, error) {
 	id, err := jobID(c.GetId())
 	if err != nil {

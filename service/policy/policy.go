@@ -6,11 +6,10 @@
 // zero value is the policy of a runner without a configuration: everything is
 // allowed but looking at secrets.
 //
-// There are two kinds of answers. What is a matter of yes or no, such as an
-// account or a path, is answered with a *Refusal that names the rule, by its
-// key in the configuration; on the wire that is a 403. What is a matter of
-// more or less, such as memory or a timeout, is lowered to what the policy
-// has, and the caller is told what was lowered.
+// There are two kinds of answers. A yes-or-no question, such as an account or a path,
+// is answered with a *Refusal that names the rule by its key in the configuration; on
+// the wire that is a 403. An amount, such as memory or a timeout, is lowered to the
+// policy's maximum, and the caller is told what was lowered.
 //
 // Package files decides about paths: FileRules are its configuration.
 package policy

@@ -20,7 +20,7 @@ func (e noRetry) Is(target error) bool { return target == ErrNoRetry }
 
 // RetryWork has work that has failed tried once more, whatever its number of attempts
 // is, and returns the new attempt's id. Errors: store.ErrUnknownRun, ErrNoRetry, or
-// one that says why it can't be.
+// one that says why it can't.
 func (q *Queue) RetryWork(ctx context.Context, id string) (string, error) {
 	last, err := q.Whole(ctx, pb.WorkOf(id))
 	switch {

@@ -11,6 +11,6 @@
 // paused, who holds the keys of concurrency, which runners have refused which
 // work, and the requests of work that has failed.
 //
-// Stream and bucket are made by whoever uses the queue first. Package
-// service/queue takes work out; package client puts it in.
+// The first user of the queue makes stream and bucket. Package service/queue takes
+// work out; package client puts it in.
 package work

@@ -1,5 +1,5 @@
-// Package auth says who asks the gateway, and what he may do: tokens and their
-// scopes, cookies, and pages from elsewhere.
+// Package auth identifies the callers of the gateway and says what they may do: tokens
+// and their scopes, cookies, and pages of other origins.
 package auth
 
 import (

@@ -1,9 +1,9 @@
 // Package events is one stream for all that a page shows: the fleet, runs, jobs,
 // the queue, schedules and the logs of runs.
 //
-// A log is every record. All else are the newest states of things: steps in between
-// may be joined, the last is never lost. An event's id says where each of the
-// stream's topics stands, so that a client goes on at any gateway.
+// A log has every record. Everything else is the newest state of each item: steps in
+// between may be skipped, the last one is never lost. An event's id says where each of
+// the stream's topics stands, so that a client goes on at any gateway.
 package events
 
 import (

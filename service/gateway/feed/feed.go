@@ -1,10 +1,10 @@
 // Package feed follows a bucket for everybody at a gateway who wants to know
 // what changes in it: one watch, however many there are.
 //
-// A feed is the newest state of each key, in the order of the changes. A reader
-// keeps the revision that it has seen and asks for what came after it: steps in
-// between may be joined, the last is never lost, and a slow reader costs
-// nothing. Old changes are let go of; a reader behind them begins again.
+// A feed is the newest state of each key, in the order of the changes. A reader keeps
+// the revision that it has seen and asks for what came after it: steps in between may
+// be skipped, the last one is never lost, and a slow reader costs nothing. Old changes
+// are let go of; a reader behind them begins again.
 package feed
 
 import (

@@ -1,6 +1,6 @@
-// Package peers has the gateways of a fleet know each other: each keeps a card,
-// and notices when another one has another secret, with which the tokens of one
-// are nothing to the other.
+// Package peers has the gateways of a fleet know each other: each keeps a card, and
+// notices when another gateway has a different secret, so that neither accepts the
+// tokens of the other.
 package peers
 
 import (

@@ -3,8 +3,8 @@
 //
 // What comes is kept for a while in memory that all followers of a log share. A
 // follower first reads what is stored, by itself, and then from there; one that is
-// slower than the log falls behind what is kept and reads what is stored again.
-// So nobody waits for a slow follower, and he misses nothing.
+// slower than the log falls behind what is kept and reads what is stored again. So a
+// slow follower delays nobody and misses nothing.
 package tails
 
 import (

@@ -1,8 +1,8 @@
-// Package commands is the command line of runnel: its root, and the few commands
-// that belong to no room.
+// Package commands is the command line of runnel: its root, and the few commands that
+// belong to no other package.
 //
-// The packages beside this one are the rooms, each with its commands, one command a
-// file, named after its noun in service and in service/client:
+// The packages beside this one have the commands, one a file, each named after its
+// noun in service and in service/client:
 //
 //   - runs: run, code, logs, show, ps, wait, abort, rm.
 //   - pipelines: pipeline and its own.

@@ -45,7 +45,7 @@ type Link struct {
 	work  *work.Queue
 }
 
-// New makes a Link. It doesn't talk to anybody yet.
+// New makes a Link. It sends nothing yet.
 func New(cfg Config) *Link {
 	l := &Link{Config: cfg}
 	l.clock = l.newClock()

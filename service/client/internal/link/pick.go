@@ -13,8 +13,8 @@ import (
 	"github.com/runnel-io/runnel/subjects"
 )
 
-// One asks a single runner of a target. Where picks among the online cards that
-// match, those with free places first; one that is full or gone is passed over.
+// One asks a single runner of a target. With Where it tries the online runners whose
+// cards match, those with free places first; full and absent runners are skipped.
 func (l *Link) One(ctx context.Context, t Wanted, q Question) error {
 	switch {
 	case t.On != "":
