@@ -63,7 +63,7 @@ var table = []Row{
 	{Name: MemoryMax, Kind: Size, Controller: "memory", File: "memory.max", Flag: "memory-max", Least: 1, Most: math.MaxInt64,
 		Usage: "memory: `BYTES`, or 64M; more ends the run, out of memory"},
 	{Name: IOMax, Kind: Disk, Controller: "io", File: "io.max", Flag: "io-max",
-		Usage: "what it does to a disk: `\"8:16 wbps=1048576\"`, several parted by commas"},
+		Usage: "its disk traffic: `\"8:16 wbps=1048576\"`, several separated by commas"},
 	{Name: PidsMax, Kind: Count, Controller: "pids", File: "pids.max", Flag: "pids-max", Least: 1, Most: 1 << 22,
 		Usage: "processes and threads: `N`"},
 	{Name: CPUTime, Kind: Time, Resource: "cpu", Flag: "cpu-time", Least: int64(1e6), Most: math.MaxInt64,

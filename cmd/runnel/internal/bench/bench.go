@@ -115,8 +115,8 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "bench",
 		GroupID: cli.GroupOther,
-		Short:   "Measure runs, output, looks and fan-outs, each beside its floor",
-		Long: `Measure runs, output, looks and fan-outs, each beside its floor: the same work
+		Short:   "Measure runs, output, glances and fan-outs, each against its floor",
+		Long: `Measure runs, output, glances and fan-outs, each against its floor: the same work
 without Runnel, in the same minute on the same machine. Without --server or a
 context, the NATS server and a runner are started as processes of their own, and
 ended with the command. Parts: ` + strings.Join(names, ", ") + `.`,

@@ -56,7 +56,7 @@ func newVersionCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "version",
 		GroupID:     cli.GroupOther,
-		Short:       "Say which version this is",
+		Short:       "Print the version",
 		Example:     "  runnel version\n  runnel version --json",
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.Offline: "true"},

@@ -59,7 +59,7 @@ func (c *Flags) Add(root *cobra.Command) {
 	flags.BoolVar(&c.noContext, "no-context", false, "leave the selected nats context alone")
 	str(&c.user, "user", "NATS_USER", "user `NAME`; without a password, a token")
 	str(&c.password, "password", "NATS_PASSWORD", "`PASSWORD` of the user")
-	str(&c.token, "token", "NATS_TOKEN", "`TOKEN` in the place of a user")
+	str(&c.token, "token", "NATS_TOKEN", "`TOKEN` instead of a user")
 	str(&c.Creds, "creds", "NATS_CREDS", "credentials `FILE`")
 	str(&c.Nkey, "nkey", "NATS_NKEY", "nkey seed `FILE`")
 	str(&c.jwt, "jwt", "NATS_JWT", "user `JWT`")

@@ -49,7 +49,7 @@ func newGlanceCatCommand(a *app.App) *cobra.Command {
 	g.where.Add(a, cmd)
 	g.fan.Add(cmd)
 	cmd.PreRunE = g.check
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is added, until interrupted")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new text, until interrupted")
 	cmd.Flags().Var(app.Size{To: &tail}, "tail", "begin `N` bytes, or 64K, before the end")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "follow", "tail")
 	return cmd

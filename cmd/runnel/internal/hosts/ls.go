@@ -35,7 +35,7 @@ func newListCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with what changes, until interrupted")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with changes, until interrupted")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "watch")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a runner")
 	cli.Group(cmd.Flags(), cli.FlagsOutput, "json")

@@ -34,7 +34,7 @@ func newMaintCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "maint",
 		GroupID: cli.GroupFleet,
-		Short:   "Keep hosts right: their clocks",
+		Short:   "Maintain hosts: their clocks",
 		Example: "  runnel maint clock --all\n  runnel maint clock --all --ntp\n  runnel maint clock --on web2 --ntp --sync",
 		Args:    cli.KnownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -65,7 +65,7 @@ func newApplyCommand(a *app.App) *cobra.Command {
 	var source string
 	cmd := &cobra.Command{
 		Use:     "apply FILE…",
-		Short:   "Put the pipelines of files in, or replace them",
+		Short:   "Store the pipelines of files, or replace them",
 		Example: "  runnel pipeline apply pipelines.yml\n  runnel pipeline apply --source ci:deploy - < pipelines.yml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -129,7 +129,7 @@ func sourceOf(file string) string {
 func newRemoveCommand(a *app.App) *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm NAME…",
-		Short:   "Take definitions out; their jobs stay and go on",
+		Short:   "Remove definitions; their jobs stay and go on",
 		Example: "  runnel pipeline rm deploy",
 		Args:    cobra.MinimumNArgs(1),
 

@@ -272,7 +272,7 @@ func newCancelCommand(a *app.App) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for people: `TEXT`")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, as lists show it: `TEXT`")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "reason")
 	jsonFlag(cmd, &asJSON, "the jobs as they have ended")
 	return cmd

@@ -57,7 +57,7 @@ func newListCommand(a *app.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "ls",
-		Short:   "List the pipelines, and what runs and waits of each",
+		Short:   "List the pipelines, with their running and waiting jobs",
 		Example: "  runnel pipeline ls\n  runnel pipeline ls --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

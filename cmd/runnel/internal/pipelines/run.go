@@ -48,7 +48,7 @@ func newRunCommand(a *app.App) *cobra.Command {
 	flags.StringArrayVar(&p.vars, "var", nil, "a variable `K=V`, as text; may be repeated")
 	flags.StringVar(&p.varsFile, "vars", "", "variables of any kind: a JSON object in `FILE`; - is standard input")
 	flags.StringVar(&p.partition, "partition", "", "the `PARTITION` of a partitioned_replace queue")
-	flags.StringVar(&p.user, "user", "", "who starts it, for people: `NAME` (default: you)")
+	flags.StringVar(&p.user, "user", "", "who starts it, as lists show it: `NAME` (default: you)")
 	cli.Group(flags, cli.FlagsWhat, "var", "vars", "partition", "user")
 	flags.StringVar(&p.dir, "path", ".", "without a server: the `DIRECTORY` with the pipelines.yml files")
 	cli.Group(flags, cli.FlagsWhere, "path")

@@ -27,7 +27,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "rm ID…",
-		Short:   "Remove work that waits: it never starts",
+		Short:   "Remove waiting work: it never starts",
 		Example: "  runnel queue rm nightly-7",
 		Args:    cobra.MinimumNArgs(1),
 
@@ -117,7 +117,7 @@ func newPoolCommand(a *app.App, use, short string, do func(context.Context, *app
 }
 
 func newPauseCommand(a *app.App) *cobra.Command {
-	return newPoolCommand(a, "pause", "Start nothing more of a pool, as its runners confirm", func(ctx context.Context, s *app.Session, pool string) error {
+	return newPoolCommand(a, "pause", "Stop starting work of a pool; its runners confirm", func(ctx context.Context, s *app.Session, pool string) error {
 		return unconfirmed(s.Pause(ctx, pool, app.UserName()), "paused", "may still start work until it answers")
 	})
 }
@@ -137,7 +137,7 @@ func unconfirmed(err error, what, meaning string) error {
 }
 
 func newPurgeCommand(a *app.App) *cobra.Command {
-	return newPoolCommand(a, "purge", "Remove all work of a pool that waits", func(ctx context.Context, s *app.Session, pool string) error {
+	return newPoolCommand(a, "purge", "Remove all waiting work of a pool", func(ctx context.Context, s *app.Session, pool string) error {
 		n, err := s.Purge(ctx, pool)
 		if err == nil || n > 0 {
 			_, printErr := fmt.Fprintln(a.Out, n)

@@ -24,7 +24,7 @@ func newAbortCommand(a *app.App) *cobra.Command {
 		Use:     "abort RUN…",
 		GroupID: cli.GroupRun,
 		Short:   "End runs, and everything that they started",
-		Example: "  runnel abort 01JD3Q8Z          the beginning of an id that runnel made\n  runnel abort deploy-1          the whole of your own\n  runnel abort --tag team=web",
+		Example: "  runnel abort 01JD3Q8Z          the beginning of an id that runnel made\n  runnel abort deploy-1          an id of your own, in full\n  runnel abort --tag team=web",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(tags) == 0 {
 				return errors.New("which run? name it, or use --tag")

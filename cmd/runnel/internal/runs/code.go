@@ -44,10 +44,10 @@ func newCodeRunCommand(a *app.App) *cobra.Command {
 	c := &codeCommand{runCommand: runCommand{App: a}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] FILE [FILE...] [-- ARG...]",
-		Short: "Compile and run a program, kept away from its host",
-		Long: `Compile and run a program, kept away from its host, and end with its exit code.
+		Short: "Compile and run a program, isolated from its host",
+		Long: `Compile and run a program, isolated from its host, and end with its exit code.
 The first FILE is where it starts; its extension tells the language. Standard
-input is the program's. What the compiler says is printed, too; a program that
+input is the program's. The compiler's messages are printed, too; a program that
 does not compile ends with the compiler's exit code.`,
 		Example: `  runnel code run main.py -- one two < input
   runnel code run main.c util.c util.h --memory-max 64M --wall-time 5s
@@ -70,19 +70,19 @@ does not compile ends with the compiler's exit code.`,
 	flags.StringArrayVarP(&c.params, "param", "p", nil, "environment for it, `K=V`; may be repeated")
 	flags.StringVar(&c.stdin, "stdin", "", "give it standard input from `FILE` instead of this command's")
 	flags.StringVar(&c.task.User, "as", "", "account to run as: `USER`")
-	flags.StringVar(&c.task.Name, "name", "", "a `NAME` for people")
+	flags.StringVar(&c.task.Name, "name", "", "a `NAME` to show in lists")
 	flags.Var(cli.KeyValues{To: &c.tags}, "tag", "a tag `K=V` for its record; may be repeated")
-	flags.StringVar(&c.id, "id", "", "its `ID`, of your own: it never runs twice")
+	flags.StringVar(&c.id, "id", "", "an `ID` that you choose: it never runs twice")
 	cli.Group(flags, cli.FlagsWhat, "language", "version", "param", "stdin", "as", "name", "tag", "id")
 	c.CompleteFlag(cmd, "tag", tagPairs)
 	c.where.Add(c.App, cmd)
-	flags.DurationVar(&c.timeout, "timeout", 0, "end it after so long, compiler and all")
+	flags.DurationVar(&c.timeout, "timeout", 0, "kill it after this long, the compiler's time included")
 	flags.DurationVar(&c.grace, "grace", 0, "from SIGTERM to SIGKILL, when it is ended (default none)")
 	cli.Group(flags, cli.FlagsHow, "timeout", "grace")
 	c.limits.add(cmd)
 	flags.BoolVarP(&c.detach, "detach", "d", false, "print the id and leave")
 	flags.BoolVar(&c.asJSON, "json", false, "print the records of the output, one JSON object a line")
-	flags.BoolVar(&c.raw, "raw", false, "print the exact bytes and nothing beside them")
+	flags.BoolVar(&c.raw, "raw", false, "print the exact bytes and nothing else")
 	cli.Group(flags, cli.FlagsOutput, "detach", "json", "raw")
 	return cmd
 }

@@ -26,7 +26,7 @@ func (f *limitFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.flags, f.texts, f.counts = flags, map[string]*string{}, map[string]*int64{}
 	flags.StringVar(&f.isolation, "isolation", "", "keep it away from the host: `LEVEL` none, standard or strict")
-	flags.BoolVar(&f.network, "network", false, "give the host's network back to a strict run")
+	flags.BoolVar(&f.network, "network", false, "give a strict run the host's network")
 	cli.Group(flags, cli.FlagsLimits, "isolation", "network")
 	cli.CompleteValues(cmd, "isolation", "none", "standard", "strict")
 	for _, row := range limits.Rows() {

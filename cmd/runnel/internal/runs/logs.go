@@ -35,7 +35,7 @@ func newLogsCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "logs [flags] ID",
 		GroupID: cli.GroupRun,
-		Short:   "Print what a run has printed, or prints",
+		Short:   "Print a run's output, while it runs or afterwards",
 		Example: `  runnel logs 01JD3Q8Z                           a beginning of the id is enough
   runnel logs -f --tail 20 01JD3Q8Z              until the run ends
   runnel logs 01JD3Q8Z --stream stderr -o errors.txt`,
@@ -55,17 +55,17 @@ func newLogsCommand(a *app.App) *cobra.Command {
 	}
 	cmd.ValidArgsFunction = a.Complete(app.Once(runIDs()))
 	flags := cmd.Flags()
-	flags.BoolVarP(&l.follow, "follow", "f", false, "wait for what is still to come, until the run ends")
+	flags.BoolVarP(&l.follow, "follow", "f", false, "go on until the run ends")
 	flags.StringVar(&l.stream, "stream", "", "only `stdout|stderr`")
 	flags.Int64Var(&l.from, "from", 0, "begin at line `N`")
-	flags.Int64Var(&l.tail, "tail", 0, "begin `N` lines before the end of what there is now")
+	flags.Int64Var(&l.tail, "tail", 0, "begin `N` lines before the end of the present output")
 	flags.StringVar(&l.since, "since", "", "begin at a `TIME`: 10m (ago) or 2006-01-02T15:04:05Z")
 	flags.StringVar(&l.attempt, "attempt", "", "of queued work, the attempt `N`, or all (default the last)")
 	cli.Group(flags, cli.FlagsWhat, "follow", "stream", "from", "tail", "since", "attempt")
 	cli.CompleteValues(cmd, "stream", lines.Stdout.String(), lines.Stderr.String())
 	flags.StringVarP(&l.out, "output", "o", "", "write the exact bytes of both streams to `FILE`; - is stdout")
 	flags.BoolVar(&l.asJSON, "json", false, "print the records, one JSON object a line")
-	flags.BoolVar(&l.raw, "raw", false, "print the exact bytes and nothing beside them")
+	flags.BoolVar(&l.raw, "raw", false, "print the exact bytes and nothing else")
 	cli.Group(flags, cli.FlagsOutput, "output", "json", "raw")
 	return cmd
 }

@@ -21,7 +21,7 @@ func newRmCommand(a *app.App) *cobra.Command {
 		Use:     "rm RUN…",
 		GroupID: cli.GroupRun,
 		Short:   "Remove the output and the record of runs that have ended",
-		Example: "  runnel rm 01JD3Q8Z          the beginning of an id that runnel made\n  runnel rm deploy-1          the whole of your own\n  runnel rm --older 48h",
+		Example: "  runnel rm 01JD3Q8Z          the beginning of an id that runnel made\n  runnel rm deploy-1          an id of your own, in full\n  runnel rm --older 48h",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			byAge := cmd.Flags().Changed("older")
 			switch {

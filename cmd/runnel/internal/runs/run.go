@@ -50,7 +50,7 @@ func newRunCommand(a *app.App) *cobra.Command {
 		GroupID: cli.GroupRun,
 		Short:   "Run a command on a runner, or on many, and print what it prints",
 		Example: `  runnel run -- uptime                           exact arguments, no shell
-  runnel run -c 'df -h / | tail -1' --on web1    a shell's text, on that runner
+  runnel run -c 'df -h / | tail -1' --on web1    shell text, on that runner
   runnel run -f fix.sh --all --where 'labels.env == "prod"'
   runnel run --queue --retries 2 -- ./train      for a runner that has a place`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -91,29 +91,29 @@ func refuseFlagsAfter(cmd *cobra.Command, args []string) error {
 
 func (r *runCommand) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&r.command, "command", "c", "", "run a shell's `TEXT` with bash")
+	flags.StringVarP(&r.command, "command", "c", "", "run shell `TEXT` with bash")
 	flags.StringVarP(&r.file, "file", "f", "", "run a bash script: `FILE`, or - for standard input")
 	flags.StringArrayVarP(&r.params, "param", "p", nil, "environment for it, `K=V`; may be repeated")
 	flags.StringVar(&r.stdin, "stdin", "", "give it standard input from `FILE`, or - for this command's")
 	flags.StringVar(&r.task.Dir, "dir", "", "working `DIRECTORY`")
 	flags.StringVar(&r.task.User, "as", "", "account to run as: `USER`")
-	flags.StringVar(&r.task.Name, "name", "", "a `NAME` for people")
+	flags.StringVar(&r.task.Name, "name", "", "a `NAME` to show in lists")
 	flags.Var(cli.KeyValues{To: &r.tags}, "tag", "a tag `K=V` for its record; may be repeated")
-	flags.StringVar(&r.id, "id", "", "its `ID`, of your own: it never runs twice")
+	flags.StringVar(&r.id, "id", "", "an `ID` that you choose: it never runs twice")
 	cli.Group(flags, cli.FlagsWhat, "command", "file", "param", "stdin", "dir", "as", "name", "tag", "id")
 	r.CompleteFlag(cmd, "tag", tagPairs)
 
 	r.where.Add(r.App, cmd)
 	r.fan.Add(cmd)
 
-	flags.DurationVar(&r.timeout, "timeout", 0, "end it after so long; answers are waited for as $NATS_TIMEOUT says")
+	flags.DurationVar(&r.timeout, "timeout", 0, "kill the run after this long (the time to wait for a reply is $NATS_TIMEOUT)")
 	flags.DurationVar(&r.grace, "grace", 0, "from SIGTERM to SIGKILL, when it is ended (default 10s)")
-	flags.DurationVar(&r.expires, "expires", 0, "drop it if it waits for a place for longer")
-	flags.Int64Var(&r.log.Width, "width", 0, "characters in a record at most: `N` (default 500)")
-	flags.Int64Var(&r.log.Pack, "pack", 0, "lines in a message at most: `N`; 1 for the old form")
-	flags.Var(app.Size{To: &r.log.MaxBytes}, "max-output", "store so many `BYTES`, or 64M, of output, drop the\nrest (default 1 GiB)")
+	flags.DurationVar(&r.expires, "expires", 0, "drop it if it waits longer than this for a place")
+	flags.Int64Var(&r.log.Width, "width", 0, "at most `N` characters in a record (default 500)")
+	flags.Int64Var(&r.log.Pack, "pack", 0, "at most `N` lines in a message; 1 for the old form")
+	flags.Var(app.Size{To: &r.log.MaxBytes}, "max-output", "store at most `BYTES`, or 64M, of output\nand drop the rest (default 1 GiB)")
 	flags.StringVar(&r.log.Overflow, "overflow", "", "what happens when its spool is full: `block` or drop")
-	flags.BoolVar(&r.log.Merge, "merge", false, "one pipe for both streams: exact order, and nothing says\nwhich line was which")
+	flags.BoolVar(&r.log.Merge, "merge", false, "one pipe for both streams: exact order; lines\nare not marked as stdout or stderr")
 	cli.Group(flags, cli.FlagsHow, "timeout", "grace", "expires", "width", "pack", "max-output", "overflow", "merge")
 	cli.CompleteValues(cmd, "overflow", "block", "drop")
 
@@ -122,7 +122,7 @@ func (r *runCommand) addFlags(cmd *cobra.Command) {
 
 	flags.BoolVarP(&r.detach, "detach", "d", false, "print the id and leave")
 	flags.BoolVar(&r.asJSON, "json", false, "print the records of the output, one JSON object a line")
-	flags.BoolVar(&r.raw, "raw", false, "print the exact bytes and nothing beside them")
+	flags.BoolVar(&r.raw, "raw", false, "print the exact bytes and nothing else")
 	cli.Group(flags, cli.FlagsOutput, "detach", "json", "raw")
 }
 

@@ -29,7 +29,7 @@ func newAddCommand(a *app.App) *cobra.Command {
 	add := &addCommand{App: a}
 	cmd := &cobra.Command{
 		Use:   "add NAME WHEN [flags] [--] PROGRAM [ARG...]",
-		Short: "Have a task run at its times",
+		Short: "Add a schedule for a task",
 		Example: `  runnel schedule add nightly --cron '0 3 * * *' --tz Europe/Berlin -- ./backup
   runnel schedule add disk --every 5m --all -c 'df -h /'
   runnel schedule add once --at 2026-12-24T18:00:00Z --on web1 -- reboot`,

@@ -42,7 +42,7 @@ func newApplyCommand(a *app.App) *cobra.Command {
 	f := &fileFlags{App: a}
 	cmd := &cobra.Command{
 		Use:     "apply",
-		Short:   "Have the schedules be as a file has them",
+		Short:   "Make the schedules match a file",
 		Example: "  runnel schedule apply -f schedules.yml\n  runnel schedule apply -f schedules.yml --prune",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -132,7 +132,7 @@ func newNameCommand(a *app.App, use, short string, do func(context.Context, *app
 }
 
 func newPauseCommand(a *app.App) *cobra.Command {
-	return newNameCommand(a, "pause", "Let a schedule pass its ticks until it is resumed", func(ctx context.Context, s *app.Session, name string) error {
+	return newNameCommand(a, "pause", "Skip a schedule's ticks until it is resumed", func(ctx context.Context, s *app.Session, name string) error {
 		_, err := s.PauseSchedule(ctx, name, app.UserName())
 		return err
 	})

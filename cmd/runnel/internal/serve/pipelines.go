@@ -38,7 +38,7 @@ func (p *pipelines) addFlags(cmd *cobra.Command) {
 	p.flag = cmd
 	flags := cmd.Flags()
 	flags.BoolVar(&p.on, "engine", false, "run pipelines, or stand by to take over (default on with the\nNATS server built in)")
-	flags.StringVar(&p.path, "path", "", "put in the pipelines of the files below `DIRECTORY`")
+	flags.StringVar(&p.path, "path", "", "load the pipelines of the files below `DIRECTORY`")
 	flags.StringVar(&p.pattern, "pattern", source.DefaultPattern, "which files below --path: `GLOB`")
 	flags.BoolVar(&p.watch, "watch", false, "read the files below --path again when they change")
 	flags.StringArrayVar(&p.envFiles, "env-file", nil, "environment for the tasks of --path: a `FILE` of NAME=value lines;\nmay be repeated, the later ones count")

@@ -66,7 +66,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "serve",
 		GroupID: cli.GroupServe,
-		Short:   "Be a runner, with a NATS server built in unless one is configured",
+		Short:   "Run a runner, with a built-in NATS server unless one is configured",
 		Example: `  runnel serve                                        NATS built in, on loopback
   runnel serve --server nats://nats.example:4222 --creds web.creds
   runnel serve --name web1 --pool web --label env=prod --slots 16`,
@@ -112,25 +112,25 @@ func (s *command) addFlags(cmd *cobra.Command) {
 	flags.StringToStringVar(&s.cfg.Labels, "label", nil, "a label `K=V`, for --where; may be repeated")
 	flags.IntVar(&s.cfg.Slots, "slots", defaultSlots, "runs at a time: `N`")
 	flags.IntVar(&s.cfg.Backlog, "backlog", defaultBacklog, "runs that may wait: `N`")
-	flags.DurationVar(&s.drainTimeout, "drain-timeout", defaultDrainTimeout, "what running runs get to finish when this ends")
+	flags.DurationVar(&s.drainTimeout, "drain-timeout", defaultDrainTimeout, "how long runs may take to finish when this ends")
 	flags.IntVar(&s.simulate, "simulate", 0, "be `N` runners, NAME-1 to NAME-N, to try out fan-outs")
 	cli.Group(flags, cli.FlagsWhat, "name", "pool", "label", "slots", "backlog", "drain-timeout", "simulate")
 	flags.DurationVar(&s.connectWait, "connect-wait", 0, "keep trying to reach the server for this long at the\nstart (default 5m0s; on a terminal, not at all)")
 	flags.StringVar(&s.cfg.DataDir, "data", "", "data `DIRECTORY` (default ~/.local/share/runnel)")
 	flags.BoolVar(&s.cfg.Adopt, "adopt", false, "the data directory was moved here from another machine\nfor good")
-	flags.StringVar(&s.listen, "listen", "", "where the NATS server built in listens: `HOST:PORT` (default 127.0.0.1:4222)")
+	flags.StringVar(&s.listen, "listen", "", "where the built-in NATS server listens: `HOST:PORT` (default 127.0.0.1:4222)")
 	flags.BoolVar(&s.syncAlways, "sync-always", false, "the NATS server built in: an ack means the disk, not the page cache")
 	flags.IntVar(&s.cfg.Replicas, "replicas", 0, "replicas of the streams and buckets: `N` (default 1 for new ones)")
 	flags.StringArrayVar(&s.cfg.ReplyPrefixes, "reply-prefix", nil, "inboxes of callers may begin with `PREFIX`, beside _INBOX; may be\nrepeated")
-	flags.DurationVar(&s.cfg.StartWait, "start-wait", service.DefaultStartWait, "how long to wait for a NATS that answers and is not able yet")
+	flags.DurationVar(&s.cfg.StartWait, "start-wait", service.DefaultStartWait, "how long to wait for a NATS server that answers and is not ready")
 	flags.StringArrayVar(&s.http, "http", nil, "serve the fleet, health and metrics over HTTP on `HOST:PORT`; may be\nrepeated")
 	flags.StringVar(&s.config, "config", "", "YAML `FILE` with any of these settings; SIGHUP reads it again")
 	cli.Group(flags, cli.FlagsWhere, "connect-wait", "start-wait", "data", "adopt", "listen", "sync-always", "replicas", "reply-prefix", "http", "config")
-	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for so long (default 7 days)")
-	flags.Var(app.Size{To: &s.cfg.LogMaxBytes}, "log-max-bytes", "keep so many `BYTES`, or 64M, of output (default a tenth of the store)")
+	flags.DurationVar(&s.cfg.LogMaxAge, "log-max-age", 0, "keep output for this long (default 7 days)")
+	flags.Var(app.Size{To: &s.cfg.LogMaxBytes}, "log-max-bytes", "keep at most `BYTES`, or 64M, of output (default a tenth of the store)")
 	flags.DurationVar(&s.cfg.Retention, "retention", 0, "keep the records of ended runs for this long: a day at least, and as long as logs (default 7 days)")
 	flags.IntVar(&s.cfg.KeepCount, "keep", 0, "keep the records of the fleet's last `N` ended runs\n(default all)")
-	flags.Var(app.Size{To: &s.cfg.SpoolMaxBytes}, "spool-max-bytes", "keep so many `BYTES`, or 64M, of a run's output on\ndisk while NATS is away (default 256 MiB)")
+	flags.Var(app.Size{To: &s.cfg.SpoolMaxBytes}, "spool-max-bytes", "keep at most `BYTES`, or 64M, of a run's output on\ndisk while NATS is away (default 256 MiB)")
 	flags.DurationVar(&s.maxStep, "max-step", 0, "refuse to step the clock by more than this (default any step)")
 	flags.StringArrayVar(&s.cfg.NTPServers, "ntp", nil, "an NTP server for maint, `HOST[:PORT]`; may be repeated (default: pool.ntp.org, when maint is asked for NTP)")
 	flags.StringVar(&s.cfg.CgroupRoot, "cgroup", "", "the cgroup v2 `DIRECTORY` for runs (default this process's own)")

@@ -158,8 +158,8 @@ func newTokenCommand(a *app.App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it allows: `SCOPES` of read, jobs, code, run, admin (default: what\nthe gateway allows tokens without)")
-	cmd.Flags().StringVar(&sub, "sub", app.UserName(), "whose it is: `NAME`")
-	cmd.Flags().DurationVar(&life, "for", 0, "how long it is good (default for ever)")
+	cmd.Flags().StringVar(&sub, "sub", app.UserName(), "its user: `NAME`")
+	cmd.Flags().DurationVar(&life, "for", 0, "how long it is valid (default for ever)")
 	cmd.Flags().StringVar(&data, "data", "", "`DIRECTORY` of the secret's file (default ~/.local/share/runnel)")
 	cli.Group(cmd.Flags(), cli.FlagsWhat, "scope", "sub", "for", "data")
 	flags.Add(cmd)

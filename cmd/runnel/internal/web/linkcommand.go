@@ -72,7 +72,7 @@ in with the scopes asked for, so treat it as a password.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&scopes, "scope", []string{string(auth.ScopeAdmin)}, "what it allows: `SCOPES` of read, jobs, code, run, admin")
-	cmd.Flags().StringVar(&sub, "sub", app.UserName(), "who is signed in by it: `NAME`")
+	cmd.Flags().StringVar(&sub, "sub", app.UserName(), "the user that it signs in: `NAME`")
 	cmd.Flags().StringVar(&leads, "url", "", "where the link leads: the `URL` of a gateway (default: of one that is\nonline)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as one JSON object")
 	cmd.Flags().StringVar(&data, "data", "", "`DIRECTORY` of the secret's file (default ~/.local/share/runnel)")
