@@ -115,7 +115,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "bench",
 		GroupID: cli.GroupOther,
-		Short:   "Measure runs, output, glances and fan-outs, each against its floor",
+		Short:   "Measure runs, output, glances and fan-outs against their floors",
 		Long: `Measure runs, output, glances and fan-outs, each against its floor: the same work
 without Runnel, in the same minute on the same machine. Without --server or a
 context, the NATS server and a runner are started as processes of their own, and

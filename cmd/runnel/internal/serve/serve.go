@@ -66,7 +66,7 @@ func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "serve",
 		GroupID: cli.GroupServe,
-		Short:   "Run a runner, with a built-in NATS server unless one is configured",
+		Short:   "Run a runner, with a built-in NATS server if none is configured",
 		Example: `  runnel serve                                        NATS built in, on loopback
   runnel serve --server nats://nats.example:4222 --creds web.creds
   runnel serve --name web1 --pool web --label env=prod --slots 16`,
