@@ -109,7 +109,7 @@ func TestManyAtOnce(t *testing.T) {
 			var pumps sync.WaitGroup
 			processes := make([]*sandbox.Process, n)
 			for i := range processes {
-				processes[i] = start(t, h, sandbox.Spec{ID: fmt.Sprint(i), Argv: []string{"sleep", "100"}})
+				processes[i] = start(t, h, sandbox.Spec{ID: fmt.Sprint(i), Argv: []string{"sleep", "1000"}})
 				pumps.Go(func() {
 					status, err := processes[i].Pump(nil, nil)
 					if err != nil || status.SignalName() != "SIGTERM" {
@@ -125,7 +125,7 @@ func TestManyAtOnce(t *testing.T) {
 				t.Errorf("%d threads more for %d runs", more, n)
 			}
 			for _, p := range processes {
-				p.Terminate(10 * time.Second)
+				p.Terminate(5 * time.Minute) // a busy machine takes its time to end so many
 			}
 			pumps.Wait()
 			if left := sandbox.Leaves(t, h); len(left) > 0 {

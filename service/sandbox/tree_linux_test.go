@@ -193,8 +193,10 @@ func TestKillRightAfterStart(t *testing.T) {
 				t.Fatalf("got %+v, %v", status, err)
 			}
 		}
+		var after resources
+		defer func() { t.Logf("before %+v, after %+v", before, after) }()
 		until(t, "goroutines and descriptors to end", slack(time.Second), func() bool {
-			after := used(t)
+			after = used(t)
 			return after.goroutines <= before.goroutines && after.descriptors <= before.descriptors
 		})
 	})
