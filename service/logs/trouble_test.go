@@ -110,7 +110,7 @@ func TestAckComesLateOrNever(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			h := newHost(t)
 			p := newProxy(t, h.srv.URL())
-			_, js := h.connect("nats://" + p.listener.Addr().String())
+			nc, js := h.connect("nats://" + p.listener.Addr().String())
 			w := Open(h.config(js))
 			var want strings.Builder
 			log := &stored{h.js, space.LogStream(), space.Log("web1", runID)}
@@ -121,6 +121,7 @@ func TestAckComesLateOrNever(t *testing.T) {
 			for i := range 4 {
 				text := numbered(i*10, i*10+10)
 				want.WriteString(text)
+				rig.Eventually(t, "it is connected", nc.IsConnected) // it could not be while the server is held
 				p.hold(true)
 				write(t, w, text)
 				rig.Eventually(t, "it is stored", func() bool {
