@@ -22,28 +22,44 @@ func SpareHeap() (release func()) {
 }
 
 const (
-	// surplusBytes above what it had after the last time is worth a collection.
-	surplusBytes    = 64 << 20
-	surplusInterval = 10 * time.Second
+	// surplusBytes above what it had after the last time is worth a collection,
+	// whatever goes on.
+	surplusBytes = 64 << 20
+	// idleSurplusBytes is that of a process that has allocated no more than
+	// idleBytes since the last look: a collection then costs nobody anything.
+	idleSurplusBytes, idleBytes = 2 << 20, 4 << 20
+	surplusInterval             = 5 * time.Second
 	// surplusRounds: what is in use still, in the first one, is not in the last.
 	surplusRounds = 3
 )
 
-// GiveBack returns to the system what a flood of output has left: the NATS server
-// built in keeps what was written in the last ten seconds, and Go would give it
-// back within minutes. It returns when ctx ends.
+// GiveBack returns to the system what is not in use any more: what a start, or
+// many runs, have left, and what a flood of output has. The NATS server built in
+// keeps what was written in the last ten seconds, and Go would give memory back
+// within minutes, or never where little goes on. It returns when ctx ends.
 func GiveBack(ctx context.Context) {
 	tick := time.NewTicker(surplusInterval)
 	defer tick.Stop()
-	after, rounds := heapBytes(), 0
+	giveBack(ctx, tick.C)
+}
+
+func giveBack(ctx context.Context, tick <-chan time.Time) {
+	var after, allocated uint64 // after the last time; until the last look
+	rounds := 0
 	for {
 		select {
-		case <-tick.C:
+		case <-tick:
 		case <-ctx.Done():
 			return
 		}
-		if heapBytes() > after+surplusBytes {
+		heap, now := heapBytes(), allocatedBytes()
+		isIdle := now-allocated < idleBytes
+		allocated = now
+		switch {
+		case heap > after+surplusBytes && after > 0:
 			rounds = surplusRounds
+		case isIdle && heap > after+idleSurplusBytes:
+			rounds = max(rounds, 1)
 		}
 		if rounds > 0 {
 			rounds--
@@ -51,6 +67,13 @@ func GiveBack(ctx context.Context) {
 			after = heapBytes()
 		}
 	}
+}
+
+// allocatedBytes is what was ever allocated.
+func allocatedBytes() uint64 {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64()
 }
 
 // heapBytes is the memory that the heap has of the system.

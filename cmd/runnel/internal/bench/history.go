@@ -23,7 +23,7 @@ const (
 	rareEvery = 100
 	// idleTime is how long the processor time of a runner with nothing to do is
 	// watched.
-	idleTime = 10 * time.Second
+	idleTime = settleTime
 )
 
 // measureHistory is what finding runs costs when many have ended, and what

@@ -1,13 +1,10 @@
 package bench
 
 import (
-	"github.com/runnel-io/runnel/service/gateway/auth"
-
 	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +37,9 @@ type rig struct {
 	runnerCmd *exec.Cmd // likewise
 	bare      *exec.Cmd // likewise: see startBare
 	fleet     *exec.Cmd // simulated runners, while they are there
+	web       *exec.Cmd // a runner that serves HTTP, while it is there
 	url, seed string    // of the server
 	flags     []string  // that connect to the server
-	health    string    // the runner's address of /metrics
 	target    *connect.Target
 }
 
@@ -94,10 +91,7 @@ func (r *rig) start(ctx context.Context, a *app.App) error {
 	}
 	r.url, r.seed = lines[0], lines[1]
 	r.flags = []string{"--server", r.url, "--nkey", r.seed}
-	if r.health, err = freeAddress(); err != nil {
-		return err
-	}
-	r.runnerCmd = r.serve(ctx, self, "--name", runnerName, "--slots", "600", "--http", r.health, "--data", filepath.Join(r.dir, "runner"))
+	r.runnerCmd = r.serve(ctx, self, "--name", runnerName, "--slots", "600", "--data", filepath.Join(r.dir, "runner"))
 	if err := r.runnerCmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the runner: %w", err)
 	}
@@ -170,45 +164,16 @@ func (r *rig) waitForRunners(ctx context.Context, n int, is func(*pb.Card) bool)
 	}
 }
 
-// metric reads a figure of the runner's /metrics; 0 if it has none.
-func (r *rig) metric(name string) float64 {
-	secret, err := os.ReadFile(filepath.Join(r.dir, "runner", "jwt-secret"))
-	if err != nil {
-		return 0
-	}
-	token, err := auth.Token(strings.TrimSpace(string(secret)), "bench", nil, time.Hour)
-	if err != nil {
-		return 0
-	}
-	req, err := http.NewRequest(http.MethodGet, "http://"+r.health+"/metrics", nil)
-	if err != nil {
-		return 0
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0
-	}
-	defer resp.Body.Close()
-	for scanner := bufio.NewScanner(resp.Body); scanner.Scan(); {
-		if strings.HasPrefix(scanner.Text(), name+"{") {
-			fields := strings.Fields(scanner.Text())
-			value, err := strconv.ParseFloat(fields[len(fields)-1], 64)
-			if err != nil {
-				return 0
-			}
-			return value
-		}
-	}
-	return 0
-}
-
 // status reads a field of the runner's /proc/PID/status: kB become bytes.
 func (r *rig) status(field string) float64 {
 	if r.runnerCmd == nil {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.runnerCmd.Process.Pid))
+	return statusOf(r.runnerCmd, field)
+}
+
+func statusOf(cmd *exec.Cmd, field string) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
@@ -248,7 +213,7 @@ func (r *rig) Close() error {
 		r.nc.Close()
 	}
 	var errs []error
-	for _, cmd := range []*exec.Cmd{r.fleet, r.bare, r.runnerCmd, r.server} {
+	for _, cmd := range []*exec.Cmd{r.fleet, r.web, r.bare, r.runnerCmd, r.server} {
 		errs = append(errs, endProcess(cmd))
 	}
 	if r.target != nil {

@@ -189,38 +189,83 @@ func (b *command) measureRecords(ctx context.Context) ([]row, error) {
 	}, nil
 }
 
-// measureSleep is the runner's memory, threads and goroutines: idle, with 500
-// runs that sleep, and after.
+// measureSleep is the runner's memory and threads, idle and with 500 runs that
+// sleep; then the same of one that serves the fleet over HTTP as well, which tells
+// of its goroutines.
 func (b *command) measureSleep(ctx context.Context) ([]row, error) {
 	if b.rig.runnerCmd == nil {
 		return nil, nil // the runner is elsewhere: its memory can't be seen
 	}
 	n := b.times(500)
-	idle, idleGo, idleFiles := b.rig.status("VmRSS"), b.rig.metric("runnel_goroutines"), b.rig.descriptors()
-	var ids []string
-	for range n {
-		run, err := b.client.Start(ctx, b.target, taskOf(&pb.Task{Argv: []string{"sleep", "600"}}))
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, run.GetId())
-	}
-	full, threads, fullGo := b.rig.status("VmRSS"), b.rig.status("Threads"), b.rig.metric("runnel_goroutines")
-	if err := b.client.AbortAll(ctx, ids); err != nil {
+	if err := b.settle(ctx); err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		if _, err := b.client.Wait(ctx, id); err != nil {
-			return nil, err
-		}
+	idle, idleFiles := b.rig.status("VmRSS"), b.rig.descriptors()
+	full, threads := 0.0, 0.0
+	err := b.whileSleeping(ctx, b.target, n, func() { full, threads = b.rig.status("VmRSS"), b.rig.status("Threads") })
+	if err != nil {
+		return nil, err
 	}
-	after, afterFiles := b.rig.metric("runnel_goroutines"), b.rig.descriptors()
+	leftFiles := b.rig.descriptors() - idleFiles
+	web, err := b.rig.startWeb(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	webIdle, idleGo, fullGo := web.memory(), web.goroutines(), 0.0
+	err = b.whileSleeping(ctx, client.Target{On: webName}, n, func() { fullGo = web.goroutines() })
+	if err != nil {
+		return nil, err
+	}
+	leftGo := web.goroutines() - idleGo
 	return []row{
 		{Name: "memory, idle", Unit: "B", Value: idle, Budget: 25e6, Most: true},
 		{Name: fmt.Sprintf("memory, %d sleep runs", n), Unit: "B", Value: full, Budget: 38e6, Most: true},
+		{Name: "memory, idle, with --http", Unit: "B", Value: webIdle, Most: true},
 		{Name: fmt.Sprintf("threads, %d sleep runs", n), Value: threads, Budget: 14, Most: true},
 		{Name: "goroutines a sleep run", Value: (fullGo - idleGo) / float64(n), Budget: 3, Most: true},
-		{Name: "goroutines left after", Value: max(0, after-idleGo), Most: true},
-		{Name: "descriptors left after", Value: max(0, afterFiles-idleFiles), Most: true},
-	}, nil
+		{Name: "goroutines left after", Value: max(0, leftGo), Most: true},
+		{Name: "descriptors left after", Value: max(0, leftFiles), Most: true},
+	}, b.rig.endWeb()
+}
+
+// settleTime is what a runner gets to give back what its start, or many runs, have
+// left.
+const settleTime = 15 * time.Second
+
+func (b *command) settle(ctx context.Context) error {
+	wait := settleTime
+	if b.quick {
+		wait /= 10
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// whileSleeping looks while n runs sleep, and ends them.
+func (b *command) whileSleeping(ctx context.Context, on client.Target, n int, look func()) error {
+	var ids []string
+	for range n {
+		run, err := b.client.Start(ctx, on, taskOf(&pb.Task{Argv: []string{"sleep", "600"}}))
+		if err != nil {
+			return err
+		}
+		ids = append(ids, run.GetId())
+	}
+	look()
+	if err := b.client.AbortAll(ctx, ids); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := b.client.Wait(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -68,11 +68,9 @@ func (d *DropIn) Run(ctx context.Context, a *app.App) (err error) {
 	if early != nil || err != nil {
 		return err
 	}
-	if s.server != nil {
-		giving, enough := context.WithCancel(ctx)
-		defer enough()
-		go app.GiveBack(giving)
-	}
+	giving, enough := context.WithCancel(ctx)
+	defer enough()
+	go app.GiveBack(giving)
 	return s.serveDropIn(ctx, signals)
 }
 

@@ -203,11 +203,9 @@ func (s *command) run(ctx context.Context) error {
 	case sig != nil, err != nil:
 		return err
 	}
-	if s.server != nil {
-		giving, enough := context.WithCancel(ctx)
-		defer enough()
-		go app.GiveBack(giving)
-	}
+	giving, enough := context.WithCancel(ctx)
+	defer enough()
+	go app.GiveBack(giving)
 	return s.untilSignal(ctx, signals, stop)
 }
 
