@@ -9,7 +9,7 @@ const [runners, fanouts, singles, jobs] = long ? [1000, 9, 1000, 1000] : [30, 5,
 let w
 const reached = [] // by each fan-out
 before(async () => {
-  w = await World.open({ apart: true, simulate: runners })
+  w = await World.open({ apart: true, simulate: runners, args: ['--engine'] })
   await until('all runners are there', async () => (await w.api('GET', '/api/v1/runners')).runners.length === runners, 180)
   await until('all of them answer', async () => Object.keys((await w.api('GET', '/api/v1/glance/sys')).hosts).length === runners, 120)
   for (let i = 0; i < fanouts; i++) reached.push((await w.api('POST', '/api/v1/runs', { command: 'true', name: 'everywhere ' + i, target: { all: true }, wait: '30s' })).runs.length)

@@ -151,9 +151,11 @@ function Jobs({ live, text, pipeline, matched, clear }) {
   const oldest = read.value.next ? Math.min(...[...all.values()].map(j => millis(j.created))) : 0
   for (const j of live.items.values()) if ((!pipeline || j.pipeline === pipeline) && millis(j.created) >= oldest) all.set(j.id, j)
   let rows = [...all.values()].sort(newerJob)
-  const fresh = rows.filter(j => !shownIds.current.has(j.id))
+  // Older ones that came as one scrolled are not new.
+  const asked = new Set(read.value.of === pipeline ? read.value.jobs.map(j => j.id) : [])
+  const fresh = rows.filter(j => !shownIds.current.has(j.id) && !asked.has(j.id))
   const hold = fresh.length > 0 && shownIds.current.size > 0 && (busy.current || scrollY > 200)
-  if (hold) rows = rows.filter(j => shownIds.current.has(j.id))
+  if (hold) rows = rows.filter(j => shownIds.current.has(j.id) || asked.has(j.id))
   else shownIds.current = new Set(rows.map(j => j.id))
   useEffect(() => { held.value = hold ? fresh.length : 0 })
   const showNew = () => { shownIds.current = new Set(); held.value = 0; read.value = { ...read.value } }
