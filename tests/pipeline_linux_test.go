@@ -90,7 +90,9 @@ pipelines:
 
 func (e *engines) ctx() context.Context { return rig.Within(e.t, 5*time.Minute) }
 
-// leader is the name of the engine that answers.
+// leader is the name of the engine that answers. It asks again and again, and takes
+// the answer to any of the requests: one that is sent before the lease is taken over
+// is a stopped engine's, which never answers, and so is about every second one later.
 func (e *engines) leader() string {
 	e.t.Helper()
 	req := &pb.PipelineRequest{Kind: pb.Kind, Spec: &pb.PipelineSpec{Pipeline: &pb.PipelineAction{List: &pb.ListPipelines{}}}}
@@ -98,10 +100,18 @@ func (e *engines) leader() string {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	var reply pb.PipelineReply
 	space, _ := subjects.New("")
+	answers, err := e.nc.SubscribeSync(e.nc.NewInbox())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	var reply pb.PipelineReply
 	rig.EventuallyIn(e.t, time.Minute, "an engine answers", func() bool {
-		msg, err := e.nc.Request(space.Request(subjects.Pipeline, subjects.Any), body, time.Minute)
+		if err := e.nc.PublishRequest(space.Request(subjects.Pipeline, subjects.Any), answers.Subject, body); err != nil {
+			return false
+		}
+		msg, err := answers.NextMsg(500 * time.Millisecond)
 		return err == nil && pb.DecodeReply(msg.Data, false, &reply) == nil && reply.GetEngine() != ""
 	})
 	return reply.GetEngine()
