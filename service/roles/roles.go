@@ -269,12 +269,10 @@ func (l *list) runner() {
 // does what the verb asks, by which it could have any pool run a task: leave these
 // lines out for a runner that must not, and others do it.
 func (l *list) handleFires() {
-
 	stream, bucket := l.space.ScheduleStream(), l.space.ScheduleBucket()
 	last := subjects.BucketStream(bucket)
 	l.hear(l.space.ScheduleTell(), "hear that there are schedules")
-	l.ask(api+"STREAM.INFO."+stream, "find the schedules")
-	l.ask(api+"STREAM.MSG.GET."+stream, "read a schedule")
+	l.readSchedules()
 	for _, pool := range l.user.Pools {
 		consumer := stream + "." + subjects.FireConsumer(pool)
 		l.ask(api+"CONSUMER.INFO."+consumer, "find what schedules fire for the pool")

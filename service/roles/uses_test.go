@@ -304,6 +304,14 @@ func (s *site) scheduleUsers() {
 		}
 		_, err := c.PutSchedule(ctx, client.ScheduleOf(&pb.Schedule{Name: all, Every: "1h", All: true, Pool: "web", Task: task}))
 		done(name+" adds one for all", err)
+		for _, reader := range []*client.Client{c, s.as("vera").client()} {
+			list, err := reader.Schedules(ctx)
+			if !slices.ContainsFunc(list, func(one client.Schedule) bool { return one.Name == all }) {
+				s.t.Errorf("%s's schedule for all is not listed: %v", name, err)
+			}
+			_, err = reader.GetSchedule(ctx, all)
+			done("it is read", err)
+		}
 		id, err := c.FireSchedule(ctx, all)
 		done(name+" runs one for all now", err)
 		rig.Eventually(s.t, "the pool's runner has run it", func() bool {
