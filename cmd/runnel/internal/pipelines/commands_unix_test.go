@@ -122,15 +122,18 @@ func (p *place) id(args ...string) string {
 func (p *place) jobs() {
 	first := p.id("long", "--user", "ann")
 	second := p.id("long")
-	rig.Eventually(p.t, "the first runs", func() bool { return p.shown("show", first)[0]["start"] != nil })
-	out, _ := p.does(0, "jobs", "--pipeline", "long")
-	rows := strings.Split(strings.TrimSpace(out), "\n")
+	var rows []string
+	rig.Eventually(p.t, "the first runs", func() bool {
+		out, _ := p.does(0, "jobs", "--pipeline", "long")
+		rows = strings.Split(strings.TrimSpace(out), "\n")
+		return len(rows) == 3 && strings.Contains(rows[2], " running ")
+	})
 	p.wants("the newest is first", rows[1], "^"+second+" +waiting +long +- +- +0/1 ")
 	p.wants("the older", rows[2], "^"+first+" +running +long +.* 0/1 +ann")
 	if all := p.shown("jobs", "--limit", "1"); len(all) != 1 || all[0]["id"] != second {
 		p.t.Errorf("one at most: %v", all)
 	}
-	out, _ = p.does(0, "show", second)
+	out, _ := p.does(0, "show", second)
 	p.wants("one that waits", out, "^job +"+second, "^pipeline +long$", "^state +waiting$", "^place +1$", "^wait +waiting")
 	_, said := p.does(cli.ExitOwn, "jobs", "--limit", "0")
 	p.wants("a limit", said, "cannot use --limit 0: it must be at least 1")

@@ -121,7 +121,7 @@ func TestHelpOfTheQueue(t *testing.T) {
 		"queue show -h":   {"runnel queue show nightly-7", "--json"},
 		"queue rm -h":     {"it never starts", "runnel queue rm nightly-7"},
 		"queue retry -h":  {"runnel queue retry --failed", "ID… | --failed"},
-		"queue pause -h":  {"runnel queue pause default", "as its runners confirm"},
+		"queue pause -h":  {"runnel queue pause default", "; its runners confirm"},
 		"queue resume -h": {"runnel queue resume default"},
 		"queue purge -h":  {"runnel queue purge default"},
 	} {
