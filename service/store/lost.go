@@ -14,7 +14,7 @@ import (
 // that name (it was removed, and not lately), a card older than the given age, or a card
 // of another instance, which has taken over the name.
 func IsLost(run *pb.Run, cards []Seen, after time.Duration) bool {
-	if Final(run.GetState()) {
+	if Final(run.GetState()) || run.GetRunner() == "" { // it waits for a runner
 		return false
 	}
 	for _, c := range cards {
@@ -31,7 +31,7 @@ func (s *Store) FindLost(ctx context.Context, runs []*pb.Run) ([]*pb.Run, error)
 	var lost []*pb.Run
 	cards := make(map[string][]Seen)
 	for _, run := range runs {
-		if Final(run.GetState()) {
+		if Final(run.GetState()) || run.GetRunner() == "" {
 			continue
 		}
 		card, ok := cards[run.GetRunner()]

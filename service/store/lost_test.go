@@ -54,3 +54,16 @@ func TestFindLost(t *testing.T) {
 		return slices.Equal(ids(lost), []string{"a"})
 	})
 }
+
+// Work that waits in the queue has no runner yet: whoever asks about it while one
+// takes it must not call it lost.
+func TestWorkWithoutARunnerIsNotLost(t *testing.T) {
+	waits := &pb.Run{Id: "waits", State: pb.State_PENDING}
+	if IsLost(waits, nil, time.Minute) {
+		t.Error("it counts as lost")
+	}
+	lost, err := (&Store{}).FindLost(t.Context(), []*pb.Run{waits})
+	if err != nil || len(lost) > 0 {
+		t.Errorf("%v, %v", lost, err)
+	}
+}
