@@ -30,8 +30,10 @@ func TestKilledRunner(t *testing.T) {
 	gone := w.process(child{Name: "gone", Slots: 2})
 	w.put("again", long("again"), with(t, `{"retries":1}`))
 	w.put("once", long("once"))
-	w.running("again")
-	w.running("once")
+	for _, id := range []string{"again", "once"} {
+		rig.Eventually(t, id+" has begun", func() bool { begun, _ := os.ReadFile(filepath.Join(dir, id)); return len(begun) > 0 })
+		w.running(id)
+	}
 	gone.Kill()
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
