@@ -150,7 +150,7 @@ func TestPolicyOfLimits(t *testing.T) {
 	f.start(service.Config{Settings: service.Settings{Policy: &policy.Policy{
 		Limits: policy.LimitRules{
 			Default: limitsOf(t, limits.Text{limits.OutputBytes: "100"}),
-			Max:     limitsOf(t, limits.Text{limits.OutputBytes: "1000", limits.WallTime: "500ms", limits.OpenFiles: "50"}),
+			Max:     limitsOf(t, limits.Text{limits.OutputBytes: "1000", limits.WallTime: "5s", limits.OpenFiles: "50"}),
 		},
 		Isolation: policy.IsolationRules{Allowed: []string{"none"}},
 		Languages: []string{"python3"},

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,11 +143,13 @@ func (c *cgroups) left() (ids []string, err error) {
 	return ids, err
 }
 
-// endCgroup kills everything in a cgroup and removes it, with those inside it. It returns when that is done, or an error after the time that killed processes are given.
+// endCgroup kills everything in a cgroup and removes it, with those inside it. It returns when that is done, or an error after the time that killed processes are given,
+// unless they still run: what hangs does not.
 // To remove an empty one is the test whether it is empty, so a run that left nothing behind costs one system call here.
 func endCgroup(dir string, patience time.Duration) error {
 	pause := 100 * time.Microsecond
-	for deadline := time.Now().Add(patience); ; {
+	began := time.Now()
+	for deadline := began.Add(patience); ; {
 		err := unix.Rmdir(dir)
 		if err == nil || err == unix.ENOENT {
 			return nil
@@ -154,7 +157,7 @@ func endCgroup(dir string, patience time.Duration) error {
 		if err != unix.EBUSY {
 			return fmt.Errorf("cannot remove cgroup %s: %w", dir, err)
 		}
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) && (time.Since(began) > mostStuck || !slices.ContainsFunc(cgroupProcs(dir), hasRunningThread)) {
 			return fmt.Errorf("cannot remove cgroup %s: processes in it do not end: %v", dir, cgroupProcs(dir))
 		}
 		if err := killCgroup(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
